@@ -1,0 +1,44 @@
+"""What flows between the rooms: `Batch` into a model, `Outputs` out of it.
+
+Letters used for dimensions everywhere: B batch, H height, W width, C channels of an image or a
+feature map, K width of the pooled features, N classes. Nothing is computed here.
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+Array = jax.Array | np.ndarray
+Variables = dict[str, Any]
+"""`{"params": ..., "batch_stats": ...}`, nested dicts of arrays, as Flax Linen gives them."""
+
+
+class Batch(NamedTuple):
+    """Images with their labels, as the data pipeline yields them.
+
+    Attributes:
+        images: uint8 B H W 3, not yet normalised.
+        labels: int32 B, in [0, N).
+        mask: float32 B, 1 for a real image, 0 for a row that only fills the batch.
+    """
+
+    images: Array
+    labels: Array
+    mask: Array
+
+
+class Outputs(NamedTuple):
+    """What a GTN returns, the same in training and in evaluation; all float32.
+
+    Attributes:
+        logits: B N.
+        aux_logits: B N, from the stage before the last; None only if built without that head.
+        gate: B K, the factor on each pooled feature; ones where there is no gate.
+        features: B K, the pooled features *before* the gate.
+    """
+
+    logits: jax.Array
+    aux_logits: jax.Array | None
+    gate: jax.Array
+    features: jax.Array

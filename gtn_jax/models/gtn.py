@@ -1,0 +1,90 @@
+"""The gated transfer network: a residual trunk, a gate, a classifier and an auxiliary classifier.
+
+    h = stages 1..S-1 of the trunk        f = pool(stage S)
+    logits = classifier(gate(f))          aux_logits = aux_classifier(pool(h))
+
+"Gated Transfer Network for Transfer Learning" (arXiv 1810.12521, ACCV 2018), after its code
+(https://github.com/jiaxue-ai/GTN, model/GTN.py). The loss is in training/losses.py.
+"""
+
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from gtn_jax.arrays import Outputs, Variables
+from gtn_jax.models.gate import build_gate
+from gtn_jax.models.heads import Classifier, pool
+from gtn_jax.models.resnet import build_resnet
+
+
+class GTN(nn.Module):
+    """Trunk, gate and heads in one module.
+
+    Attributes:
+        backbone: name in `BACKBONES`.
+        num_classes: N.
+        gate: name in `GATES`.
+        stages: keep this many stages of the trunk; None keeps all.
+        gate_reduction: K / hidden width of the gate.
+        gate_dropout: rate on the gate's hidden units.
+        classifier_dropout: rate on the gated features.
+        classifier_bias: whether the classifier has a bias (the paper's has none).
+        auxiliary: whether to build the auxiliary classifier.
+        dtype: compute dtype of the trunk; gate and heads compute in float32.
+    """
+
+    backbone: str
+    num_classes: int
+    gate: str = "sigmoid"
+    stages: int | None = None
+    gate_reduction: int = 16
+    gate_dropout: float = 0.7
+    classifier_dropout: float = 0.5
+    classifier_bias: bool = False
+    auxiliary: bool = True
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, images: jax.Array, train: bool, freeze_batch_norm: bool = False
+    ) -> Outputs:
+        """Classify a batch.
+
+        Args:
+            images: float B H W 3, normalised.
+            train: drop out, and normalise with the statistics of the batch; then needs an rng
+                "dropout" (if any rate is above 0) and `mutable=["batch_stats"]`.
+            freeze_batch_norm: normalise with the running statistics even in training.
+
+        Returns:
+            `Outputs`, float32.
+        """
+        trunk = build_resnet(self.backbone, self.stages, self.dtype, "backbone")
+        maps = trunk(images, use_running_average=freeze_batch_norm or not train)
+        features = pool(maps[-1])
+        gate = build_gate(self.gate, self.gate_reduction, self.gate_dropout, "gate")
+        gated, factors = gate(features, train)
+        head = Classifier(
+            self.num_classes, self.classifier_dropout, self.classifier_bias, name="classifier"
+        )
+        aux_logits = None
+        if self.auxiliary:
+            auxiliary = Classifier(self.num_classes, name="aux_classifier")
+            aux_logits = auxiliary(pool(maps[-2]), train)
+        return Outputs(head(gated, train), aux_logits, factors, features)
+
+
+def init_variables(model: GTN, seed: int, image_size: int = 32) -> Variables:
+    """Fresh float32 variables of `model`; the same seed gives the same numbers.
+
+    Args:
+        model: any GTN.
+        seed: of the random start.
+        image_size: side in pixels of the images that shapes are traced with; the result does not
+            depend on it.
+    """
+    images = jnp.zeros((1, image_size, image_size, 3), jnp.float32)
+    variables = jax.jit(model.init, static_argnums=2)(jax.random.key(seed), images, False)
+    return {"params": variables["params"], "batch_stats": variables["batch_stats"]}

@@ -1,0 +1,220 @@
+"""Residual networks: one class for torchvision's ResNet-18 to -152 and the CIFAR family.
+
+From "Deep Residual Learning for Image Recognition" (arXiv 1512.03385), in torchvision's version
+(https://github.com/pytorch/vision/blob/main/torchvision/models/resnet.py: the stride is on the
+3x3 convolution) and, for 20 to 110 layers, section 4.2 of the paper (small stem, shortcuts that
+pad with zeros). Modules carry torchvision's names, so weights map almost one to one. There is no
+classifier here: see heads.py and gtn.py.
+"""
+
+import functools
+from typing import Any, Literal, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from gtn_jax.errors import unknown_name
+from gtn_jax.models.layers import Conv
+
+
+def normalise(name: str, use_running_average: bool, dtype: Any) -> nn.BatchNorm:
+    """BatchNorm with PyTorch's constants (its momentum 0.1 is Flax's 0.9)."""
+    return nn.BatchNorm(
+        use_running_average=use_running_average, momentum=0.9, epsilon=1e-5, dtype=dtype, name=name
+    )
+
+
+class ProjectionShortcut(nn.Module):
+    """1x1 convolution and BatchNorm; torchvision calls them `downsample.0` and `downsample.1`."""
+
+    features: int
+    stride: int
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: jax.Array, use_running_average: bool) -> jax.Array:
+        """B H W C -> B H/stride W/stride features."""
+        x = Conv(self.features, 1, self.stride, self.dtype, name="conv")(x)
+        return normalise("bn", use_running_average, self.dtype)(x)
+
+
+def pad_shortcut(x: jax.Array, features: int, stride: int) -> jax.Array:
+    """Option A of the ResNet paper: subsample, then add zero channels on both sides."""
+    missing = features - x.shape[-1]
+    before = missing // 2
+    x = x[:, ::stride, ::stride, :]
+    return jnp.pad(x, ((0, 0), (0, 0), (0, 0), (before, missing - before)))
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions. `width` is the number of output channels."""
+
+    width: int
+    stride: int
+    shortcut: str
+    dtype: Any
+    expansion = 1
+
+    @nn.compact
+    def __call__(self, x: jax.Array, use_running_average: bool) -> jax.Array:
+        """B H W C -> B H/stride W/stride width."""
+        norm = functools.partial(
+            normalise, use_running_average=use_running_average, dtype=self.dtype
+        )
+        y = Conv(self.width, 3, self.stride, self.dtype, name="conv1")(x)
+        y = nn.relu(norm("bn1")(y))
+        y = Conv(self.width, 3, 1, self.dtype, name="conv2")(y)
+        y = norm("bn2")(y)
+        return nn.relu(y + _shortcut(self, x, self.width, use_running_average))
+
+
+class Bottleneck(nn.Module):
+    """1x1, 3x3 (with the stride), 1x1 convolutions; 4 * `width` output channels."""
+
+    width: int
+    stride: int
+    shortcut: str
+    dtype: Any
+    expansion = 4
+
+    @nn.compact
+    def __call__(self, x: jax.Array, use_running_average: bool) -> jax.Array:
+        """B H W C -> B H/stride W/stride 4*width."""
+        norm = functools.partial(
+            normalise, use_running_average=use_running_average, dtype=self.dtype
+        )
+        features = self.width * self.expansion
+        y = nn.relu(norm("bn1")(Conv(self.width, 1, 1, self.dtype, name="conv1")(x)))
+        y = nn.relu(norm("bn2")(Conv(self.width, 3, self.stride, self.dtype, name="conv2")(y)))
+        y = norm("bn3")(Conv(features, 1, 1, self.dtype, name="conv3")(y))
+        return nn.relu(y + _shortcut(self, x, features, use_running_average))
+
+
+def _shortcut(
+    block: BasicBlock | Bottleneck, x: jax.Array, features: int, use_running_average: bool
+) -> jax.Array:
+    if block.stride == 1 and x.shape[-1] == features:
+        return x
+    if block.shortcut == "pad":
+        return pad_shortcut(x, features, block.stride)
+    projection = ProjectionShortcut(features, block.stride, block.dtype, name="downsample")
+    return projection(x, use_running_average)
+
+
+BLOCKS: dict[str, type[BasicBlock] | type[Bottleneck]] = {
+    "basic": BasicBlock,
+    "bottleneck": Bottleneck,
+}
+
+
+class Stage(nn.Module):
+    """Blocks of one resolution, named "0", "1", ... as in torchvision; the first has the stride."""
+
+    block: str
+    blocks: int
+    width: int
+    stride: int
+    shortcut: str
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: jax.Array, use_running_average: bool) -> jax.Array:
+        """B H W C -> B H/stride W/stride width*expansion."""
+        for index in range(self.blocks):
+            stride = self.stride if index == 0 else 1
+            block = BLOCKS[self.block](
+                self.width, stride, self.shortcut, self.dtype, name=str(index)
+            )
+            x = block(x, use_running_average)
+        return x
+
+
+class ResNet(nn.Module):
+    """A residual trunk: images in, the feature map of every stage out.
+
+    Attributes:
+        block: "basic" or "bottleneck".
+        blocks_per_stage: number of blocks of each stage; its length is the number of stages.
+        width: channels of the stem and of the first stage's 3x3 convolutions, doubled per stage.
+        stem: "imagenet" (7x7 stride 2, max pooling) or "small" (3x3, `stem_stride`, no pooling).
+        stem_stride: stride of the small stem; the imagenet stem ignores it.
+        shortcut: "projection" or "pad", where the shape changes.
+        dtype: compute dtype; parameters and statistics are float32 in any case.
+    """
+
+    block: Literal["basic", "bottleneck"]
+    blocks_per_stage: tuple[int, ...]
+    width: int = 64
+    stem: Literal["imagenet", "small"] = "imagenet"
+    stem_stride: int = 1
+    shortcut: Literal["projection", "pad"] = "projection"
+    dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, images: jax.Array, use_running_average: bool) -> list[jax.Array]:
+        """Float images B H W 3, normalised -> one map B H' W' C' a stage, compute dtype."""
+        kernel_size, stride = (7, 2) if self.stem == "imagenet" else (3, self.stem_stride)
+        x = Conv(self.width, kernel_size, stride, self.dtype, name="conv1")(images)
+        x = nn.relu(normalise("bn1", use_running_average, self.dtype)(x))
+        if self.stem == "imagenet":
+            x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+        maps = []
+        for index, blocks in enumerate(self.blocks_per_stage):
+            stage = Stage(
+                block=self.block,
+                blocks=blocks,
+                width=self.width * 2**index,
+                stride=1 if index == 0 else 2,
+                shortcut=self.shortcut,
+                dtype=self.dtype,
+                name=f"layer{index + 1}",
+            )
+            x = stage(x, use_running_average)
+            maps.append(x)
+        return maps
+
+
+class ResNetShape(NamedTuple):
+    """One row of `BACKBONES`; fields as in `ResNet`."""
+
+    block: Literal["basic", "bottleneck"]
+    blocks_per_stage: tuple[int, ...]
+    width: int = 64
+    stem: Literal["imagenet", "small"] = "imagenet"
+    stem_stride: int = 1
+    shortcut: Literal["projection", "pad"] = "projection"
+
+
+def _cifar(depth: int) -> ResNetShape:
+    blocks = (depth - 2) // 6
+    return ResNetShape("basic", (blocks,) * 3, width=16, stem="small", shortcut="pad")
+
+
+BACKBONES: dict[str, ResNetShape] = {
+    "resnet18": ResNetShape("basic", (2, 2, 2, 2)),
+    "resnet34": ResNetShape("basic", (3, 4, 6, 3)),
+    "resnet50": ResNetShape("bottleneck", (3, 4, 6, 3)),
+    "resnet101": ResNetShape("bottleneck", (3, 4, 23, 3)),
+    "resnet152": ResNetShape("bottleneck", (3, 8, 36, 3)),
+    **{f"resnet{depth}": _cifar(depth) for depth in (20, 32, 44, 56, 110)},
+}
+"""Name -> shape. 18 to 152 are torchvision's, 20 to 110 (of the form 6n+2) the CIFAR family."""
+
+
+def build_resnet(
+    name: str, stages: int | None = None, dtype: Any = jnp.float32, module_name: str | None = None
+) -> ResNet:
+    """The backbone called `name`, cut off after `stages` stages (None: all).
+
+    Raises:
+        ValueError: unknown name, or more stages than there are.
+    """
+    if name not in BACKBONES:
+        raise unknown_name("backbone", name, BACKBONES)
+    shape = BACKBONES[name]
+    available = len(shape.blocks_per_stage)
+    if stages is not None and not 1 <= stages <= available:
+        raise ValueError(f"model.stages: {name} has {available} stages, {stages} asked for")
+    shape = shape._replace(blocks_per_stage=shape.blocks_per_stage[:stages])
+    return ResNet(**shape._asdict(), dtype=dtype, name=module_name)
