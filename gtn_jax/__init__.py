@@ -1,0 +1,1 @@
+"""Gated transfer networks in JAX: pretrained ResNets, adapted with a gate to small image sets."""

@@ -1,0 +1,1 @@
+"""Images -> Outputs: residual trunks, gates, heads and their composition."""

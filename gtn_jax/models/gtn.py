@@ -47,9 +47,7 @@ class GTN(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(
-        self, images: jax.Array, train: bool, freeze_batch_norm: bool = False
-    ) -> Outputs:
+    def __call__(self, images: jax.Array, train: bool, freeze_batch_norm: bool = False) -> Outputs:
         """Classify a batch.
 
         Args:
@@ -70,6 +68,11 @@ class GTN(nn.Module):
             self.num_classes, self.classifier_dropout, self.classifier_bias, name="classifier"
         )
         aux_logits = None
+        if self.auxiliary and len(maps) < 2:
+            raise ValueError(
+                "model.stages: 1 leaves no stage before the last for the auxiliary classifier; "
+                "keep at least 2 stages or build without it"
+            )
         if self.auxiliary:
             auxiliary = Classifier(self.num_classes, name="aux_classifier")
             aux_logits = auxiliary(pool(maps[-2]), train)

@@ -22,7 +22,8 @@ def conv2d(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     if kernel_height == kernel_width == 1:
         x = x[:, ::stride, ::stride, :]
         return lax.dot_general(x, kernel[0, 0], (((3,), (0,)), ((), ())))
-    padding = ((kernel_height // 2,) * 2, (kernel_width // 2,) * 2)
+    above, left = kernel_height // 2, kernel_width // 2
+    padding = ((above, above), (left, left))
     return lax.conv_general_dilated(
         x, kernel, (stride, stride), padding, dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
@@ -51,8 +52,6 @@ class Conv(nn.Module):
         return conv2d(x.astype(self.dtype), kernel.astype(self.dtype), self.stride)
 
 
-def linear(
-    features: int, name: str, use_bias: bool = False, kernel_init=linear_init
-) -> nn.Dense:
+def linear(features: int, name: str, use_bias: bool = False, kernel_init=linear_init) -> nn.Dense:
     """A float32 `nn.Dense` that starts as PyTorch's `Linear` (its bias, if any, starts at 0)."""
     return nn.Dense(features, use_bias=use_bias, kernel_init=kernel_init, name=name)

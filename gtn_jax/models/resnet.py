@@ -158,7 +158,9 @@ class ResNet(nn.Module):
         x = Conv(self.width, kernel_size, stride, self.dtype, name="conv1")(images)
         x = nn.relu(normalise("bn1", use_running_average, self.dtype)(x))
         if self.stem == "imagenet":
-            x = nn.max_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)))
+            # Flax declares `padding` as a string, and documents and takes pairs as well.
+            padding: Any = ((1, 1), (1, 1))
+            x = nn.max_pool(x, (3, 3), (2, 2), padding)
         maps = []
         for index, blocks in enumerate(self.blocks_per_stage):
             stage = Stage(
@@ -198,8 +200,10 @@ BACKBONES: dict[str, ResNetShape] = {
     "resnet101": ResNetShape("bottleneck", (3, 4, 23, 3)),
     "resnet152": ResNetShape("bottleneck", (3, 8, 36, 3)),
     **{f"resnet{depth}": _cifar(depth) for depth in (20, 32, 44, 56, 110)},
+    "resnet8_wide": ResNetShape("basic", (1, 1, 1), width=64, stem="small", stem_stride=2),
 }
-"""Name -> shape. 18 to 152 are torchvision's, 20 to 110 (of the form 6n+2) the CIFAR family."""
+"""Name -> shape. 18 to 152 are torchvision's, 20 to 110 (of the form 6n+2) the CIFAR family;
+resnet8_wide is ours, few and wide layers on a quarter of the pixels, for training on CPUs."""
 
 
 def build_resnet(

@@ -1,0 +1,226 @@
+"""Every knob, as frozen dataclasses that check themselves, and their JSON.
+
+A field says its unit in its name. Defaults live here and nowhere else. Names of backbones, gates
+and data sets are checked where they are used, by the table that knows them. Config objects never
+enter a Module: builders pass plain arguments.
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any, Literal, get_type_hints
+
+
+def _require(condition: bool, field: str, found: Any, wanted: str) -> None:
+    if not condition:
+        raise ValueError(f"{field}: {found!r} does not work; wanted {wanted}")
+
+
+@dataclasses.dataclass(frozen=True)
+class DataConfig:
+    """Which images, and how they reach the model."""
+
+    name: str = "digits"
+    """Data set: digits, tiny_imagenet."""
+    data_dir: str = "~/.cache/gtn_jax/data"
+    """Folder of prepared data sets."""
+    image_size: int = 32
+    """Side of the square that the model sees, in pixels."""
+    batch_size: int = 64
+    """Images a training step, over all devices together."""
+    eval_batch_size: int = 256
+    """Images an evaluation step, over all devices together."""
+    train_images_per_class: int | None = None
+    """Train on a seeded choice of this many images of each class; None: on all."""
+    last_batch: Literal["drop", "keep"] = "drop"
+    """What happens to an epoch's last, partial batch; "keep" gives it its own statistics."""
+    random_flip: bool = True
+    """Mirror every other training image, at random."""
+    random_shift_pixels: int = 0
+    """Training images move by up to this many pixels in x and y; zeros come in."""
+    small_image_size: int = 16
+    """Side of the training images in the first `small_image_epochs`, in pixels."""
+    small_image_epochs: int = 0
+    """Progressive resolution: that many epochs on smaller images first, which are cheaper."""
+
+    def __post_init__(self) -> None:  # noqa: D105
+        _require(self.image_size >= 1, "data.image_size", self.image_size, "at least 1 pixel")
+        _require(self.batch_size >= 1, "data.batch_size", self.batch_size, "at least 1 image")
+        _require(
+            self.eval_batch_size >= 1, "data.eval_batch_size", self.eval_batch_size, "at least 1"
+        )
+        count = self.train_images_per_class
+        _require(count is None or count >= 1, "data.train_images_per_class", count, "at least 1")
+        shift = self.random_shift_pixels
+        _require(0 <= shift < self.image_size, "data.random_shift_pixels", shift, "0 or more")
+        _require(self.small_image_epochs >= 0, "data.small_image_epochs", self.small_image_epochs,
+                 "0 or more")
+
+
+@dataclasses.dataclass(frozen=True)
+class ModelConfig:
+    """The network and where its trunk's weights come from."""
+
+    backbone: str = "resnet50"
+    """A name in `gtn_jax.models.resnet.BACKBONES`."""
+    stages: int | None = None
+    """Keep the trunk's first stages only; None: all of them."""
+    weights: str | None = None
+    """Pretrained trunk: a name in `gtn_jax.weights.registry.WEIGHTS` or a .safetensors file."""
+    gate: str = "sigmoid"
+    """none, half, constant, sigmoid (the paper's), identity or mlp."""
+    gate_reduction: int = 16
+    """Pooled features / hidden units of the gate."""
+    gate_dropout: float = 0.7
+    """Rate on the gate's hidden units."""
+    classifier_dropout: float = 0.5
+    """Rate on the gated features."""
+    classifier_bias: bool = False
+    """Whether the classifier has a bias; the paper's has none."""
+    aux_weight: float = 0.2
+    """Weight of the auxiliary loss; 0 builds no auxiliary classifier."""
+    compute_dtype: Literal["float32", "bfloat16"] = "float32"
+    """Of the trunk; parameters, gate, heads and loss are float32."""
+
+    def __post_init__(self) -> None:  # noqa: D105
+        for name in ("gate_dropout", "classifier_dropout"):
+            rate = getattr(self, name)
+            _require(0 <= rate < 1, f"model.{name}", rate, "a rate in [0, 1)")
+        _require(self.gate_reduction >= 1, "model.gate_reduction", self.gate_reduction, ">= 1")
+        _require(self.aux_weight >= 0, "model.aux_weight", self.aux_weight, "0 or more")
+
+
+@dataclasses.dataclass(frozen=True)
+class OptimizerConfig:
+    """SGD with momentum; the rate as a function of the epoch."""
+
+    learning_rate: float = 1e-2
+    """Peak rate, of the trunk and, times `head_lr_multiplier`, of gate and heads."""
+    head_lr_multiplier: float = 1.0
+    """Rate of gate and heads relative to the trunk's."""
+    momentum: float = 0.9
+    weight_decay: float = 1e-4
+    """On every parameter, added to the gradient as PyTorch does."""
+    schedule: Literal["step", "cosine", "constant"] = "cosine"
+    warmup_epochs: float = 0.0
+    """Linear rise from 0; cosine only."""
+    boundaries_epochs: tuple[int, ...] = (41, 81)
+    """Epochs, counted from 0, from which the step schedule is one factor lower."""
+    decay_factor: float = 0.1
+    """The factor of the step schedule."""
+
+    def __post_init__(self) -> None:  # noqa: D105
+        _require(self.learning_rate > 0, "optimizer.learning_rate", self.learning_rate, "> 0")
+        _require(
+            self.head_lr_multiplier > 0,
+            "optimizer.head_lr_multiplier", self.head_lr_multiplier, "> 0",
+        )
+        _require(0 <= self.momentum < 1, "optimizer.momentum", self.momentum, "a rate in [0, 1)")
+        _require(self.weight_decay >= 0, "optimizer.weight_decay", self.weight_decay, ">= 0")
+        _require(self.warmup_epochs >= 0, "optimizer.warmup_epochs", self.warmup_epochs, ">= 0")
+        rising = tuple(sorted(set(self.boundaries_epochs)))
+        _require(rising == self.boundaries_epochs, "optimizer.boundaries_epochs",
+                 self.boundaries_epochs, "rising epochs")
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingConfig:
+    """How long, what is frozen, what is kept."""
+
+    epochs: int = 100
+    freeze_epochs: int = 0
+    """The trunk stands still for that many epochs."""
+    freeze_mode: Literal["no_grad", "zero_lr"] = "no_grad"
+    """no_grad: the trunk's gradient is not computed. zero_lr (the authors'): it is, and fills the
+    trunk's momentum while its rate is 0."""
+    frozen_batch_norm: Literal["running", "batch"] = "running"
+    """Statistics a frozen trunk normalises with; batch (the authors') also moves the running."""
+    select: Literal["val", "last"] = "val"
+    """Which weights are evaluated on the test split: the best epoch on validation, or the last."""
+    eval_every_epochs: int = 1
+    checkpoint_every_seconds: float = 60.0
+    log_every_steps: int = 20
+
+    def __post_init__(self) -> None:  # noqa: D105
+        _require(self.epochs >= 1, "training.epochs", self.epochs, "at least 1")
+        _require(0 <= self.freeze_epochs, "training.freeze_epochs", self.freeze_epochs, ">= 0")
+        _require(self.eval_every_epochs >= 1, "training.eval_every_epochs",
+                 self.eval_every_epochs, "at least 1")
+        _require(self.checkpoint_every_seconds > 0, "training.checkpoint_every_seconds",
+                 self.checkpoint_every_seconds, "> 0")
+        _require(self.log_every_steps >= 1, "training.log_every_steps",
+                 self.log_every_steps, "at least 1")
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """One training run."""
+
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    training: TrainingConfig = TrainingConfig()
+    seed: int = 0
+    """Of the head's start, the choice and order of images, augmentation and dropout."""
+
+    def __post_init__(self) -> None:  # noqa: D105
+        _require(0 <= self.seed < 2**32, "seed", self.seed, "0 to 2**32 - 1")
+
+
+def override(config: Config, values: dict[str, Any]) -> Config:
+    """A copy of `config` with some fields changed, e.g. `{"model.gate": "none", "seed": 1}`.
+
+    Raises:
+        KeyError: a name that is no field (ours to get right: users' names go through the parser).
+    """
+    for dotted, value in values.items():
+        section, _, field = dotted.rpartition(".")
+        if section:
+            value = dataclasses.replace(getattr(config, section), **{field: value})
+        config = dataclasses.replace(config, **{section or field: value})
+    return config
+
+
+def flatten(config: Config) -> dict[str, Any]:
+    """`{"data.name": ..., ..., "seed": ...}`, tuples as lists, as JSON would give them back."""
+    tree = json.loads(json.dumps(dataclasses.asdict(config)))
+    flat = {}
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            flat.update({f"{name}.{field}": leaf for field, leaf in value.items()})
+        else:
+            flat[name] = value
+    return flat
+
+
+def differences(old: Config, new: Config) -> list[str]:
+    """One line a field that differs: `data.batch_size: 64 -> 32`."""
+    before, after = flatten(old), flatten(new)
+    return [f"{k}: {before[k]!r} -> {after[k]!r}" for k in after if before[k] != after[k]]
+
+
+def to_json(config: Config) -> str:
+    """The resolved config, indented, with a newline at the end."""
+    return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
+
+
+def from_json(path: Path) -> Config:
+    """The config that `to_json` wrote.
+
+    Raises:
+        ValueError: not such a file, or fields of another version of this package.
+    """
+    try:
+        tree = json.loads(path.read_text())
+        sections = get_type_hints(Config)
+        values = {
+            name: sections[name](**_tuples(value)) if isinstance(value, dict) else value
+            for name, value in tree.items()
+        }
+        return Config(**values)
+    except (json.JSONDecodeError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"{path} is not a config of this version: {error}") from error
+
+
+def _tuples(section: dict[str, Any]) -> dict[str, Any]:
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in section.items()}

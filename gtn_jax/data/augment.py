@@ -1,0 +1,78 @@
+"""uint8 images -> normalised float images, inside jit: crop by shifting, flip, resize, normalise.
+
+Pure functions of (key, images); the same key gives the same pixels on any number of devices.
+"""
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+Transform = Callable[[jax.Array, jax.Array], jax.Array]
+"""(key, uint8 B H W 3) -> float32 B H' W' 3, normalised. Evaluation ignores the key."""
+
+
+def normalise(images: jax.Array, mean: tuple[float, ...], std: tuple[float, ...]) -> jax.Array:
+    """B H W 3 in 0..255 -> float32, (x / 255 - mean) / std per channel."""
+    images = images.astype(jnp.float32) / 255
+    return (images - jnp.array(mean, jnp.float32)) / jnp.array(std, jnp.float32)
+
+
+def flip(key: jax.Array, images: jax.Array) -> jax.Array:
+    """Mirror each image B H W C left to right with probability 1/2."""
+    mirrored = jax.random.bernoulli(key, shape=(images.shape[0], 1, 1, 1))
+    return jnp.where(mirrored, images[:, :, ::-1, :], images)
+
+
+def shift(key: jax.Array, images: jax.Array, pixels: int) -> jax.Array:
+    """Move each image B H W C by a whole number of pixels in [-pixels, pixels]^2; zeros come in."""
+    padding = ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0))
+    padded = jnp.pad(images, padding)
+    corners = jax.random.randint(key, (images.shape[0], 2), 0, 2 * pixels + 1)
+    size = images.shape[1:]
+
+    def cut(image: jax.Array, corner: jax.Array) -> jax.Array:
+        return lax.dynamic_slice(image, (corner[0], corner[1], 0), size)
+
+    return jax.vmap(cut)(padded, corners)
+
+
+def training_transform(
+    mean: tuple[float, ...],
+    std: tuple[float, ...],
+    random_flip: bool,
+    random_shift_pixels: int,
+    image_size: int | None = None,
+) -> Transform:
+    """Augment and normalise.
+
+    Args:
+        mean: of red, green, blue, in 0..1; shifted-in zeros are zeros *before* normalising.
+        std: of red, green, blue.
+        random_flip: whether to mirror at random.
+        random_shift_pixels: the furthest shift; 0 is none.
+        image_size: side to resize to, bilinear with antialiasing; None keeps the size.
+    """
+
+    def transform(key: jax.Array, images: jax.Array) -> jax.Array:
+        if random_shift_pixels:
+            images = shift(jax.random.fold_in(key, 0), images, random_shift_pixels)
+        if random_flip:
+            images = flip(jax.random.fold_in(key, 1), images)
+        if image_size is not None and image_size != images.shape[1]:
+            shape = (images.shape[0], image_size, image_size, images.shape[3])
+            images = jax.image.resize(images.astype(jnp.float32), shape, "linear")
+        return normalise(images, mean, std)
+
+    return transform
+
+
+def evaluation_transform(mean: tuple[float, ...], std: tuple[float, ...]) -> Transform:
+    """Normalise only."""
+
+    def transform(key: jax.Array, images: jax.Array) -> jax.Array:
+        del key  # nothing is random
+        return normalise(images, mean, std)
+
+    return transform

@@ -1,0 +1,61 @@
+"""UCI handwritten digits: 1,797 real images of 8x8 pixels that scikit-learn carries.
+
+https://archive.ics.uci.edu/dataset/80 (CC BY 4.0). There is no official split; here 500 test and
+300 validation images are drawn once and for all, stratified by class, and 997 are left to train.
+"""
+
+import io
+from collections.abc import Iterator
+
+import numpy as np
+from PIL import Image
+
+from gtn_jax.data.builders.base import Example, ImageClassificationBuilder
+
+SPLIT_SIZES = {"test": 500, "validation": 300, "train": 997}
+
+
+def split_indices(labels: np.ndarray) -> dict[str, np.ndarray]:
+    """Disjoint, sorted image numbers of every split, each class in proportion.
+
+    Images of a class are shuffled (seed 0), then every split takes its share by spreading the
+    classes evenly: image i of n of its class sits at (i + 1/2) / n, and splits cut that order.
+    """
+    generator = np.random.default_rng(0)
+    position = np.empty(len(labels))
+    for label in np.unique(labels):
+        members = generator.permutation(np.flatnonzero(labels == label))
+        position[members] = (np.arange(len(members)) + 0.5) / len(members)
+    order = np.argsort(position, kind="stable")
+    bounds = np.cumsum(list(SPLIT_SIZES.values()))[:-1]
+    parts = np.split(order, bounds)
+    return {split: np.sort(part) for split, part in zip(SPLIT_SIZES, parts, strict=True)}
+
+
+class Digits(ImageClassificationBuilder):
+    """Ten classes, PNG, 8x8 grey stored as RGB."""
+
+    encoding = "png"
+    description = "UCI handwritten digits as carried by scikit-learn, 1,797 images of 8x8 pixels."
+    homepage = "https://archive.ics.uci.edu/dataset/80"
+
+    def classes(self) -> list[str]:
+        """"0" to "9"."""
+        return [str(digit) for digit in range(10)]
+
+    def examples(self) -> dict[str, Iterator[Example]]:
+        """Split name -> examples named by their number in scikit-learn's order."""
+        # Imported here: it takes seconds, and only preparing needs it.
+        from sklearn.datasets import load_digits
+
+        images, labels = load_digits(return_X_y=True)
+        # Grey levels are 0 to 16; 16 becomes 255.
+        pixels = np.clip(images.reshape(-1, 8, 8) * 16, 0, 255).astype(np.uint8)
+        splits = split_indices(labels)
+        return {s: (_example(pixels, labels, i) for i in rows) for s, rows in splits.items()}
+
+
+def _example(pixels: np.ndarray, labels: np.ndarray, index: int) -> Example:
+    encoded = io.BytesIO()
+    Image.fromarray(pixels[index]).convert("RGB").save(encoded, "PNG")
+    return Example(f"{index:04d}.png", encoded.getvalue(), int(labels[index]))

@@ -1,0 +1,99 @@
+"""Orbax checkpoints of a run: training state and data position, latest and best.
+
+Only this file knows Orbax (https://orbax.readthedocs.io, the v1 interface). A save returns at once
+and finishes in the background; a step counts once Orbax has renamed it into place.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+from orbax.checkpoint import v1 as ocp
+
+from gtn_jax.training.state import TrainState
+
+_policies = ocp.training.preservation_policies
+
+
+class Checkpoints:
+    """The `checkpoints/` folder of one run. Use as a context manager, or call `close`."""
+
+    def __init__(self, folder: Path):
+        """Open or create `folder`; the latest step and the best by accuracy are kept."""
+        self._checkpointer = ocp.training.Checkpointer(
+            folder.absolute(),
+            preservation_policy=_policies.AnyPreservationPolicy(
+                [
+                    _policies.LatestN(1),
+                    _policies.BestN(
+                        n=1,
+                        get_metric_fn=lambda metrics: metrics["accuracy"],
+                        keep_checkpoints_without_metrics=False,
+                    ),
+                ]
+            ),
+            cleanup_tmp_directories=True,
+        )
+
+    def __enter__(self) -> "Checkpoints":
+        """Nothing more to open."""
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Wait for the save in flight."""
+        self.close()
+
+    def save(
+        self, state: TrainState, position: dict[str, Any], accuracy: float | None = None
+    ) -> None:
+        """Save in the background, unless this step is there already.
+
+        Args:
+            state: of the step it is named by.
+            position: JSON, of the training batches.
+            accuracy: on validation, if this step was evaluated.
+        """
+        step = int(state.step)
+        self._checkpointer.wait()
+        if self.latest_step() == step:
+            return
+        metrics = None if accuracy is None else {"accuracy": accuracy}
+        parts = {"state": state, "position": position}
+        self._checkpointer.save_checkpointables_async(step, parts, metrics=metrics)
+
+    def latest_step(self) -> int | None:
+        """The newest complete step, or None."""
+        latest = self._checkpointer.latest
+        return None if latest is None else latest.step
+
+    def best_step(self) -> int | None:
+        """The evaluated step of highest accuracy (the later of equals), or None."""
+        evaluated = [c for c in self._checkpointer.checkpoints if c.metrics]
+        if not evaluated:
+            return None
+        return max(evaluated, key=lambda c: (c.metrics["accuracy"], c.step)).step
+
+    def restore(self, template: TrainState, step: int) -> tuple[TrainState, dict[str, Any]]:
+        """Load a step as the template's shapes, dtypes and shardings.
+
+        Returns:
+            The state and the data position.
+        """
+        self._checkpointer.wait()
+        abstract = jax.tree.map(ocp_abstract, template)
+        parts = self._checkpointer.load_checkpointables(step, {"state": abstract, "position": None})
+        return parts["state"], parts["position"]
+
+    def wait(self) -> None:
+        """Until the save in flight is complete."""
+        self._checkpointer.wait()
+
+    def close(self) -> None:
+        """Finish the save in flight and release the folder."""
+        self._checkpointer.wait()
+        self._checkpointer.close()
+
+
+def ocp_abstract(array: jax.Array) -> jax.ShapeDtypeStruct:
+    """Shape, dtype and sharding of an array."""
+    return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=array.sharding)

@@ -1,0 +1,321 @@
+"""One training run: from a config to a finished run folder, resumable at any moment.
+
+`run` is the one long function of this package, in stations; everything it calls is short. The
+same config in the same folder continues an unfinished run bit for bit (on CPU) and leaves a
+finished one alone.
+"""
+
+import functools
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from gtn_jax.arrays import Variables
+from gtn_jax.config import Config, override
+from gtn_jax.data import augment, pipeline
+from gtn_jax.data.sources import Split, open_splits
+from gtn_jax.models.gtn import GTN
+from gtn_jax.training.checkpoint import Checkpoints
+from gtn_jax.training.evaluate import evaluate
+from gtn_jax.training.optimizer import Optimizer, build_optimizer, relative_schedule
+from gtn_jax.training.progress import ProgressBar
+from gtn_jax.training.run_folder import RunFolder
+from gtn_jax.training.sharding import data_mesh, put_batch, replicate
+from gtn_jax.training.state import create_state
+from gtn_jax.training.steps import EvaluationStep, TrainStep, make_evaluation_step, make_train_step
+from gtn_jax.weights.pretrained import create
+from gtn_jax.weights.registry import IMAGENET_MEAN, IMAGENET_STD, resolve
+
+Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
+
+
+class Programs(NamedTuple):
+    """The jitted functions of a run.
+
+    Attributes:
+        optimizer: that the training steps use.
+        train_step: (frozen trunk?, small images?) -> step; donates its state.
+        evaluation_step: variables, batch -> Sums.
+    """
+
+    optimizer: Optimizer
+    train_step: Callable[[bool, bool], TrainStep]
+    evaluation_step: EvaluationStep
+
+
+def build_model(config: Config, num_classes: int) -> tuple[GTN, Variables, Normalisation]:
+    """The model of a config, its start, and the mean and std its images are normalised with.
+
+    Raises:
+        ValueError: unknown names, or weights that do not fit.
+    """
+    section = config.model
+    model, variables = create(
+        section.backbone,
+        num_classes,
+        gate=section.gate,
+        weights=section.weights,
+        seed=config.seed,
+        stages=section.stages,
+        gate_reduction=section.gate_reduction,
+        gate_dropout=section.gate_dropout,
+        classifier_dropout=section.classifier_dropout,
+        classifier_bias=section.classifier_bias,
+        auxiliary=section.aux_weight > 0,
+        dtype=jnp.dtype(section.compute_dtype),
+    )
+    if section.weights is None:
+        return model, variables, (IMAGENET_MEAN, IMAGENET_STD)
+    _, info = resolve(section.weights)
+    return model, variables, (info.mean, info.std)
+
+
+def build_programs(
+    config: Config, model: GTN, normalisation: Normalisation, steps_per_epoch: int
+) -> Programs:
+    """The programs of a run; runs that differ only in seed and peak rate share them."""
+    shared = override(config, {"seed": 0, "optimizer.learning_rate": 1.0})
+    return _build_programs(shared, model, normalisation, steps_per_epoch)
+
+
+@functools.lru_cache(maxsize=32)
+def _build_programs(
+    config: Config, model: GTN, normalisation: Normalisation, steps_per_epoch: int
+) -> Programs:
+    section, training = config.optimizer, config.training
+    optimizer = build_optimizer(
+        section.momentum,
+        section.weight_decay,
+        section.head_lr_multiplier,
+        relative_schedule(
+            section.schedule,
+            steps_per_epoch,
+            training.epochs,
+            section.warmup_epochs,
+            section.boundaries_epochs,
+            section.decay_factor,
+        ),
+        training.freeze_epochs * steps_per_epoch,
+    )
+
+    @functools.cache
+    def train_step(frozen: bool, small: bool) -> TrainStep:
+        transform = augment.training_transform(
+            *normalisation,
+            config.data.random_flip,
+            config.data.random_shift_pixels,
+            config.data.small_image_size if small else None,
+        )
+        step = make_train_step(
+            model,
+            optimizer,
+            transform,
+            config.model.aux_weight,
+            backbone_gradient=not (frozen and training.freeze_mode == "no_grad"),
+            freeze_batch_norm=frozen and training.frozen_batch_norm == "running",
+        )
+        return jax.jit(step, donate_argnums=0)
+
+    evaluation_transform = augment.evaluation_transform(*normalisation)
+    evaluation_step = jax.jit(make_evaluation_step(model, evaluation_transform))
+    return Programs(optimizer, train_step, evaluation_step)
+
+
+def load_images(config: Config, splits: dict[str, Split]) -> dict[str, pipeline.Images]:
+    """Every split at the config's image size; of train, the config's choice.
+
+    Raises:
+        ValueError: no training split, one class only, or no validation to select on.
+    """
+    data = config.data
+    classes = splits["train"].classes
+    if len(classes) < 2:
+        raise ValueError(f"data.name: {data.name} has one class, {classes[0]!r}; two are needed")
+    if config.training.select == "val" and "validation" not in splits:
+        raise ValueError(f"training.select: {data.name} has no validation split; use last")
+    per_class = {"train": data.train_images_per_class}
+    return {
+        name: pipeline.load(split, data.image_size, per_class.get(name), config.seed)
+        for name, split in splits.items()
+    }
+
+
+def run(config: Config, workdir: Path, quiet: bool = False, devices: int | None = None) -> dict:
+    """Train, evaluate, and leave a run folder; continue what is there.
+
+    Args:
+        config: of the run.
+        workdir: the run folder; new, or one of the same config.
+        quiet: print nothing.
+        devices: use the first so many local devices; None: all.
+
+    Returns:
+        The summary, as in `summary.json`: accuracies in 0..1, times in seconds.
+
+    Raises:
+        ValueError: anything about config, data, weights or folder that does not work.
+    """
+    # ---- folder ----------------------------------------------------------------------------
+    folder = RunFolder(workdir)
+    folder.check(config)
+    finished = folder.summary()
+    if finished is not None:
+        return finished
+
+    # ---- devices, data ---------------------------------------------------------------------
+    mesh = data_mesh(devices)
+    splits = open_splits(config.data.name, config.data.data_dir)
+    classes = splits["train"].classes
+    # Checked before the images are decoded, which can take a while.
+    pipeline.fit_batch_size(config.data.batch_size, max(mesh.size, len(splits["train"])), mesh.size)
+    images = load_images(config, splits)
+    train = images["train"]
+    batch_size = pipeline.fit_batch_size(config.data.batch_size, len(train), mesh.size)
+    eval_batch_size = -(-config.data.eval_batch_size // mesh.size) * mesh.size
+    per_epoch = pipeline.steps_per_epoch(len(train), batch_size, config.data.last_batch)
+    total_steps = config.training.epochs * per_epoch
+
+    # ---- model, optimizer, state -----------------------------------------------------------
+    start = time.monotonic()
+    model, variables, normalisation = build_model(config, len(classes))
+    programs = build_programs(config, model, normalisation, per_epoch)
+    state = create_state(
+        variables, programs.optimizer, config.optimizer.learning_rate, config.seed
+    )
+    state = replicate(state, mesh)
+    folder.start(config, classes)
+    build_seconds = time.monotonic() - start
+
+    # ---- resume ----------------------------------------------------------------------------
+    checkpoints = Checkpoints(folder.checkpoints)
+    batches = pipeline.training_batches(
+        train, batch_size, config.data.last_batch, config.seed % 2**32
+    )
+    step = 0
+    clock = dict.fromkeys(("train", "compile", "evaluate", "checkpoint"), 0.0)
+    clock["compile"] += build_seconds
+    latest = checkpoints.latest_step()
+    if latest is not None:
+        state, position = checkpoints.restore(state, latest)
+        batches.set_state(position["batches"])
+        step, clock = latest, position["seconds"]
+    folder.rewind(step)
+
+    # ---- what is about to happen -----------------------------------------------------------
+    bar = ProgressBar(total_steps, per_epoch, step, quiet)
+    sizes = ", ".join(f"{name} {len(part)}" for name, part in images.items())
+    parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
+    bar.say(f"device  {mesh.size} x {mesh.devices.flat[0].device_kind}")
+    bar.say(f"data    {config.data.name}: {len(classes)} classes; {sizes} images")
+    bar.say(f"model   {config.model.backbone}, gate {config.model.gate}, {parameters:,} parameters")
+    if batch_size != config.data.batch_size:
+        bar.say(f"note    batch of {batch_size} images: there are only {len(train)}")
+    if step:
+        bar.say(f"resume  at step {step} of {total_steps}")
+
+    def log(split: str, at: int, values: dict[str, Any]) -> None:
+        seconds = sum(clock.values())
+        row = {"step": at, "epoch": at / per_epoch, "split": split, **values, "seconds": seconds}
+        folder.append(row)
+
+    pending: list[tuple[int, dict[str, jax.Array]]] = []
+
+    def log_pending() -> None:
+        if not pending:
+            return
+        at, metrics = pending.pop()
+        values = {name: float(value) for name, value in jax.device_get(metrics).items()}
+        log("train", at, values)
+        bar.show(at, values["loss"], values["accuracy"])
+
+    def validate(split: str) -> dict[str, float]:
+        started = time.monotonic()
+        held_out = pipeline.evaluation_batches(images[split], eval_batch_size)
+        result = evaluate(programs.evaluation_step, state.variables, held_out, mesh)
+        clock["evaluate"] += time.monotonic() - started
+        log(split, step, result)
+        return result
+
+    def save(accuracy: float | None) -> None:
+        log_pending()
+        started = time.monotonic()
+        checkpoints.save(state, {"batches": batches.get_state(), "seconds": clock}, accuracy)
+        clock["checkpoint"] += time.monotonic() - started
+
+    # ---- the loop --------------------------------------------------------------------------
+    seen_programs: set[tuple[bool, bool, int]] = set()
+    last_save = time.monotonic()
+    with checkpoints:
+        while step < total_steps:
+            started = time.monotonic()
+            epoch = step // per_epoch
+            frozen = epoch < config.training.freeze_epochs
+            small = epoch < config.data.small_image_epochs
+            batch = put_batch(next(batches), mesh)
+            state, metrics = programs.train_step(frozen, small)(state, batch)
+            step += 1
+            end_of_epoch = step % per_epoch == 0
+
+            # Metrics are read one interval late, so that reading never waits for the device.
+            if step % config.training.log_every_steps == 0:
+                log_pending()
+                pending.append((step, metrics))
+            program = (frozen, small, len(batch.labels))
+            compiling = program not in seen_programs
+            seen_programs.add(program)
+            if compiling or end_of_epoch:
+                jax.block_until_ready(metrics)  # The clock needs to know.
+            elapsed = time.monotonic() - started
+            clock["compile" if compiling else "train"] += elapsed
+            if not compiling:
+                bar.count(elapsed, len(batch.labels))
+
+            if end_of_epoch and _is_due(step // per_epoch, config):
+                log_pending()
+                accuracy = None
+                if "validation" in images:
+                    result = validate("validation")
+                    accuracy = result["accuracy"]
+                    bar.say(
+                        f"epoch {step // per_epoch}/{config.training.epochs}  "
+                        f"validation accuracy {accuracy:.4f}  loss {result['loss']:.4f}"
+                    )
+                save(accuracy)
+                last_save = time.monotonic()
+            elif time.monotonic() - last_save >= config.training.checkpoint_every_seconds:
+                save(None)
+                last_save = time.monotonic()
+
+        # ---- the answer --------------------------------------------------------------------
+        checkpoints.wait()
+        selected = checkpoints.best_step() if config.training.select == "val" else step
+        if selected is not None and selected != step:
+            state, _ = checkpoints.restore(state, selected)
+        summary: dict[str, Any] = {"steps": total_steps, "selected_step": selected}
+        for split in ("validation", "test"):
+            if split in images:
+                result = evaluate(
+                    programs.evaluation_step,
+                    state.variables,
+                    pipeline.evaluation_batches(images[split], eval_batch_size),
+                    mesh,
+                )
+                summary |= {f"{split}_{name}": value for name, value in result.items()}
+        summary |= {
+            "parameters": parameters,
+            "images_per_second": bar.images_per_second,
+            **{f"{name}_seconds": seconds for name, seconds in clock.items()},
+        }
+    bar.close()
+    folder.finish(summary)
+    return summary
+
+
+def _is_due(epoch: int, config: Config) -> bool:
+    """Whether to evaluate after so many epochs: every so often, and at the end."""
+    training = config.training
+    return epoch % training.eval_every_epochs == 0 or epoch == training.epochs

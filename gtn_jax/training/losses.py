@@ -1,0 +1,46 @@
+"""The loss of the paper: cross entropy of the classifier plus a share of the auxiliary one's.
+
+L = CE(logits) + 0.2 CE(aux_logits) in the authors' code (https://github.com/jiaxue-ai/GTN). Weight
+decay is not here: the optimizer adds it to the gradient.
+"""
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from gtn_jax.arrays import Outputs
+
+
+def mean_cross_entropy(logits: jax.Array, labels: jax.Array, mask: jax.Array) -> jax.Array:
+    """Mean over the rows with mask 1.
+
+    Args:
+        logits: float32 B N.
+        labels: int32 B.
+        mask: float32 B, of which at least one is 1.
+
+    Returns:
+        float32 scalar, in nats.
+    """
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    return jnp.sum(losses * mask) / jnp.sum(mask)
+
+
+def gtn_loss(
+    outputs: Outputs, labels: jax.Array, mask: jax.Array, aux_weight: float
+) -> jax.Array:
+    """CE(logits) + aux_weight CE(aux_logits); without an auxiliary head, the first term.
+
+    Args:
+        outputs: of a GTN.
+        labels: int32 B.
+        mask: float32 B.
+        aux_weight: weight of the auxiliary term.
+
+    Returns:
+        float32 scalar, in nats.
+    """
+    loss = mean_cross_entropy(outputs.logits, labels, mask)
+    if outputs.aux_logits is None:
+        return loss
+    return loss + aux_weight * mean_cross_entropy(outputs.aux_logits, labels, mask)

@@ -1,0 +1,47 @@
+"""Metrics as sums and counts over real rows, so that adding batches up is exact."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+
+class Sums(NamedTuple):
+    """What one evaluation step adds up; divide by `images` for the means.
+
+    Attributes:
+        loss: float32, cross entropy in nats.
+        correct: int32, images whose largest logit is their label's.
+        correct_top5: int32, images whose label is among the five largest logits.
+        images: int32, rows with mask 1.
+    """
+
+    loss: jax.Array
+    correct: jax.Array
+    correct_top5: jax.Array
+    images: jax.Array
+
+
+def sums(logits: jax.Array, labels: jax.Array, mask: jax.Array) -> Sums:
+    """Sums over the rows with mask 1.
+
+    Args:
+        logits: float32 B N.
+        labels: int32 B.
+        mask: float32 B, 0 or 1.
+    """
+    real = mask.astype(bool)
+    losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    # How many classes score higher; classes of equal score count as lower if they come later,
+    # so that a tie is decided as argmax decides it.
+    own = jnp.take_along_axis(logits, labels[:, None], axis=1)
+    before = jnp.arange(logits.shape[1])[None, :] < labels[:, None]
+    rank = jnp.sum((logits > own) | ((logits == own) & before), axis=1)
+    finite = jnp.isfinite(own[:, 0])
+    return Sums(
+        loss=jnp.sum(jnp.where(real, losses, 0.0)),
+        correct=jnp.sum(real & finite & (rank == 0), dtype=jnp.int32),
+        correct_top5=jnp.sum(real & finite & (rank < 5), dtype=jnp.int32),
+        images=jnp.sum(real, dtype=jnp.int32),
+    )

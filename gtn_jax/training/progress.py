@@ -1,0 +1,65 @@
+"""What a person sees of a running job: a bar on a terminal, plain lines elsewhere.
+
+The clock counts training steps only: time to compile is passed over, so the rate and the
+remaining time are right from the start.
+"""
+
+import sys
+import time
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn
+
+_PLAIN_LINE_SECONDS = 10.0
+
+
+class ProgressBar:
+    """Shows step, epoch, loss, accuracy, images/s and the time that is left."""
+
+    def __init__(self, total_steps: int, steps_per_epoch: int, done_steps: int, quiet: bool):
+        """Start at `done_steps` of `total_steps`; `quiet` shows nothing at all."""
+        self._total, self._per_epoch, self._start = total_steps, steps_per_epoch, done_steps
+        self._quiet = quiet
+        self._seconds, self._images = 0.0, 0
+        self._last_line = time.monotonic()
+        self._bar = None
+        self._console = Console(highlight=False, soft_wrap=True)
+        if sys.stdout.isatty() and not quiet:
+            columns = (TextColumn("{task.description}"), BarColumn(),
+                       TextColumn("{task.completed}/{task.total}"))
+            self._bar = Progress(*columns, console=self._console)
+            self._task = self._bar.add_task("", total=total_steps, completed=done_steps)
+            self._bar.start()
+
+    def say(self, line: str) -> None:
+        """A line that stays."""
+        if not self._quiet:
+            self._console.print(line, markup=False)
+
+    def count(self, seconds: float, images: int) -> None:
+        """Add the time and the images of steps that did not compile."""
+        self._seconds += seconds
+        self._images += images
+
+    @property
+    def images_per_second(self) -> float:
+        """Training rate so far; 0 before the first counted step."""
+        return self._images / self._seconds if self._seconds else 0.0
+
+    def show(self, step: int, loss: float, accuracy: float) -> None:
+        """Update the bar, or print a line if the last one is some seconds old."""
+        rate = self.images_per_second
+        left = (self._total - step) * self._seconds / max(step - self._start, 1)
+        epoch = step / self._per_epoch
+        text = (f"epoch {epoch:.1f}  loss {loss:.3f}  accuracy {accuracy:.3f}  "
+                f"{rate:.0f} images/s  {left:.0f} s left")
+        if self._bar is not None:
+            self._bar.update(self._task, completed=step, description=text)
+        elif time.monotonic() - self._last_line >= _PLAIN_LINE_SECONDS:
+            self._last_line = time.monotonic()
+            self.say(f"  step {step}/{self._total}  {text}")
+
+    def close(self) -> None:
+        """Take the bar down."""
+        if self._bar is not None:
+            self._bar.stop()

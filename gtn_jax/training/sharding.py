@@ -1,0 +1,36 @@
+"""Which device holds what: parameters everywhere, a batch in equal parts.
+
+`jit` over a mesh sees one global batch, so BatchNorm statistics, losses and metrics do not depend
+on the number of devices. One process; many hosts are not handled here yet.
+"""
+
+from typing import TypeVar
+
+import jax
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from gtn_jax.arrays import Batch
+
+Tree = TypeVar("Tree")
+
+
+def data_mesh(devices: int | None = None) -> Mesh:
+    """A mesh of one axis, "data", over the first `devices` local devices (None: all of them)."""
+    chosen = jax.devices()[:devices]
+    # Without Auto, make_mesh gives explicit axes, which want shardings in every operation.
+    return jax.make_mesh((len(chosen),), ("data",), axis_types=(AxisType.Auto,), devices=chosen)
+
+
+def replicate(tree: Tree, mesh: Mesh) -> Tree:
+    """Copy every array to all devices of the mesh."""
+    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+
+
+def put_batch(batch: Batch, mesh: Mesh) -> Batch:
+    """Split a batch over the devices; one that does not divide goes to all of them whole.
+
+    The result is the same either way; only an epoch's kept partial batch takes the second.
+    """
+    divides = len(batch.labels) % mesh.size == 0
+    spec = PartitionSpec("data") if divides else PartitionSpec()
+    return jax.device_put(batch, NamedSharding(mesh, spec))

@@ -1,0 +1,58 @@
+"""`TrainState`: all that training changes, in one pytree."""
+
+from typing import Any
+
+import flax.struct
+import jax
+import jax.numpy as jnp
+
+from gtn_jax.arrays import Variables
+from gtn_jax.training.optimizer import Optimizer
+
+
+@flax.struct.dataclass
+class TrainState:
+    """State in, state out.
+
+    Attributes:
+        step: int32 scalar, steps done.
+        params: float32 tree.
+        batch_stats: float32 tree, running means and variances.
+        opt_state: momentum, a part a group.
+        learning_rate: float32 scalar, the peak; here, not in the program, so that one compiled
+            step serves every rate.
+        key: typed PRNG key; never changes, a step folds its number in.
+    """
+
+    step: jax.Array
+    params: Any
+    batch_stats: Any
+    opt_state: Any
+    learning_rate: jax.Array
+    key: jax.Array
+
+    @property
+    def variables(self) -> Variables:
+        """What `model.apply` takes."""
+        return {"params": self.params, "batch_stats": self.batch_stats}
+
+
+def create_state(
+    variables: Variables, optimizer: Optimizer, learning_rate: float, seed: int
+) -> TrainState:
+    """The state before step 0.
+
+    Args:
+        variables: of the model, pretrained weights already in.
+        optimizer: its direction starts with momentum 0.
+        learning_rate: the peak rate.
+        seed: of augmentation and dropout.
+    """
+    return TrainState(
+        step=jnp.zeros((), jnp.int32),
+        params=variables["params"],
+        batch_stats=variables["batch_stats"],
+        opt_state=optimizer.direction.init(variables["params"]),
+        learning_rate=jnp.asarray(learning_rate, jnp.float32),
+        key=jax.random.key(seed),
+    )

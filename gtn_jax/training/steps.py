@@ -1,0 +1,114 @@
+"""The pure training step and evaluation step. Jit or pmap them yourself, or see loop.py.
+
+Two kinds of frozen trunk exist (research question and cost differ): with `no_grad` its gradient is
+never computed, about a third of the work; with the authors' `zero_lr` it is computed and fills the
+momentum, while the schedule keeps the rate at 0.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from gtn_jax.arrays import Batch, Variables
+from gtn_jax.data.augment import Transform
+from gtn_jax.models.gtn import GTN
+from gtn_jax.training.losses import gtn_loss
+from gtn_jax.training.metrics import Sums, sums
+from gtn_jax.training.optimizer import Optimizer, group_labels, keep_group
+from gtn_jax.training.state import TrainState
+
+Metrics = dict[str, jax.Array]
+TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
+EvaluationStep = Callable[[Variables, Batch], Sums]
+
+
+def make_train_step(
+    model: GTN,
+    optimizer: Optimizer,
+    transform: Transform,
+    aux_weight: float,
+    backbone_gradient: bool = True,
+    freeze_batch_norm: bool = False,
+) -> TrainStep:
+    """Build `train_step(state, batch) -> (state, metrics)`.
+
+    Args:
+        model: a GTN.
+        optimizer: from `build_optimizer`.
+        transform: from `augment.training_transform`.
+        aux_weight: weight of the auxiliary loss.
+        backbone_gradient: False never computes the trunk's gradient and leaves its parameters and
+            momentum as they are.
+        freeze_batch_norm: normalise with the running statistics and leave them as they are.
+
+    Returns:
+        A pure function. Its metrics are float32 scalars: loss (with the auxiliary term), accuracy,
+        learning_rate_backbone and learning_rate_head, gradient_norm (of what was computed).
+    """
+
+    def loss_of(trained: Any, still: Any, state: TrainState, batch: Batch) -> Any:
+        key = jax.random.fold_in(state.key, state.step)
+        images = transform(jax.random.fold_in(key, 0), batch.images)
+        outputs, changed = model.apply(
+            {"params": {**still, **trained}, "batch_stats": state.batch_stats},
+            images,
+            train=True,
+            freeze_batch_norm=freeze_batch_norm,
+            mutable=["batch_stats"],
+            rngs={"dropout": jax.random.fold_in(key, 1)},
+        )
+        loss = gtn_loss(outputs, batch.labels, batch.mask, aux_weight)
+        return loss, (outputs.logits, changed.get("batch_stats", state.batch_stats))
+
+    def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
+        still = {} if backbone_gradient else {"backbone": state.params["backbone"]}
+        trained = {name: tree for name, tree in state.params.items() if name not in still}
+        gradient = jax.value_and_grad(loss_of, has_aux=True)
+        (loss, (logits, batch_stats)), grads = gradient(trained, still, state, batch)
+        gradient_norm = optax.global_norm(grads)
+
+        grads = {**jax.tree.map(jnp.zeros_like, still), **grads}
+        directions, opt_state = optimizer.direction.update(grads, state.opt_state, state.params)
+        if still:
+            opt_state = keep_group(opt_state, state.opt_state, "backbone")
+        schedules = optimizer.schedules.items()
+        rates = {group: state.learning_rate * rate(state.step) for group, rate in schedules}
+        updates = jax.tree.map(
+            lambda direction, group: -rates[group] * direction,
+            directions,
+            group_labels(state.params),
+        )
+        params = {**optax.apply_updates(state.params, updates), **still}
+
+        counted = sums(logits, batch.labels, batch.mask)
+        metrics = {
+            "loss": loss,
+            "accuracy": counted.correct / counted.images.astype(jnp.float32),
+            "gradient_norm": gradient_norm,
+            **{f"learning_rate_{group}": rate for group, rate in rates.items()},
+        }
+        state = state.replace(
+            step=state.step + 1, params=params, batch_stats=batch_stats, opt_state=opt_state
+        )
+        return state, metrics
+
+    return train_step
+
+
+def make_evaluation_step(model: GTN, transform: Transform) -> EvaluationStep:
+    """Build `evaluation_step(variables, batch) -> Sums`, without dropout, with running statistics.
+
+    Args:
+        model: a GTN; its auxiliary head is not used.
+        transform: from `augment.evaluation_transform`.
+    """
+
+    def evaluation_step(variables: Variables, batch: Batch) -> Sums:
+        images = transform(jax.random.key(0), batch.images)
+        outputs = model.apply(variables, images, train=False)
+        return sums(outputs.logits, batch.labels, batch.mask)
+
+    return evaluation_step
