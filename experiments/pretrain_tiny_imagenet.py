@@ -1,7 +1,7 @@
 """Pretrain the small backbone that ships with the package, from scratch on Tiny-ImageNet.
 
-    gtn prepare tiny_imagenet --source tiny_imagenet_32_jpeg.npz
-    gtn train pretrain_tiny_imagenet --workdir runs/pretrain
+gtn prepare tiny_imagenet --source tiny_imagenet_32_jpeg.npz
+gtn train pretrain_tiny_imagenet --workdir runs/pretrain
 """
 
 from gtn_jax.config import Config, DataConfig, ModelConfig, OptimizerConfig, TrainingConfig
@@ -10,11 +10,11 @@ CONFIG = Config(
     data=DataConfig(
         name="tiny_imagenet",
         image_size=32,
-        batch_size=128,
+        batch_size=64,
         random_flip=True,
         random_shift_pixels=2,
         small_image_size=24,
-        small_image_epochs=7,
+        small_image_epochs=8,
     ),
     model=ModelConfig(
         backbone="resnet8_wide",
@@ -24,9 +24,9 @@ CONFIG = Config(
         aux_weight=0.0,
     ),
     optimizer=OptimizerConfig(
-        learning_rate=0.1, momentum=0.9, weight_decay=5e-4, schedule="cosine", warmup_epochs=1
+        learning_rate=0.05, momentum=0.9, weight_decay=5e-4, schedule="cosine", warmup_epochs=1
     ),
     training=TrainingConfig(
-        epochs=13, select="last", checkpoint_every_seconds=60, log_every_steps=50
+        epochs=13, select="last", checkpoint_every_seconds=60, log_every_steps=100
     ),
 )

@@ -1,1 +1,29 @@
-"""Gated transfer networks in JAX: pretrained ResNets, adapted with a gate to small image sets."""
+"""Gated transfer networks in JAX: pretrained ResNets, adapted with a gate to small image sets.
+
+Attributes are loaded on first use (PEP 562), so that `import gtn_jax` and `gtn --help` are fast.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gtn_jax.arrays import Batch, Outputs
+    from gtn_jax.config import Config
+    from gtn_jax.models.gtn import GTN
+    from gtn_jax.weights.pretrained import create
+
+__all__ = ["GTN", "Batch", "Config", "Outputs", "create"]
+
+_WHERE = {
+    "Batch": "gtn_jax.arrays",
+    "Outputs": "gtn_jax.arrays",
+    "Config": "gtn_jax.config",
+    "GTN": "gtn_jax.models.gtn",
+    "create": "gtn_jax.weights.pretrained",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        raise AttributeError(f"module 'gtn_jax' has no attribute {name!r}")
+    return getattr(importlib.import_module(_WHERE[name]), name)

@@ -53,8 +53,12 @@ class DataConfig:
         _require(count is None or count >= 1, "data.train_images_per_class", count, "at least 1")
         shift = self.random_shift_pixels
         _require(0 <= shift < self.image_size, "data.random_shift_pixels", shift, "0 or more")
-        _require(self.small_image_epochs >= 0, "data.small_image_epochs", self.small_image_epochs,
-                 "0 or more")
+        _require(
+            self.small_image_epochs >= 0,
+            "data.small_image_epochs",
+            self.small_image_epochs,
+            "0 or more",
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,14 +117,20 @@ class OptimizerConfig:
         _require(self.learning_rate > 0, "optimizer.learning_rate", self.learning_rate, "> 0")
         _require(
             self.head_lr_multiplier > 0,
-            "optimizer.head_lr_multiplier", self.head_lr_multiplier, "> 0",
+            "optimizer.head_lr_multiplier",
+            self.head_lr_multiplier,
+            "> 0",
         )
         _require(0 <= self.momentum < 1, "optimizer.momentum", self.momentum, "a rate in [0, 1)")
         _require(self.weight_decay >= 0, "optimizer.weight_decay", self.weight_decay, ">= 0")
         _require(self.warmup_epochs >= 0, "optimizer.warmup_epochs", self.warmup_epochs, ">= 0")
         rising = tuple(sorted(set(self.boundaries_epochs)))
-        _require(rising == self.boundaries_epochs, "optimizer.boundaries_epochs",
-                 self.boundaries_epochs, "rising epochs")
+        _require(
+            rising == self.boundaries_epochs,
+            "optimizer.boundaries_epochs",
+            self.boundaries_epochs,
+            "rising epochs",
+        )
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,12 +154,24 @@ class TrainingConfig:
     def __post_init__(self) -> None:  # noqa: D105
         _require(self.epochs >= 1, "training.epochs", self.epochs, "at least 1")
         _require(0 <= self.freeze_epochs, "training.freeze_epochs", self.freeze_epochs, ">= 0")
-        _require(self.eval_every_epochs >= 1, "training.eval_every_epochs",
-                 self.eval_every_epochs, "at least 1")
-        _require(self.checkpoint_every_seconds > 0, "training.checkpoint_every_seconds",
-                 self.checkpoint_every_seconds, "> 0")
-        _require(self.log_every_steps >= 1, "training.log_every_steps",
-                 self.log_every_steps, "at least 1")
+        _require(
+            self.eval_every_epochs >= 1,
+            "training.eval_every_epochs",
+            self.eval_every_epochs,
+            "at least 1",
+        )
+        _require(
+            self.checkpoint_every_seconds > 0,
+            "training.checkpoint_every_seconds",
+            self.checkpoint_every_seconds,
+            "> 0",
+        )
+        _require(
+            self.log_every_steps >= 1,
+            "training.log_every_steps",
+            self.log_every_steps,
+            "at least 1",
+        )
 
 
 @dataclasses.dataclass(frozen=True)

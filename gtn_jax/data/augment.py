@@ -16,7 +16,8 @@ Transform = Callable[[jax.Array, jax.Array], jax.Array]
 def normalise(images: jax.Array, mean: tuple[float, ...], std: tuple[float, ...]) -> jax.Array:
     """B H W 3 in 0..255 -> float32, (x / 255 - mean) / std per channel."""
     images = images.astype(jnp.float32) / 255
-    return (images - jnp.array(mean, jnp.float32)) / jnp.array(std, jnp.float32)
+    centre, scale = (jnp.array(values, jnp.float32).reshape(1, 1, 1, 3) for values in (mean, std))
+    return (images - centre) / scale
 
 
 def flip(key: jax.Array, images: jax.Array) -> jax.Array:

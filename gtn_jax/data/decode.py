@@ -32,8 +32,10 @@ def decode(encoded: bytes, image_size: int, file: str) -> np.ndarray:
     width, height = image.size
     short = min(width, height)
     if short != image_size:
-        size = (max(image_size, round(width * image_size / short)),
-                max(image_size, round(height * image_size / short)))
+        size = (
+            max(image_size, round(width * image_size / short)),
+            max(image_size, round(height * image_size / short)),
+        )
         image = image.resize(size, Image.Resampling.BILINEAR)
     left, top = (image.width - image_size) // 2, (image.height - image_size) // 2
     pixels = np.asarray(image)

@@ -26,9 +26,7 @@ def mean_cross_entropy(logits: jax.Array, labels: jax.Array, mask: jax.Array) ->
     return jnp.sum(losses * mask) / jnp.sum(mask)
 
 
-def gtn_loss(
-    outputs: Outputs, labels: jax.Array, mask: jax.Array, aux_weight: float
-) -> jax.Array:
+def gtn_loss(outputs: Outputs, labels: jax.Array, mask: jax.Array, aux_weight: float) -> jax.Array:
     """CE(logits) + aux_weight CE(aux_logits); without an auxiliary head, the first term.
 
     Args:

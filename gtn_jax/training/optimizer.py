@@ -93,21 +93,12 @@ def relative_schedule(
         return optax.constant_schedule(1.0)
     if kind == "step":
         factors = {epoch * steps_per_epoch: decay_factor for epoch in boundaries_epochs}
-        return _piecewise(factors)
+        return optax.piecewise_constant_schedule(1.0, factors)
     warmup_steps = round(warmup_epochs * steps_per_epoch)
     start = 0.0 if warmup_steps else 1.0
     return optax.warmup_cosine_decay_schedule(
         start, 1.0, warmup_steps, max(epochs * steps_per_epoch, warmup_steps + 1)
     )
-
-
-def _piecewise(factors: dict[int, float]) -> optax.Schedule:
-    """Like `optax.piecewise_constant_schedule`, with the lower rate from the boundary step on.
-
-    optax's own keeps the old rate at the boundary itself (`step > boundary`).
-    """
-    shifted = {max(step - 1, 0): factor for step, factor in factors.items()}
-    return optax.piecewise_constant_schedule(1.0, shifted)
 
 
 def keep_group(new_state: Any, old_state: Any, group: str) -> Any:

@@ -25,8 +25,11 @@ class ProgressBar:
         self._bar = None
         self._console = Console(highlight=False, soft_wrap=True)
         if sys.stdout.isatty() and not quiet:
-            columns = (TextColumn("{task.description}"), BarColumn(),
-                       TextColumn("{task.completed}/{task.total}"))
+            columns = (
+                TextColumn("{task.description}"),
+                BarColumn(),
+                TextColumn("{task.completed}/{task.total}"),
+            )
             self._bar = Progress(*columns, console=self._console)
             self._task = self._bar.add_task("", total=total_steps, completed=done_steps)
             self._bar.start()
@@ -51,8 +54,10 @@ class ProgressBar:
         rate = self.images_per_second
         left = (self._total - step) * self._seconds / max(step - self._start, 1)
         epoch = step / self._per_epoch
-        text = (f"epoch {epoch:.1f}  loss {loss:.3f}  accuracy {accuracy:.3f}  "
-                f"{rate:.0f} images/s  {left:.0f} s left")
+        text = (
+            f"epoch {epoch:.1f}  loss {loss:.3f}  accuracy {accuracy:.3f}  "
+            f"{rate:.0f} images/s  {left:.0f} s left"
+        )
         if self._bar is not None:
             self._bar.update(self._task, completed=step, description=text)
         elif time.monotonic() - self._last_line >= _PLAIN_LINE_SECONDS:

@@ -68,14 +68,15 @@ def make_train_step(
         trained = {name: tree for name, tree in state.params.items() if name not in still}
         gradient = jax.value_and_grad(loss_of, has_aux=True)
         (loss, (logits, batch_stats)), grads = gradient(trained, still, state, batch)
-        gradient_norm = optax.global_norm(grads)
+        gradient_norm = optax.tree.norm(grads)
 
         grads = {**jax.tree.map(jnp.zeros_like, still), **grads}
         directions, opt_state = optimizer.direction.update(grads, state.opt_state, state.params)
         if still:
             opt_state = keep_group(opt_state, state.opt_state, "backbone")
+        step = state.step.astype(jnp.float32)  # optax's cosine divides it
         schedules = optimizer.schedules.items()
-        rates = {group: state.learning_rate * rate(state.step) for group, rate in schedules}
+        rates = {group: state.learning_rate * rate(step) for group, rate in schedules}
         updates = jax.tree.map(
             lambda direction, group: -rates[group] * direction,
             directions,
@@ -86,7 +87,7 @@ def make_train_step(
         counted = sums(logits, batch.labels, batch.mask)
         metrics = {
             "loss": loss,
-            "accuracy": counted.correct / counted.images.astype(jnp.float32),
+            "accuracy": counted.correct / counted.images,
             "gradient_norm": gradient_norm,
             **{f"learning_rate_{group}": rate for group, rate in rates.items()},
         }

@@ -1,0 +1,1 @@
+"""Someone else's numbers -> our variables: files, names, and the closed-world port."""

@@ -40,7 +40,7 @@ class Digits(ImageClassificationBuilder):
     homepage = "https://archive.ics.uci.edu/dataset/80"
 
     def classes(self) -> list[str]:
-        """"0" to "9"."""
+        """ "0" to "9"."""
         return [str(digit) for digit in range(10)]
 
     def examples(self) -> dict[str, Iterator[Example]]:

@@ -1,9 +1,9 @@
 """Tiny-ImageNet at 32x32 pixels: 200 classes, 100,000 training and 10,000 validation images.
 
 The source is one .npz file: `train_jpeg` (JPEG files end to end, uint8), `train_offsets` (N+1
-positions in it), `train_labels`, the same three for `val`, and `names` of the classes. Tiny-ImageNet
-(http://cs231n.stanford.edu/tiny-imagenet-200.zip) is a subset of ImageNet: non-commercial research
-and education only. There is no labelled test split.
+positions in it), `train_labels`, the same three for `val`, and `names` of the classes.
+Tiny-ImageNet (http://cs231n.stanford.edu/tiny-imagenet-200.zip) is a subset of ImageNet:
+non-commercial research and education only. There is no labelled test split.
 """
 
 from collections.abc import Iterator

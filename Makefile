@@ -1,0 +1,47 @@
+# Everything happens in .venv, made on first use: `make quickstart` and `make test` need only
+# Python 3.11 or newer. `EXTRAS=cuda make quickstart` (or tpu) installs for an accelerator.
+PYTHON ?= python3
+EXTRAS ?=
+VENV := .venv
+BIN := $(VENV)/bin
+empty :=
+comma := ,
+EXTRAS_LIST := $(subst $(empty) $(empty),$(comma),$(strip $(EXTRAS)))
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
+
+.PHONY: quickstart test test-slow lint format
+
+quickstart: $(VENV)/installed
+	$(BIN)/gtn quickstart
+
+test: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -m "not slow"
+
+test-slow: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -m slow
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+
+format: $(VENV)/installed-dev
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+# One stamp per choice of extras, so that changing EXTRAS installs again.
+$(VENV)/installed: $(BIN)/python requirements.txt pyproject.toml $(VENV)/extras-$(EXTRAS_LIST)
+	$(PIP) -r requirements.txt
+	$(PIP) $(if $(EXTRAS_LIST),-r requirements.txt -e ".[$(EXTRAS_LIST)]",--no-deps -e .)
+	touch $@
+
+$(VENV)/extras-$(EXTRAS_LIST): $(BIN)/python
+	rm -f $(VENV)/extras-*
+	touch $@
+
+$(VENV)/installed-dev: $(VENV)/installed requirements-dev.txt
+	$(PIP) -r requirements-dev.txt
+	touch $@

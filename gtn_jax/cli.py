@@ -1,0 +1,233 @@
+"""`gtn VERB ...`: the shell's way in. Verbs read arguments and call one function; no logic here.
+
+Nothing heavy is imported before a verb runs, so that `--help` answers at once. Exit codes: 0 for a
+finished job, 1 for an error (one to three lines; `--debug` shows the traceback), 2 for usage.
+"""
+
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from gtn_jax.config import Config
+from gtn_jax.errors import unknown_name
+from gtn_jax.experiment import load_experiment, shipped_experiments, shipped_folder
+
+Positional = tyro.conf.Positional
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainArguments:
+    """What `gtn train EXPERIMENT` takes besides the experiment."""
+
+    config: Annotated[Config, tyro.conf.arg(name="")]
+    """Any field of the experiment's CONFIG."""
+    workdir: Path
+    """Run folder: new, or an unfinished run of the same config, which is continued."""
+
+
+def train(arguments: list[str]) -> None:
+    """Train an experiment; resume an unfinished run; print the summary of a finished one."""
+    name, rest = _experiment(arguments, "gtn train quickstart --workdir runs/first")
+    config = load_experiment(name)
+    parsed = tyro.cli(
+        TrainArguments,
+        prog=f"gtn train {name}",
+        use_underscores=True,
+        args=rest,
+        default=TrainArguments(config, tyro.MISSING),
+    )
+    from gtn_jax.training.loop import run
+
+    print(json.dumps(run(parsed.config, parsed.workdir), indent=2))
+
+
+def evaluate(arguments: list[str]) -> None:
+    """Evaluate the selected weights of a run on a split of its data set."""
+
+    def parse(run: Positional[Path], split: str = "test") -> tuple[Path, str]:
+        """Evaluate a run.
+
+        Args:
+            run: run folder.
+            split: test, validation or train.
+        """
+        return run, split
+
+    workdir, split = tyro.cli(parse, prog="gtn evaluate", args=arguments)
+    from gtn_jax.inference.restore import evaluate_run
+
+    print(json.dumps({"split": split, **evaluate_run(workdir, split)}, indent=2))
+
+
+def compare(arguments: list[str]) -> None:
+    """Tune a rate for each method on validation, then compare them on paired seeds."""
+    name, rest = _experiment(
+        arguments, "gtn compare quickstart --methods finetune gtn --seeds 5 --workdir runs/compare"
+    )
+
+    def parse(
+        workdir: Path, methods: tuple[str, ...] = ("finetune", "gtn"), seeds: int = 5,
+        trials: int = 2,
+    ) -> tuple[Path, tuple[str, ...], int, int]:  # fmt: skip
+        """Compare methods on an experiment.
+
+        Args:
+            workdir: folder of the comparison; finished runs in it are kept.
+            methods: the first is the one that others are subtracted from.
+            seeds: final runs a method, seeds 0, 1, ...
+            trials: tuning runs a method and rate.
+        """
+        return workdir, methods, seeds, trials
+
+    workdir, methods, seeds, trials = tyro.cli(parse, prog=f"gtn compare {name}", args=rest)
+    from gtn_jax.analysis import compare as comparison
+
+    config = load_experiment(name)
+    comparison.check_methods(methods)
+    tuned = comparison.tune(config, methods, trials, workdir, _say)
+    rates = {method: comparison.best_rate(tuned, method) for method in methods}
+    rows = comparison.compare(config, rates, range(seeds), workdir, _say)
+    _print_table(comparison.comparison_table(rows, methods[0]))
+
+
+def quickstart(arguments: list[str]) -> None:
+    """Adapt the shipped backbone to digits by three methods, and compare them."""
+
+    def parse(workdir: Path = Path("runs/quickstart"), seeds: int = 2) -> tuple[Path, int]:
+        """Compare fine-tuning with and without gates on 20 digits a class.
+
+        Args:
+            workdir: a run folder a run goes to WORKDIR/runs.
+            seeds: runs a method.
+        """
+        return workdir, seeds
+
+    workdir, seeds = tyro.cli(parse, prog="gtn quickstart", args=arguments)
+    from gtn_jax.analysis import compare as comparison
+
+    config = load_experiment("quickstart")
+    # The tuning runs that ship with the experiment: its header has their command.
+    tuned = comparison.read_rows(shipped_folder() / "quickstart_tuning.jsonl")
+    methods = ("finetune", "gtn", "gtn_identity")
+    rates = {method: comparison.best_rate(tuned, method) for method in methods}
+    per_class = config.data.train_images_per_class
+    _say(f"{config.model.weights} backbone, {per_class} training images a class of "
+         f"{config.data.name}; {len(methods)} methods x {seeds} seeds")  # fmt: skip
+    rows = comparison.compare(config, rates, range(seeds), workdir, _say)
+    _print_table(comparison.comparison_table(rows))
+    _say(f"run folders: {workdir}/runs")
+
+
+def prepare(arguments: list[str]) -> None:
+    """Bring a data set in, once: its source becomes records that training reads."""
+
+    def parse(
+        dataset: Positional[str],
+        source: Path | None = None,
+        data_dir: str = Config().data.data_dir,
+    ) -> tuple[str, Path | None, str]:
+        """Prepare a data set.
+
+        Args:
+            dataset: digits or tiny_imagenet.
+            source: the file it is made from, where one is needed.
+            data_dir: folder of prepared data sets.
+        """
+        return dataset, source, data_dir
+
+    dataset, source, data_dir = tyro.cli(parse, prog="gtn prepare", args=arguments)
+    from gtn_jax.data import sources
+
+    counts = sources.prepare(dataset, data_dir, source)
+    _say(f"{dataset}: " + ", ".join(f"{split} {count:,}" for split, count in counts.items()))
+
+
+def convert(arguments: list[str]) -> None:
+    """Turn a PyTorch checkpoint (.pth, .th) into .safetensors; needs the extra `torch`."""
+
+    def parse(source: Positional[Path], destination: Positional[Path]) -> tuple[Path, Path]:
+        """Convert weights.
+
+        Args:
+            source: a .pth, .pt or .th file that holds a state dict.
+            destination: the .safetensors file to write.
+        """
+        return source, destination
+
+    source, destination = tyro.cli(parse, prog="gtn convert", args=arguments)
+    from gtn_jax.weights.convert import convert as convert_file
+
+    converted = convert_file(source, destination)
+    _say(f"{converted.path}: {converted.tensors} tensors; dropped {len(converted.dropped)}")
+
+
+VERBS = {
+    "quickstart": quickstart,
+    "train": train,
+    "evaluate": evaluate,
+    "compare": compare,
+    "prepare": prepare,
+    "convert": convert,
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one verb.
+
+    Args:
+        arguments: without the program's name; None takes the process's.
+
+    Returns:
+        The exit code.
+    """
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_help())
+        return 0 if arguments else 2
+    try:
+        if arguments[0] not in VERBS:
+            print(f"error: {unknown_name('verb', arguments[0], VERBS)}", file=sys.stderr)
+            return 2
+        VERBS[arguments[0]](arguments[1:])
+    except (ValueError, OSError) as error:
+        if debug:
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("interrupted; the same command continues from the last checkpoint", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _help() -> str:
+    lines = ["usage: gtn VERB ... (gtn VERB --help tells more; --debug shows tracebacks)", ""]
+    for name, verb in VERBS.items():
+        lines.append(f"  {name:<12}{(verb.__doc__ or '').strip()}")
+    return "\n".join([*lines, "", "experiments: " + ", ".join(shipped_experiments())])
+
+
+def _experiment(arguments: list[str], example: str) -> tuple[str, list[str]]:
+    """The experiment's name, which comes first, and the other arguments."""
+    if not arguments or arguments[0].startswith("-"):
+        names = ", ".join(shipped_experiments())
+        print(f"usage: {example}\nexperiments: {names}, or a .py file", file=sys.stderr)
+        raise SystemExit(0 if arguments in (["-h"], ["--help"]) else 2)
+    return arguments[0], arguments[1:]
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _print_table(table) -> None:
+    from rich.console import Console
+
+    width = None if sys.stdout.isatty() else 120
+    Console(width=width).print("", table, "")

@@ -1,0 +1,45 @@
+"""Experiment files: Python files that hold one `CONFIG`, opened by path and never imported.
+
+Shipped ones have a name; a user's own has a path. They may hold more than a CONFIG (results in the
+header, commands), but nothing here reads it.
+"""
+
+import runpy
+from pathlib import Path
+
+from gtn_jax.config import Config
+from gtn_jax.errors import unknown_name
+
+_HERE = Path(__file__).parent
+
+
+def shipped_folder() -> Path:
+    """Where the shipped experiments are: inside an installed wheel, or beside a checkout."""
+    packaged = _HERE / "experiments"
+    return packaged if packaged.is_dir() else _HERE.parent / "experiments"
+
+
+def shipped_experiments() -> dict[str, Path]:
+    """Name -> file of every shipped experiment."""
+    return {path.stem: path for path in sorted(shipped_folder().glob("*.py"))}
+
+
+def load_experiment(name: str) -> Config:
+    """The CONFIG of a shipped experiment or of a file.
+
+    Args:
+        name: of a shipped experiment, e.g. "quickstart", or a path that ends in `.py`.
+
+    Raises:
+        ValueError: no such experiment, or a file without a CONFIG.
+    """
+    shipped = shipped_experiments()
+    path = Path(name) if name.endswith(".py") else shipped.get(name)
+    if path is None:
+        raise unknown_name("experiment", name, shipped)
+    if not path.is_file():
+        raise ValueError(f"{path}: no such experiment file; shipped: {', '.join(shipped)}")
+    config = runpy.run_path(str(path)).get("CONFIG")
+    if not isinstance(config, Config):
+        raise ValueError(f"{path}: holds no CONFIG = gtn_jax.config.Config(...)")
+    return config

@@ -1,0 +1,82 @@
+"""A finished or unfinished run folder -> its model and the weights that it selected."""
+
+import dataclasses
+from pathlib import Path
+
+from gtn_jax.arrays import Variables
+from gtn_jax.config import Config
+from gtn_jax.data import pipeline
+from gtn_jax.data.sources import open_splits
+from gtn_jax.models.gtn import GTN
+from gtn_jax.training.build import Normalisation, Programs, build_model, build_programs
+from gtn_jax.training.checkpoint import Checkpoints
+from gtn_jax.training.evaluate import evaluate
+from gtn_jax.training.run_folder import RunFolder
+from gtn_jax.training.sharding import data_mesh, replicate
+from gtn_jax.training.state import create_state
+
+
+@dataclasses.dataclass(frozen=True)
+class Restored:
+    """What a run folder holds.
+
+    Attributes:
+        config: of the run.
+        classes: names in label order.
+        model: the GTN.
+        variables: float32, replicated over all devices.
+        normalisation: mean and std of its images.
+        programs: compiled on first use.
+        step: that the variables are of.
+    """
+
+    config: Config
+    classes: tuple[str, ...]
+    model: GTN
+    variables: Variables
+    normalisation: Normalisation
+    programs: Programs
+    step: int
+
+
+def restore(workdir: Path) -> Restored:
+    """Load the weights that a run selected (an unfinished run: the best, or else the latest).
+
+    Raises:
+        ValueError: no run there, or no checkpoint in it yet.
+    """
+    folder = RunFolder(workdir)
+    config, classes = folder.config(), folder.classes()
+    model, variables, normalisation = build_model(config, len(classes))
+    programs = build_programs(config, model, normalisation, steps_per_epoch=1)
+    template = create_state(variables, programs.optimizer, 1.0, config.seed)
+    template = replicate(template, data_mesh())
+    with Checkpoints(folder.checkpoints) as checkpoints:
+        summary = folder.summary()
+        best = checkpoints.best_step() if config.training.select == "val" else None
+        step = summary["selected_step"] if summary else best or checkpoints.latest_step()
+        if step is None:
+            raise ValueError(f"{workdir} has no checkpoint yet; continue it with `gtn train`")
+        state, _ = checkpoints.restore(template, step)
+    return Restored(config, classes, model, state.variables, normalisation, programs, step)
+
+
+def evaluate_run(workdir: Path, split: str) -> dict[str, float]:
+    """Evaluate the selected weights of a run on one split of its data set.
+
+    Returns:
+        loss (nats), accuracy, top5_accuracy and images.
+
+    Raises:
+        ValueError: no run, no checkpoint, or no such split.
+    """
+    run = restore(workdir)
+    data = run.config.data
+    splits = open_splits(data.name, data.data_dir)
+    if split not in splits:
+        raise ValueError(f"--split: {data.name} has {', '.join(sorted(splits))}, no {split!r}")
+    images = pipeline.load(splits[split], data.image_size)
+    mesh = data_mesh()
+    batch_size = -(-data.eval_batch_size // mesh.size) * mesh.size
+    batches = pipeline.evaluation_batches(images, batch_size)
+    return evaluate(run.programs.evaluation_step, run.variables, batches, mesh)

@@ -1,0 +1,112 @@
+"""A config -> the model with its start, and the compiled programs of a run."""
+
+import functools
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from gtn_jax.arrays import Variables
+from gtn_jax.config import Config, override
+from gtn_jax.data import augment
+from gtn_jax.models.gtn import GTN
+from gtn_jax.training.optimizer import Optimizer, build_optimizer, relative_schedule
+from gtn_jax.training.steps import EvaluationStep, TrainStep, make_evaluation_step, make_train_step
+from gtn_jax.weights.pretrained import create
+from gtn_jax.weights.registry import IMAGENET_MEAN, IMAGENET_STD, resolve
+
+Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
+"""Mean and std of red, green and blue, of pixels scaled to [0, 1]."""
+
+
+class Programs(NamedTuple):
+    """The jitted functions of a run.
+
+    Attributes:
+        optimizer: that the training steps use.
+        train_step: (frozen trunk?, small images?) -> step; donates its state.
+        evaluation_step: variables, batch -> Sums.
+    """
+
+    optimizer: Optimizer
+    train_step: Callable[[bool, bool], TrainStep]
+    evaluation_step: EvaluationStep
+
+
+def build_model(config: Config, num_classes: int) -> tuple[GTN, Variables, Normalisation]:
+    """The model of a config, its start, and the mean and std its images are normalised with.
+
+    Raises:
+        ValueError: unknown names, or weights that do not fit.
+    """
+    section = config.model
+    model, variables = create(
+        section.backbone,
+        num_classes,
+        gate=section.gate,
+        weights=section.weights,
+        seed=config.seed,
+        stages=section.stages,
+        gate_reduction=section.gate_reduction,
+        gate_dropout=section.gate_dropout,
+        classifier_dropout=section.classifier_dropout,
+        classifier_bias=section.classifier_bias,
+        auxiliary=section.aux_weight > 0,
+        dtype=jnp.dtype(section.compute_dtype),
+    )
+    if section.weights is None:
+        return model, variables, (IMAGENET_MEAN, IMAGENET_STD)
+    _, info = resolve(section.weights)
+    return model, variables, (info.mean, info.std)
+
+
+def build_programs(
+    config: Config, model: GTN, normalisation: Normalisation, steps_per_epoch: int
+) -> Programs:
+    """The programs of a run; runs that differ only in seed and peak rate share them."""
+    shared = override(config, {"seed": 0, "optimizer.learning_rate": 1.0})
+    return _build_programs(shared, model, normalisation, steps_per_epoch)
+
+
+@functools.lru_cache(maxsize=32)
+def _build_programs(
+    config: Config, model: GTN, normalisation: Normalisation, steps_per_epoch: int
+) -> Programs:
+    section, training = config.optimizer, config.training
+    optimizer = build_optimizer(
+        section.momentum,
+        section.weight_decay,
+        section.head_lr_multiplier,
+        relative_schedule(
+            section.schedule,
+            steps_per_epoch,
+            training.epochs,
+            section.warmup_epochs,
+            section.boundaries_epochs,
+            section.decay_factor,
+        ),
+        training.freeze_epochs * steps_per_epoch,
+    )
+
+    @functools.cache
+    def train_step(frozen: bool, small: bool) -> TrainStep:
+        transform = augment.training_transform(
+            *normalisation,
+            config.data.random_flip,
+            config.data.random_shift_pixels,
+            config.data.small_image_size if small else None,
+        )
+        step = make_train_step(
+            model,
+            optimizer,
+            transform,
+            config.model.aux_weight,
+            backbone_gradient=not (frozen and training.freeze_mode == "no_grad"),
+            freeze_batch_norm=frozen and training.frozen_batch_norm == "running",
+        )
+        return jax.jit(step, donate_argnums=0)
+
+    evaluation_transform = augment.evaluation_transform(*normalisation)
+    evaluation_step = jax.jit(make_evaluation_step(model, evaluation_transform))
+    return Programs(optimizer, train_step, evaluation_step)

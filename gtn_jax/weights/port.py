@@ -1,0 +1,199 @@
+"""Someone else's tensors -> our variables, as a closed world in both directions.
+
+Every tensor of the source is used or ignored by a rule that is written down here, and every leaf
+of ours is filled or left at its start by one; whatever does not fit is reported in one error.
+Names and layouts are in keymaps.py, files in read.py.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Literal, NamedTuple, cast, get_args
+
+import jax.numpy as jnp
+import numpy as np
+from flax import traverse_util
+
+from gtn_jax.arrays import Variables
+from gtn_jax.errors import unknown_name
+from gtn_jax.models.resnet import BACKBONES
+from gtn_jax.weights import keymaps
+
+HeadPolicy = Literal["fresh", "load"]
+"""What becomes of gate, classifier and auxiliary classifier; see `port`."""
+
+HEADS = ("gate", "classifier", "aux_classifier")
+"""The parts of a GTN that are not its trunk."""
+
+
+class Problem(NamedTuple):
+    """One tensor or leaf that does not fit.
+
+    Attributes:
+        kind: "missing", "misshapen", "extra" or "unusable".
+        text: the name, what was expected and what was found.
+    """
+
+    kind: Literal["missing", "misshapen", "extra", "unusable"]
+    text: str
+
+
+def port(
+    tensors: Mapping[str, np.ndarray],
+    template: Mapping[str, Any],
+    *,
+    heads: HeadPolicy = "fresh",
+    family: str | None = None,
+    source: str = "weights",
+) -> Variables:
+    """Variables shaped as `template`, filled from `tensors`; neither argument is changed.
+
+    `num_batches_tracked` is ignored in any case. Beyond that, `heads` is the policy:
+
+    - "fresh", for fine-tuning on other classes: the whole trunk must be filled; gate, classifier
+      and auxiliary classifier stay as they are in `template`. Ignored of the source: its own
+      heads, and stages after the last one that `template` has (a trunk cut off by `stages`).
+    - "load", for a complete checkpoint: every leaf must be filled and every tensor used.
+
+    Args:
+        tensors: as `read_safetensors` returns them, in a naming of `keymaps.FAMILIES`.
+        template: variables of the GTN to fill, e.g. from `init_variables`. With "load", shapes
+            (`jax.eval_shape`) are enough.
+        heads: see above.
+        family: key of `keymaps.FAMILIES`; None finds it from the names.
+        source: what to call the tensors in errors, e.g. the path of their file.
+
+    Returns:
+        Nested dicts; filled leaves are jax arrays of their own, in the dtype of `template`.
+
+    Raises:
+        ValueError: unknown `heads` or family; or at least one tensor missing, misshapen, extra,
+            not of floats, not finite, all zero (a convolution) or negative (a variance): the first
+            five, with the shapes expected and found, and the number of all.
+    """
+    if heads not in get_args(HeadPolicy):
+        raise unknown_name("policy for heads", heads, get_args(HeadPolicy))
+    family = family or keymaps.detect_family(tensors)
+    if family is None:
+        raise ValueError(_no_family(tensors, source))
+    leaves = cast(dict[keymaps.LeafPath, Any], traverse_util.flatten_dict(dict(template)))
+    filled, problems = _fill(tensors, leaves, heads, family)
+    if problems:
+        raise ValueError(_report(problems, tensors, family, source))
+    ported = {
+        path: jnp.array(filled[path], leaf.dtype) if path in filled else leaf
+        for path, leaf in leaves.items()
+    }
+    return traverse_util.unflatten_dict(ported)
+
+
+def _fill(
+    tensors: Mapping[str, np.ndarray],
+    leaves: Mapping[keymaps.LeafPath, Any],
+    heads: HeadPolicy,
+    family: str,
+) -> tuple[dict[keymaps.LeafPath, np.ndarray], list[Problem]]:
+    """What goes where, in our layout, and everything that does not fit."""
+    filled: dict[keymaps.LeafPath, np.ndarray] = {}
+    problems = []
+    modules = {path[1:3] for path in leaves}
+    for name, tensor in tensors.items():
+        if keymaps.is_ignored(name):
+            continue
+        path = keymaps.our_path(name, family)
+        if path is not None and heads == "fresh" and _is_ignored(path, modules):
+            continue
+        if path is None or path not in leaves:
+            problems.append(
+                Problem("extra", f"{name}: expected no such tensor, found {_shape(tensor)}")
+            )
+        elif path in filled:
+            problems.append(
+                Problem("extra", f"{name}: expected once, found with and without 'module.'")
+            )
+        else:
+            filled[path] = keymaps.to_our_layout(tensor)
+            problems += _check(name, tensor, path, leaves[path].shape)
+    for path, leaf in leaves.items():
+        if path not in filled and not (heads == "fresh" and path[1] in HEADS):
+            text = (
+                f"{'.'.join(path[1:])}: expected {keymaps.torch_shape(leaf.shape)}, found nothing"
+            )
+            problems.append(Problem("missing", text))
+    return filled, problems
+
+
+def _is_ignored(path: keymaps.LeafPath, modules: set[tuple[str, ...]]) -> bool:
+    """Whether policy "fresh" has no use for what belongs at `path` (see `port`)."""
+    is_stage = path[2].startswith("layer")
+    return path[1] in HEADS or (is_stage and ("backbone", path[2]) not in modules)
+
+
+def _check(
+    name: str, tensor: np.ndarray, path: keymaps.LeafPath, shape: tuple[int, ...]
+) -> list[Problem]:
+    """What is wrong with one tensor that has a place; nothing, or one problem."""
+    expected = keymaps.torch_shape(shape)
+    if tensor.shape != expected:
+        return [Problem("misshapen", f"{name}: expected {expected}, found {_shape(tensor)}")]
+    if not jnp.issubdtype(tensor.dtype, jnp.floating):
+        return [Problem("unusable", f"{name}: expected floats, found {tensor.dtype}")]
+    with np.errstate(over="ignore"):  # beyond float32: reported as the infinity it becomes
+        values = tensor.astype(np.float32)
+    broken = int(np.count_nonzero(~np.isfinite(values)))
+    if broken:
+        text = f"{name}: expected finite values, found {broken} NaN or infinite of {values.size}"
+        return [Problem("unusable", text)]
+    if len(shape) == 4 and not values.any():
+        return [Problem("unusable", f"{name}: expected trained values, found only zeros")]
+    if path[-1] == "var" and values.min() < 0:
+        return [Problem("unusable", f"{name}: expected variances, found {values.min():g}")]
+    return []
+
+
+def _shape(tensor: np.ndarray) -> tuple[int, ...]:
+    return tuple(tensor.shape)
+
+
+def _report(
+    problems: list[Problem], tensors: Mapping[str, np.ndarray], family: str, source: str
+) -> str:
+    counts = {kind: sum(problem.kind == kind for problem in problems) for kind, _ in problems}
+    tally = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+    first = "".join(f"\n  {problem.text}" for problem in problems[:5])
+    guess = looks_like(tensors, family)
+    return (
+        f"{source}: {len(problems)} tensors do not fit the model ({tally}), read as {family} "
+        f"names, shapes as in PyTorch:{first}\n"
+        f"{f'The file looks like {guess}: check' if guess else 'Check'} model.backbone and "
+        "model.stages, or choose other weights."
+    )
+
+
+def _no_family(tensors: Mapping[str, np.ndarray], source: str) -> str:
+    found = ", ".join(list(tensors)[:5]) or "no tensors at all"
+    return (
+        f"{source}: these are not the names of a ResNet that is known here: {found}\n"
+        "expected torchvision's or timm's (conv1.weight, layer1.0.conv1.weight, ...), the GTN "
+        "authors' or the CIFAR family's"
+    )
+
+
+def looks_like(tensors: Mapping[str, np.ndarray], family: str) -> str | None:
+    """The backbone that has these tensors' numbers of blocks, kind of block and stem width.
+
+    Returns:
+        A name in `BACKBONES`, with " with stages=S" if the last ones are absent; None if none fits.
+    """
+    shapes = {keymaps.our_path(name, family): tensor.shape for name, tensor in tensors.items()}
+    blocks = {path[2:4] for path in shapes if path and len(path) == 6 and path[1] == "backbone"}
+    stages = sorted({stage for stage, _ in blocks})
+    counts = tuple(sum(stage == block[0] for block in blocks) for stage in stages)
+    is_bottleneck = any(path and path[4:5] == ("conv3",) for path in shapes)
+    width = (*shapes.get(("params", "backbone", "conv1", "kernel"), ()), 0)[0]
+    guesses = []
+    for name, row in BACKBONES.items():
+        same_kind = (row.block == "bottleneck") == is_bottleneck and row.width == width
+        if same_kind and row.blocks_per_stage == counts:
+            return name
+        if counts and same_kind and row.blocks_per_stage[: len(counts)] == counts:
+            guesses.append(f"{name} with stages={len(counts)}")
+    return guesses[0] if guesses else None

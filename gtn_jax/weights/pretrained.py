@@ -1,0 +1,83 @@
+"""A GTN and its variables in one call, the trunk pretrained if weights are given.
+
+`create` is `gtn_jax.create`. Finding, reading and mapping weights are registry.py, read.py and
+port.py; nothing is trained here.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+
+from gtn_jax.arrays import Variables
+from gtn_jax.models.gtn import GTN, init_variables
+from gtn_jax.weights.port import HEADS, HeadPolicy, port
+from gtn_jax.weights.read import read_safetensors
+from gtn_jax.weights.registry import resolve
+
+
+def create(
+    backbone: str,
+    num_classes: int,
+    gate: str = "sigmoid",
+    weights: str | Path | None = None,
+    seed: int = 0,
+    *,
+    heads: HeadPolicy = "fresh",
+    **model_arguments: Any,
+) -> tuple[GTN, Variables]:
+    """Build a gated transfer network.
+
+    Args:
+        backbone: name in `BACKBONES`, e.g. "resnet50".
+        num_classes: N, at least 1.
+        gate: name in `GATES`; "sigmoid" is the paper's.
+        weights: None for a random start, a name in `WEIGHTS`, "hf:OWNER/NAME" or the path of a
+            .safetensors file.
+        seed: of everything random: the heads, and the trunk without `weights`.
+        heads: "fresh" takes only the trunk from `weights`, "load" everything (see `port`).
+        **model_arguments: further fields of `GTN`, e.g. `stages=3` or `dtype=jnp.bfloat16`.
+
+    Returns:
+        The model, and float32 variables {"params": ..., "batch_stats": ...} for `model.apply`.
+
+    Raises:
+        ValueError: unknown backbone or gate, or weights that are absent, broken or do not fit.
+    """
+    if num_classes < 1:
+        raise ValueError(f"num_classes: {num_classes}, expected at least 1")
+    model = GTN(backbone=backbone, num_classes=num_classes, gate=gate, **model_arguments)
+    if weights is None:
+        return model, init_variables(model, seed)
+    return model, load_weights(model, weights, seed, heads)
+
+
+def load_weights(
+    model: GTN, weights: str | Path, seed: int = 0, heads: HeadPolicy = "fresh"
+) -> Variables:
+    """Variables of `model` with its trunk ("fresh") or all of it ("load") from `weights`.
+
+    Args:
+        model: any GTN.
+        weights: as in `create`.
+        seed: of what `weights` do not fill.
+        heads: see `port`.
+
+    Raises:
+        ValueError: as in `create`.
+    """
+    path, info = resolve(weights)
+    if info.backbone not in (None, model.backbone):
+        raise ValueError(
+            f"weights {weights} are of {info.backbone}, the model is {model.backbone}; "
+            f"set model.backbone to {info.backbone} or choose other weights"
+        )
+    tensors = read_safetensors(path)
+    image = jnp.zeros((1, 32, 32, 3), jnp.float32)
+    shapes = jax.eval_shape(lambda: model.init(jax.random.key(seed), image, False))
+    variables = port(tensors, dict(shapes), heads=heads, source=str(path))
+    if heads == "fresh":
+        # Only the heads are drawn: the random start of a trunk takes seconds to compile.
+        variables["params"].update(init_variables(model, seed, parts=HEADS)["params"])
+    return variables

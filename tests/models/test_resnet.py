@@ -1,0 +1,78 @@
+"""Parameter counts, shapes and names of the backbones; their numbers are in tests/weights."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gtn_jax.models.gtn import GTN
+from gtn_jax.models.resnet import BACKBONES, ResNet, build_resnet, pad_shortcut
+
+# https://pytorch.org/vision/stable/models/resnet.html lists the first five; the CIFAR ones are
+# https://github.com/akamaster/pytorch_resnet_cifar10 ("0.27M", "0.46M", "0.66M", "0.85M", "1.7M").
+COUNTS = {
+    "resnet18": (1000, 11_689_512),
+    "resnet34": (1000, 21_797_672),
+    "resnet50": (1000, 25_557_032),
+    "resnet101": (1000, 44_549_160),
+    "resnet152": (1000, 60_192_808),
+    "resnet20": (10, 269_722),
+    "resnet32": (10, 464_154),
+    "resnet44": (10, 658_586),
+    "resnet56": (10, 853_018),
+    "resnet110": (10, 1_727_962),
+    # Ours, by hand: stem 1,856, stages 73,984 + 230,144 + 919,040, classifier 2,570.
+    "resnet8_wide": (10, 1_227_594),
+}
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_parameter_count(name):
+    classes, expected = COUNTS[name]
+    model = GTN(name, classes, gate="none", classifier_bias=True, auxiliary=False)
+    images = jnp.zeros((1, 32, 32, 3))
+    params = jax.eval_shape(lambda: model.init(jax.random.key(0), images, False))["params"]
+    assert sum(int(np.prod(leaf.shape)) for leaf in jax.tree.leaves(params)) == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "expected"),
+    [
+        ("resnet18", 64, [(16, 64), (8, 128), (4, 256), (2, 512)]),
+        ("resnet50", 64, [(16, 256), (8, 512), (4, 1024), (2, 2048)]),
+        ("resnet20", 32, [(32, 16), (16, 32), (8, 64)]),
+    ],
+)
+def test_maps(name, side, expected):
+    for stages in (None, len(expected) - 1):
+        trunk = build_resnet(name, stages)
+        images = jnp.zeros((2, side, side, 3))
+        maps, _ = jax.eval_shape(
+            lambda trunk=trunk, images=images: trunk.init_with_output(
+                jax.random.key(0), images, True
+            )
+        )
+        assert [found.shape for found in maps] == [(2, s, s, c) for s, c in expected[:stages]]
+
+
+def test_small_stem_with_a_stride():
+    trunk = ResNet("basic", (1, 1), width=8, stem="small", stem_stride=2)
+    images = jnp.zeros((1, 16, 16, 3))
+    maps, _ = jax.eval_shape(lambda: trunk.init_with_output(jax.random.key(0), images, True))
+    assert [found.shape for found in maps] == [(1, 8, 8, 8), (1, 4, 4, 16)]
+
+
+def test_pad_shortcut():
+    x = np.arange(1, 17, dtype=np.float32).reshape(1, 4, 4, 1).repeat(2, axis=-1)
+    found = pad_shortcut(jnp.asarray(x), 4, 2)
+    np.testing.assert_array_equal(found[0, :, :, 1], [[1, 3], [9, 11]])
+    np.testing.assert_array_equal(found[..., 1], found[..., 2])
+    np.testing.assert_array_equal(found[..., [0, 3]], np.zeros((1, 2, 2, 2)))
+
+
+def test_unknown_backbone_and_too_many_stages():
+    with pytest.raises(ValueError, match="unknown backbone 'resnet5O'; did you mean resnet5"):
+        build_resnet("resnet5O")
+    for stages in (0, 5):
+        with pytest.raises(ValueError, match=f"resnet18 has 4 stages, {stages} asked for"):
+            build_resnet("resnet18", stages)

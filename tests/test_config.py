@@ -1,0 +1,87 @@
+"""Configs check themselves, survive JSON, and name what differs."""
+
+import json
+
+import pytest
+
+from gtn_jax.config import (
+    Config,
+    DataConfig,
+    ModelConfig,
+    OptimizerConfig,
+    TrainingConfig,
+    differences,
+    flatten,
+    from_json,
+    override,
+    to_json,
+)
+
+
+def test_json_round_trip(tmp_path):
+    config = override(Config(), {"optimizer.boundaries_epochs": (3, 5), "seed": 7})
+    (tmp_path / "config.json").write_text(to_json(config))
+    assert from_json(tmp_path / "config.json") == config
+
+
+def test_override_changes_one_field_and_nothing_else():
+    config = override(Config(), {"model.gate": "none", "seed": 3})
+    assert differences(Config(), config) == [
+        "model.gate: 'sigmoid' -> 'none'",
+        "seed: 0 -> 3",
+    ]
+
+
+def test_configs_can_be_keys():
+    assert hash(Config()) == hash(Config())
+
+
+def test_flatten_names_every_field():
+    names = flatten(Config())
+    assert names["data.batch_size"] == 64
+    assert names["optimizer.boundaries_epochs"] == [41, 81]
+    assert "seed" in names
+
+
+@pytest.mark.parametrize("text", ["{", "[1]", '{"data": {"nmae": "digits"}}'])
+def test_foreign_json_is_refused_by_file(tmp_path, text):
+    path = tmp_path / "config.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match="config.json is not a config"):
+        from_json(path)
+
+
+def test_json_is_plain():
+    assert json.loads(to_json(Config()))["training"]["freeze_mode"] == "no_grad"
+
+
+@pytest.mark.parametrize(
+    ("section", "field", "value"),
+    [
+        (DataConfig, "image_size", 0),
+        (DataConfig, "batch_size", 0),
+        (DataConfig, "eval_batch_size", 0),
+        (DataConfig, "train_images_per_class", 0),
+        (DataConfig, "random_shift_pixels", -1),
+        (DataConfig, "small_image_epochs", -1),
+        (ModelConfig, "gate_dropout", 1.0),
+        (ModelConfig, "classifier_dropout", -0.1),
+        (ModelConfig, "gate_reduction", 0),
+        (ModelConfig, "aux_weight", -1.0),
+        (OptimizerConfig, "learning_rate", 0.0),
+        (OptimizerConfig, "head_lr_multiplier", 0.0),
+        (OptimizerConfig, "momentum", 1.0),
+        (OptimizerConfig, "weight_decay", -1e-4),
+        (OptimizerConfig, "warmup_epochs", -1.0),
+        (OptimizerConfig, "boundaries_epochs", (8, 4)),
+        (TrainingConfig, "epochs", 0),
+        (TrainingConfig, "freeze_epochs", -1),
+        (TrainingConfig, "eval_every_epochs", 0),
+        (TrainingConfig, "checkpoint_every_seconds", 0.0),
+        (TrainingConfig, "log_every_steps", 0),
+        (Config, "seed", -1),
+    ],
+)
+def test_impossible_values_are_refused_by_name(section, field, value):
+    with pytest.raises(ValueError, match=rf"{field}: .* does not work; wanted"):
+        section(**{field: value})

@@ -1,0 +1,155 @@
+"""Whole runs of the tiny model: resume is bitwise, folders hold what they should."""
+
+import json
+
+import jax
+import numpy as np
+import pytest
+
+from gtn_jax.config import override
+from gtn_jax.training import loop
+from gtn_jax.training.build import build_model, build_programs
+from gtn_jax.training.checkpoint import Checkpoints
+from gtn_jax.training.run_folder import RunFolder
+from gtn_jax.training.sharding import data_mesh, replicate
+from gtn_jax.training.state import create_state
+
+
+class Stopped(Exception):
+    """Stands for whatever ends a process."""
+
+
+def stop_before_step(monkeypatch, limit: int) -> None:
+    """Let the batch that step `limit` needs never come."""
+    original = loop.put_batch
+    taken = iter(range(10**6))
+
+    def put_batch(batch, mesh):
+        if next(taken) == limit:
+            raise Stopped
+        return original(batch, mesh)
+
+    monkeypatch.setattr(loop, "put_batch", put_batch)
+
+
+def timeless(row: dict) -> dict:
+    return {k: v for k, v in row.items() if "seconds" not in k and "per_second" not in k}
+
+
+def final_state(config, workdir):
+    """Every leaf of the last checkpoint, and the data position."""
+    model, variables, normalisation = build_model(config, 10)
+    optimizer = build_programs(config, model, normalisation, 5).optimizer
+    template = replicate(create_state(variables, optimizer, 1.0, seed=99), data_mesh(1))
+    with Checkpoints(workdir / "checkpoints") as checkpoints:
+        state, position = checkpoints.restore(template, checkpoints.latest_step())
+    return jax.tree.leaves(state.replace(key=jax.random.key_data(state.key))), position["batches"]
+
+
+@pytest.mark.parametrize("stop_at", [7, 10, 19])
+def test_stop_and_resume_is_bitwise(tiny_config, tmp_path, monkeypatch, stop_at):
+    """20 steps straight = stopped somewhere, then resumed; freezing ends at step 5."""
+    straight = loop.run(tiny_config, tmp_path / "straight", quiet=True, devices=1)
+    with monkeypatch.context() as patched:
+        stop_before_step(patched, stop_at)
+        with pytest.raises(Stopped):
+            loop.run(tiny_config, tmp_path / "resumed", quiet=True, devices=1)
+    stopped_at = max(int(p.name) for p in (tmp_path / "resumed/checkpoints").iterdir()
+                     if p.name.isdigit())  # fmt: skip
+    assert 0 < stopped_at <= stop_at
+    resumed = loop.run(tiny_config, tmp_path / "resumed", quiet=True, devices=1)
+
+    assert timeless(resumed) == timeless(straight)
+    rows = [list(map(timeless, RunFolder(tmp_path / n).rows())) for n in ("straight", "resumed")]
+    assert rows[0] == rows[1]
+    assert [row["step"] for row in rows[0] if row["split"] == "train"] == list(range(1, 21))
+    (leaves, position), (again, position_again) = (
+        final_state(tiny_config, tmp_path / name) for name in ("straight", "resumed")
+    )
+    assert position == position_again
+    for a, b in zip(leaves, again, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_finished_run_is_left_alone(tiny_config, tmp_path):
+    short = override(tiny_config, {"training.epochs": 1})
+    summary = loop.run(short, tmp_path, quiet=True, devices=1)
+    before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")}
+    assert loop.run(short, tmp_path, quiet=True) == summary
+    assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")} == before
+    assert sorted(p.name for p in tmp_path.iterdir()) == [
+        "checkpoints",
+        "classes.json",
+        "config.json",
+        "metrics.jsonl",
+        "summary.json",
+    ]
+    assert json.loads((tmp_path / "classes.json").read_text()) == list("0123456789")
+    assert summary["test_images"] == 500
+    assert summary["validation_images"] == 300
+
+
+def test_another_config_is_refused_before_any_work(tiny_config, tmp_path):
+    RunFolder(tmp_path).start(tiny_config, ("0",))
+    with pytest.raises(ValueError, match="model.gate: 'sigmoid' -> 'none'"):
+        loop.run(override(tiny_config, {"model.gate": "none"}), tmp_path)
+
+
+def test_partial_batches_small_images_and_every_mode(tiny_config, tmp_path, capsys):
+    """The other half of the switches, on 4 devices: 40 images in batches of 12 leave 4."""
+    config = override(
+        tiny_config,
+        {
+            "data.batch_size": 12,
+            "data.last_batch": "keep",
+            "data.small_image_epochs": 1,
+            "data.small_image_size": 8,
+            "training.freeze_mode": "zero_lr",
+            "training.frozen_batch_norm": "batch",
+            "training.select": "last",
+            "training.epochs": 2,
+            "model.gate": "mlp",
+            "model.compute_dtype": "bfloat16",
+        },
+    )
+    # Flax's own BatchNorm mixes bfloat16 and float32.
+    with jax.numpy_dtype_promotion("standard"):
+        summary = loop.run(config, tmp_path, devices=4)
+    assert summary["steps"] == summary["selected_step"] == 8
+    output = capsys.readouterr().out
+    assert "device  4 x cpu" in output
+    assert "train 40" in output
+    assert "epoch 2/2  validation accuracy" in output
+
+
+def test_fewer_images_than_a_batch_shrinks_it(tiny_config, tmp_path, capsys):
+    config = override(
+        tiny_config,
+        {"data.batch_size": 256, "data.train_images_per_class": 1, "training.epochs": 2},
+    )
+    assert loop.run(config, tmp_path, devices=4)["steps"] == 2
+    assert "batch of 8 images: there are only 10" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        ("model.backbone", "resnet5", "unknown backbone 'resnet5'; did you mean resnet"),
+        ("model.gate", "sigmoyd", "unknown gate 'sigmoyd'; did you mean sigmoid"),
+        ("model.stages", 3, "model.stages: tiny has 2 stages, 3 asked for"),
+        ("model.weights", "nowhere.safetensors", "nowhere.safetensors"),
+        ("data.name", "digit", "unknown data set 'digit'; did you mean digits"),
+        ("data.batch_size", 10, "10 images do not divide over 4 devices"),
+    ],
+)
+def test_bad_input_is_refused_in_one_sentence(tiny_config, tmp_path, field, value, message):
+    workdir = tmp_path / "run"
+    with pytest.raises(ValueError, match=message) as error:
+        loop.run(override(tiny_config, {field: value}), workdir, quiet=True, devices=4)
+    assert len(str(error.value).splitlines()) <= 3
+    assert not workdir.exists()
+
+
+def test_mesh_has_all_devices_by_default():
+    assert data_mesh().size == 4
+    assert data_mesh(2).size == 2

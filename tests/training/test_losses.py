@@ -1,0 +1,48 @@
+"""Losses and sums by hand."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gtn_jax.arrays import Outputs
+from gtn_jax.training.losses import gtn_loss, mean_cross_entropy
+
+# Two classes with logits (0, log 3): probabilities 1/4 and 3/4.
+LOGITS = jnp.log(jnp.array([[1.0, 3.0], [1.0, 3.0], [1.0, 3.0]]))
+LABELS = jnp.array([0, 1, 1], jnp.int32)
+
+
+def outputs(aux_logits):
+    return Outputs(LOGITS, aux_logits, jnp.ones((3, 2)), jnp.ones((3, 2)))
+
+
+def test_mean_over_real_rows():
+    mask = jnp.array([1.0, 1.0, 0.0])
+    loss = mean_cross_entropy(LOGITS, LABELS, mask)
+    np.testing.assert_allclose(loss, (math.log(4) + math.log(4 / 3)) / 2, rtol=1e-6)
+
+
+def test_auxiliary_term_is_weighted():
+    even = jnp.zeros((3, 2))  # probabilities 1/2: log 2 nats each
+    mask = jnp.array([1.0, 1.0, 0.0])
+    main = (math.log(4) + math.log(4 / 3)) / 2
+    np.testing.assert_allclose(gtn_loss(outputs(None), LABELS, mask, 0.2), main, rtol=1e-6)
+    with_aux = gtn_loss(outputs(even), LABELS, mask, 0.2)
+    np.testing.assert_allclose(with_aux, main + 0.2 * math.log(2), rtol=1e-6)
+
+
+def test_masked_rows_have_no_gradient():
+    mask = jnp.array([1.0, 1.0, 0.0])
+    gradient = jax.grad(mean_cross_entropy)(LOGITS, LABELS, mask)
+    np.testing.assert_array_equal(gradient[2], [0.0, 0.0])
+    # softmax - one_hot, over two real rows
+    np.testing.assert_allclose(gradient[0], [(0.25 - 1) / 2, 0.75 / 2], rtol=1e-6)
+
+
+@pytest.mark.parametrize("shift", [0.0, 1e4])
+def test_large_logits_stay_finite(shift):
+    loss = mean_cross_entropy(LOGITS + shift, LABELS, jnp.ones(3))
+    assert jnp.isfinite(loss)

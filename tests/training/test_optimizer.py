@@ -1,0 +1,87 @@
+"""Rates with literal numbers; SGD against PyTorch's definition, by hand."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gtn_jax.training.optimizer import (
+    build_optimizer,
+    group_labels,
+    keep_group,
+    relative_schedule,
+)
+
+PARAMS = {
+    "backbone": {"conv1": {"kernel": jnp.array([1.0])}},
+    "gate": {"fc1": {"kernel": jnp.array([2.0])}},
+}
+GRADS = {
+    "backbone": {"conv1": {"kernel": jnp.array([10.0])}},
+    "gate": {"fc1": {"kernel": jnp.array([20.0])}},
+}
+
+
+def schedule(kind, **changes):
+    settings = {
+        "steps_per_epoch": 10,
+        "epochs": 100,
+        "warmup_epochs": 0.0,
+        "boundaries_epochs": (41, 81),
+        "decay_factor": 0.1,
+    }
+    return relative_schedule(kind, **{**settings, **changes})
+
+
+def test_step_schedule():
+    rate = schedule("step")
+    steps = [0, 409, 410, 809, 810, 999]
+    expected = [1.0, 1.0, 0.1, 0.1, 0.01, 0.01]
+    np.testing.assert_allclose([rate(step) for step in steps], expected, rtol=1e-6)
+
+
+def test_cosine_schedule():
+    rate = schedule("cosine", epochs=4, warmup_epochs=1.0)
+    steps = [0, 5, 10, 25, 40]
+    np.testing.assert_allclose([rate(step) for step in steps], [0, 0.5, 1, 0.5, 0], atol=1e-6)
+    assert schedule("cosine", epochs=4)(0) == 1.0
+
+
+def test_constant_schedule():
+    assert schedule("constant")(12345) == 1.0
+
+
+def test_every_leaf_has_a_group():
+    assert group_labels(PARAMS) == {
+        "backbone": {"conv1": {"kernel": "backbone"}},
+        "gate": {"fc1": {"kernel": "head"}},
+    }
+    with pytest.raises(ValueError, match="parameters neck belong to no group"):
+        group_labels({**PARAMS, "neck": {}})
+
+
+def test_frozen_backbone_has_rate_zero_and_head_its_multiple():
+    optimizer = build_optimizer(0.9, 0.0, 10.0, schedule("constant"), frozen_steps=3)
+    rates = [(float(optimizer.schedules["backbone"](s)), float(optimizer.schedules["head"](s)))
+             for s in (0, 2, 3)]  # fmt: skip
+    assert rates == [(0.0, 10.0), (0.0, 10.0), (1.0, 10.0)]
+
+
+def test_momentum_and_decay_as_pytorch():
+    optimizer = build_optimizer(0.9, 0.01, 1.0, schedule("constant"), 0)
+    state = optimizer.direction.init(PARAMS)
+    first, state = optimizer.direction.update(GRADS, state, PARAMS)
+    second, _ = optimizer.direction.update(GRADS, state, PARAMS)
+    # v1 = g + decay w = 10.01; v2 = 0.9 v1 + 10.01 = 19.019
+    np.testing.assert_allclose(first["backbone"]["conv1"]["kernel"], [10.01], rtol=1e-6)
+    np.testing.assert_allclose(second["backbone"]["conv1"]["kernel"], [19.019], rtol=1e-6)
+    np.testing.assert_allclose(second["gate"]["fc1"]["kernel"], [1.9 * 20.02], rtol=1e-6)
+
+
+def test_keep_group_keeps_momentum():
+    optimizer = build_optimizer(0.9, 0.0, 1.0, schedule("constant"), 0)
+    old = optimizer.direction.init(PARAMS)
+    _, new = optimizer.direction.update(GRADS, old, PARAMS)
+    kept = keep_group(new, old, "backbone")
+    directions, _ = optimizer.direction.update(GRADS, kept, PARAMS)
+    np.testing.assert_allclose(directions["backbone"]["conv1"]["kernel"], [10.0])
+    np.testing.assert_allclose(directions["gate"]["fc1"]["kernel"], [38.0])

@@ -1,0 +1,170 @@
+"""The training step: what moves when frozen, how many devices do not matter, purity."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gtn_jax.arrays import Batch
+from gtn_jax.data.augment import evaluation_transform, training_transform
+from gtn_jax.models.gtn import GTN, init_variables
+from gtn_jax.training.evaluate import evaluate
+from gtn_jax.training.optimizer import build_optimizer, relative_schedule
+from gtn_jax.training.sharding import data_mesh, put_batch, replicate
+from gtn_jax.training.state import create_state
+from gtn_jax.training.steps import make_evaluation_step, make_train_step
+
+MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
+
+
+def batch_of(size: int, seed: int = 0) -> Batch:
+    generator = np.random.default_rng(seed)
+    images = generator.integers(0, 256, (size, 16, 16, 3), dtype=np.uint8)
+    labels = generator.integers(0, 5, size).astype(np.int32)
+    return Batch(images, labels, np.ones(size, np.float32))
+
+
+@pytest.fixture(scope="module")
+def model():
+    return GTN("tiny", 5, gate_reduction=4)
+
+
+@pytest.fixture(scope="module")
+def optimizer():
+    constant = relative_schedule("constant", 1, 1, 0.0, (), 0.1)
+    return build_optimizer(0.9, 1e-4, 1.0, constant, frozen_steps=2)
+
+
+@pytest.fixture(scope="module")
+def start(model, optimizer):
+    return create_state(init_variables(model, 0), optimizer, 0.1, seed=0)
+
+
+def build(model, optimizer, **arguments):
+    transform = training_transform(MEAN, STD, random_flip=True, random_shift_pixels=2)
+    return jax.jit(make_train_step(model, optimizer, transform, 0.2, **arguments))
+
+
+@pytest.fixture(scope="module")
+def full_step(model, optimizer):
+    return build(model, optimizer)
+
+
+def moved(before, after) -> bool:
+    pairs = zip(jax.tree.leaves(before), jax.tree.leaves(after), strict=True)
+    return any(not np.array_equal(a, b) for a, b in pairs)
+
+
+def test_zero_rate_freezing_fills_momentum(start, full_step):
+    """The authors' way: parameters stand, momentum and running statistics move."""
+    state, metrics = full_step(start, batch_of(8))
+    assert not moved(start.params["backbone"], state.params["backbone"])
+    assert moved(start.params["classifier"], state.params["classifier"])
+    assert moved(start.params["gate"], state.params["gate"])
+    assert moved(start.batch_stats, state.batch_stats)
+    momentum = state.opt_state.inner_states["backbone"]
+    assert moved(start.opt_state.inner_states["backbone"], momentum)
+    assert float(metrics["learning_rate_backbone"]) == 0.0
+    np.testing.assert_allclose(metrics["learning_rate_head"], 0.1)
+    # Once the frozen steps are over, the trunk moves.
+    state, _ = full_step(state, batch_of(8))
+    later, metrics = full_step(state, batch_of(8))
+    assert moved(state.params["backbone"], later.params["backbone"])
+    np.testing.assert_allclose(metrics["learning_rate_backbone"], 0.1)
+
+
+@pytest.mark.parametrize("freeze_batch_norm", [False, True])
+def test_no_gradient_freezing_leaves_momentum(model, optimizer, start, freeze_batch_norm):
+    step = build(model, optimizer, backbone_gradient=False, freeze_batch_norm=freeze_batch_norm)
+    state, _ = step(start, batch_of(8))
+    old, new = start.opt_state.inner_states, state.opt_state.inner_states
+    assert not moved(start.params["backbone"], state.params["backbone"])
+    assert not moved(old["backbone"], new["backbone"])
+    assert moved(old["head"], new["head"])
+    assert moved(start.params["aux_classifier"], state.params["aux_classifier"])
+    assert moved(start.batch_stats, state.batch_stats) is not freeze_batch_norm
+
+
+def test_no_gradient_costs_less(model, optimizer, start):
+    batch = batch_of(8)
+    flops = [
+        build(model, optimizer, **settings).lower(start, batch).compile().cost_analysis()["flops"]
+        for settings in ({}, {"backbone_gradient": False, "freeze_batch_norm": True})
+    ]
+    assert flops[1] < 0.5 * flops[0]
+
+
+def test_frozen_head_update_is_the_same_either_way(model, optimizer, start, full_step):
+    """Frozen by rate or by gradient, the head learns the same from batch statistics."""
+    without = build(model, optimizer, backbone_gradient=False)
+    a, _ = full_step(start, batch_of(8))
+    b, _ = without(start, batch_of(8))
+    for name in ("gate", "classifier", "aux_classifier"):
+        pairs = zip(jax.tree.leaves(a.params[name]), jax.tree.leaves(b.params[name]), strict=True)
+        for x, y in pairs:
+            np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6)
+
+
+def test_step_is_pure_and_random_by_its_number(start, full_step):
+    first, metrics = full_step(start, batch_of(8))
+    _, again = full_step(start, batch_of(8))
+    assert float(metrics["loss"]) == float(again["loss"])
+    _, later = full_step(start.replace(step=start.step + 1), batch_of(8))
+    assert float(metrics["loss"]) != float(later["loss"])  # other dropout, other shifts
+    assert int(start.step) == 0
+    assert int(first.step) == 1
+
+
+def test_number_of_devices_does_not_matter(model, start, full_step):
+    """Global BatchNorm: 1 and 4 devices agree to rounding, at step 1 and at step 10."""
+    losses = {}
+    for devices in (1, 4):
+        mesh = data_mesh(devices)
+        state = replicate(start, mesh)
+        losses[devices] = []
+        for number in range(10):
+            state, metrics = full_step(state, put_batch(batch_of(16, number), mesh))
+            losses[devices].append(float(metrics["loss"]))
+    assert abs(losses[1][0] / losses[4][0] - 1) < 1e-5
+    assert abs(losses[1][9] / losses[4][9] - 1) < 1e-3
+
+
+def test_batch_that_does_not_divide_goes_whole_to_all(start, full_step):
+    results = []
+    for devices in (1, 4):
+        mesh = data_mesh(devices)
+        _, metrics = full_step(replicate(start, mesh), put_batch(batch_of(6), mesh))
+        results.append(float(metrics["loss"]))
+    assert abs(results[0] / results[1] - 1) < 1e-5
+
+
+@pytest.mark.parametrize("count", [1, 7, 8, 9])
+def test_evaluation_counts_are_exact(model, start, count):
+    """Padding and devices change nothing: the truth is one row at a time, without padding."""
+    step = jax.jit(make_evaluation_step(model, evaluation_transform(MEAN, STD)))
+    whole = batch_of(9)
+    rows = [Batch(*(a[i : i + 1] for a in whole)) for i in range(count)]
+    truth = evaluate(step, start.variables, rows, data_mesh(1))
+
+    def padded(size):
+        for first in range(0, count, size):
+            stop = min(first + size, count)
+            missing = size - (stop - first)
+            yield Batch(
+                *(np.pad(a[first:stop], [(0, missing)] + [(0, 0)] * (a.ndim - 1)) for a in whole)
+            )
+
+    for devices in (1, 4):
+        mesh = data_mesh(devices)
+        variables = replicate(start.variables, mesh)
+        result = evaluate(step, variables, padded(8), mesh)
+        assert result["images"] == count
+        assert result["accuracy"] == truth["accuracy"]
+        assert result["top5_accuracy"] == truth["top5_accuracy"]
+        np.testing.assert_allclose(result["loss"], truth["loss"], rtol=1e-6)
+
+
+def test_peak_rate_is_data_not_program(start, full_step):
+    """At rate 0 nothing moves, by the same compiled step."""
+    state, _ = full_step(start.replace(learning_rate=jnp.float32(0)), batch_of(8))
+    assert not moved(start.params, state.params)

@@ -1,0 +1,72 @@
+"""What `model.weights` may say."""
+
+import dataclasses
+import hashlib
+
+import pytest
+
+from gtn_jax.models.resnet import BACKBONES
+from gtn_jax.weights import hub, registry
+from gtn_jax.weights.registry import IMAGENET_MEAN, IMAGENET_STD, WeightsInfo, resolve
+
+
+@pytest.fixture
+def row(tmp_path, monkeypatch) -> WeightsInfo:
+    """A registered file "toy"."""
+    (tmp_path / "toy.safetensors").write_bytes(b"toy")
+    digest = hashlib.sha256(b"toy").hexdigest()
+    info = WeightsInfo("toy.safetensors", "resnet18", 3, (0.1, 0.2, 0.3), sha256=digest)
+    monkeypatch.setattr(registry, "ASSETS", tmp_path)
+    monkeypatch.setitem(registry.WEIGHTS, "toy", info)
+    return info
+
+
+def test_registered_name(row, tmp_path):
+    assert resolve("toy") == (tmp_path / "toy.safetensors", row)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        row.backbone = "resnet50"
+
+
+def test_changed_or_lost_file(row, tmp_path):
+    (tmp_path / "toy.safetensors").write_bytes(b"tox")
+    with pytest.raises(ValueError, match=r"toy\.safetensors: damaged \(SHA-256 .*install"):
+        resolve("toy")
+    (tmp_path / "toy.safetensors").unlink()
+    with pytest.raises(ValueError, match="no such weights file"):
+        resolve("toy")
+
+
+def test_path(tmp_path):
+    path = tmp_path / "mine.safetensors"
+    path.write_bytes(b"")
+    found, info = resolve(str(path))
+    assert found == path and info.backbone is None
+    assert (info.mean, info.std) == (IMAGENET_MEAN, IMAGENET_STD)
+    assert resolve(path) == (found, info)
+
+
+@pytest.mark.parametrize("name", ["gone.safetensors", "some/where", "gone.pth"])
+def test_missing_path(name):
+    with pytest.raises(ValueError, match=f"{name}: no such weights file"):
+        resolve(name)
+
+
+def test_unknown_name(row):
+    with pytest.raises(ValueError, match="unknown weights 'toys'; did you mean toy") as caught:
+        resolve("toys")
+    assert ".safetensors" in str(caught.value)
+
+
+def test_hub_name_without_a_record(monkeypatch, tmp_path):
+    fetched = hub.Fetched(tmp_path / "model.safetensors", None, (0.5, 0.5, 0.5))
+    monkeypatch.setattr(hub, "fetch", lambda name: fetched)
+    path, info = resolve("hf:timm/resnet50.tv_in1k")
+    assert path == fetched.path
+    assert (info.mean, info.std) == (IMAGENET_MEAN, (0.5, 0.5, 0.5))
+
+
+def test_every_row_is_sound():
+    for name, info in registry.WEIGHTS.items():
+        path, _ = resolve(name)
+        assert path.is_file() and info.backbone in BACKBONES and info.sha256
+        assert info.licence and info.description
