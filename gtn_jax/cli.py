@@ -8,7 +8,7 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 
@@ -147,18 +147,29 @@ def prepare(arguments: list[str]) -> None:
 
 
 def convert(arguments: list[str]) -> None:
-    """Turn a PyTorch checkpoint (.pth, .th) into .safetensors; needs the extra `torch`."""
+    """Turn a PyTorch checkpoint (.pth, .th) or a run into weights: one .safetensors file."""
 
-    def parse(source: Positional[Path], destination: Positional[Path]) -> tuple[Path, Path]:
+    def parse(
+        source: Positional[Path],
+        destination: Positional[Path],
+        precision: Literal["float32", "float16"] = "float32",
+    ) -> tuple[Path, Path, Literal["float32", "float16"]]:
         """Convert weights.
 
         Args:
-            source: a .pth, .pt or .th file that holds a state dict.
+            source: a .pth, .pt or .th file that holds a state dict (needs the extra `torch`), or
+                a run folder, of which trunk and classifier are taken.
             destination: the .safetensors file to write.
+            precision: of the kernels of a run.
         """
-        return source, destination
+        return source, destination, precision
 
-    source, destination = tyro.cli(parse, prog="gtn convert", args=arguments)
+    source, destination, precision = tyro.cli(parse, prog="gtn convert", args=arguments)
+    if source.is_dir():
+        from gtn_jax.inference.backbone import save_backbone
+
+        _say(f"{destination}: {save_backbone(source, destination, precision)} tensors")
+        return
     from gtn_jax.weights.convert import convert as convert_file
 
     converted = convert_file(source, destination)

@@ -70,7 +70,10 @@ class ModelConfig:
     stages: int | None = None
     """Keep the trunk's first stages only; None: all of them."""
     weights: str | None = None
-    """Pretrained trunk: a name in `gtn_jax.weights.registry.WEIGHTS` or a .safetensors file."""
+    """Pretrained trunk: a name in `gtn_jax.weights.registry.WEIGHTS`, a .safetensors file or
+    hf:OWNER/NAME."""
+    weights_heads: Literal["fresh", "load"] = "fresh"
+    """Take gate and classifiers from `weights` too (same classes), or start them anew."""
     gate: str = "sigmoid"
     """none, half, constant, sigmoid (the paper's), identity or mlp."""
     gate_reduction: int = 16

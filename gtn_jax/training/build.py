@@ -47,6 +47,7 @@ def build_model(config: Config, num_classes: int) -> tuple[GTN, Variables, Norma
         gate=section.gate,
         weights=section.weights,
         seed=config.seed,
+        heads=section.weights_heads,
         stages=section.stages,
         gate_reduction=section.gate_reduction,
         gate_dropout=section.gate_dropout,

@@ -1,0 +1,120 @@
+"""Grids, pairing and resuming, with training replaced by a formula; one real comparison, tiny."""
+
+import io
+
+import pytest
+from rich.console import Console
+
+from gtn_jax.analysis import compare as comparison
+from gtn_jax.config import Config, override
+
+
+def silent(line: str) -> None:
+    del line
+
+
+@pytest.fixture
+def runs(monkeypatch):
+    """Stands for training: best at a rate that depends on the method; remembers what was asked."""
+    asked = []
+
+    def run(config, workdir, quiet):
+        asked.append((config, workdir))
+        best = {"none": 0.046, "sigmoid": 0.46}[config.model.gate]
+        distance = abs(config.optimizer.learning_rate / best - 1)
+        accuracy = 0.9 - 0.1 * min(distance, 5) + 0.001 * (config.seed % 10)
+        seconds = dict.fromkeys(
+            ("compile_seconds", "train_seconds", "evaluate_seconds", "checkpoint_seconds"), 0.25
+        )
+        return seconds | {
+            "validation_accuracy": accuracy,
+            "validation_loss": distance,
+            "test_accuracy": accuracy - 0.1,
+            "parameters": 1234,
+        }
+
+    monkeypatch.setattr(comparison, "run", run)
+    return asked
+
+
+def test_grid_has_five_rates_over_two_decades():
+    assert len(comparison.RATES) >= 5
+    assert comparison.RATES[-1] / comparison.RATES[0] >= 100
+
+
+def test_tuning_finds_each_methods_rate_and_extends_the_grid(runs, tmp_path):
+    rows = comparison.tune(Config(), ["finetune", "gtn"], 2, tmp_path, silent)
+    assert comparison.best_rate(rows, "finetune") == 0.046
+    # 0.22 was the edge: the grid went on to 0.47 and, to see it fall, 1.0.
+    assert comparison.best_rate(rows, "gtn") == 0.47
+    tried = {m: sorted({r["learning_rate"] for r in rows if r["method"] == m})
+             for m in ("finetune", "gtn")}  # fmt: skip
+    assert tried["finetune"] == list(comparison.RATES)
+    assert tried["gtn"] == [*comparison.RATES, 0.47, 1.0]
+    assert {row["seed"] for row in rows} == {1000, 1001}
+    assert rows == comparison.read_rows(tmp_path / "tuning.jsonl")
+
+
+def test_extension_downwards():
+    rows = [{"method": "gtn", "learning_rate": r, "accuracy": 1 - r, "loss": r}
+            for r in comparison.RATES]  # fmt: skip
+    assert comparison._extension(rows, "gtn") == [0.001]
+
+
+def test_equal_accuracy_is_decided_by_loss():
+    rows = [
+        {"method": "gtn", "learning_rate": rate, "accuracy": 0.5, "loss": loss}
+        for rate, loss in [(0.01, 1.0), (0.1, 0.5), (1.0, 2.0)]
+    ]
+    assert comparison.best_rate(rows, "gtn") == 0.1
+    with pytest.raises(ValueError, match="no tuning runs of method 'aux'"):
+        comparison.best_rate(rows, "aux")
+
+
+def test_finished_runs_are_not_run_again(runs, tmp_path):
+    rates = {"finetune": 0.046, "gtn": 0.47}
+    first = comparison.compare(Config(), rates, range(2), tmp_path, silent)
+    assert len(runs) == 4
+    assert comparison.compare(Config(), rates, range(3), tmp_path, silent)[:4] == first
+    assert len(runs) == 6
+    config, workdir = runs[-1]
+    assert workdir == tmp_path / "runs" / "gtn-seed2"
+    assert config == override(Config(), {"optimizer.learning_rate": 0.47, "seed": 2})
+    assert set(first[0]) == {
+        "method", "seed", "learning_rate", "accuracy", "seconds", "parameters"
+    }  # fmt: skip
+    assert first[0]["seconds"] == 1.0
+
+
+def test_methods_share_everything_but_gate_and_auxiliary_head():
+    for values in comparison.METHODS.values():
+        assert set(values) <= {"model.gate", "model.aux_weight"}
+    with pytest.raises(ValueError, match="unknown method 'gtm'; did you mean gtn"):
+        comparison.method_config(Config(), "gtm", 0.1, 0)
+
+
+def test_table_by_hand():
+    rows = [
+        {"method": method, "seed": seed, "learning_rate": 0.1, "accuracy": accuracy,
+         "seconds": 2.0, "parameters": 1000}
+        for method, seed, accuracy in [
+            ("finetune", 0, 0.50), ("gtn", 0, 0.53), ("finetune", 1, 0.60), ("gtn", 1, 0.61),
+        ]
+    ]  # fmt: skip
+    output = io.StringIO()
+    Console(file=output, width=120).print(comparison.comparison_table(rows))
+    finetune, gtn = (line.split() for line in output.getvalue().splitlines()[1:])
+    # Differences are paired: +3 and +1, so 2 with sd sqrt(2), not the sd of the accuracies.
+    assert finetune == ["finetune", "55.00", "7.07", "2", "0.1", "1,000", "2.0"]
+    assert gtn == ["gtn", "57.00", "5.66", "+2.00", "1.41", "2", "0.1", "1,000", "2.0"]
+
+
+def test_seed_pairs_methods_for_real(tiny_config, tmp_path):
+    """Two methods, one seed: the same training images, and rows that match the run folders."""
+    config = override(tiny_config, {"training.epochs": 1, "data.batch_size": 40})
+    rates = {"finetune": 0.01, "gtn": 0.01}
+    rows = comparison.compare(config, rates, [0], tmp_path, silent)
+    assert [row["method"] for row in rows] == ["finetune", "gtn"]
+    assert rows[1]["parameters"] > rows[0]["parameters"]
+    for method in rates:
+        assert (tmp_path / "runs" / f"{method}-seed0" / "summary.json").is_file()

@@ -1,0 +1,136 @@
+"""Verbs through `main`: exit codes, one-line errors, and that help costs nothing."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+
+from gtn_jax.cli import VERBS, main
+
+EXPERIMENT = """
+from gtn_jax.config import *
+CONFIG = Config(
+    data=DataConfig(data_dir={data_dir!r}, image_size=16, batch_size=8, train_images_per_class=4),
+    model=ModelConfig(backbone="tiny", gate_reduction=4),
+    training=TrainingConfig(epochs=1),
+)
+"""
+
+
+@pytest.fixture
+def experiment(tmp_path, data_dir) -> str:
+    path = tmp_path / "mine.py"
+    path.write_text(EXPERIMENT.format(data_dir=data_dir))
+    return str(path)
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["train", "quickstart", "--help"]])
+def test_help_imports_no_jax(arguments):
+    code = (
+        "import sys; from gtn_jax.cli import main\n"
+        "try: main(sys.argv[1:])\n"
+        "except SystemExit: pass\n"
+        "heavy = {'jax', 'flax', 'orbax', 'tensorflow_datasets', 'grain'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    subprocess.run([sys.executable, "-c", code, *arguments], check=True, capture_output=True)
+
+
+def test_help_names_every_verb(capsys):
+    assert main(["--help"]) == 0
+    output = capsys.readouterr().out
+    assert all(verb in output for verb in VERBS)
+    assert "quickstart" in output.splitlines()[-1]
+    assert main([]) == 2
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_has_help(verb, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main([verb, "--help"])
+    assert stopped.value.code == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["trian"], 2, "unknown verb 'trian'; did you mean train?"),
+        (["train", "quikstart", "--workdir", "x"], 1, "unknown experiment 'quikstart'"),
+        (["evaluate", "nowhere"], 1, "nowhere holds no run"),
+        (["prepare", "cub"], 1, "unknown data set 'cub'"),
+        (["convert", "nowhere.pth", "x.safetensors"], 1, "nowhere.pth"),
+        (["compare", "quickstart", "--workdir", "x", "--methods", "gtm"], 1, "did you mean gtn"),
+    ],
+)
+def test_errors_are_short(arguments, code, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == code
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.splitlines()) <= 3
+    assert "Traceback" not in error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_unknown_field_is_a_usage_error(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["train", "quickstart", "--workdir", "x", "--model.gats", "none"])
+    assert stopped.value.code == 2
+    assert "--model.gate" in capsys.readouterr().err
+
+
+def test_debug_shows_the_traceback():
+    with pytest.raises(ValueError, match="holds no run"):
+        main(["evaluate", "nowhere", "--debug"])
+
+
+def test_train_then_evaluate_then_refuse(experiment, tmp_path, capsys):
+    workdir = str(tmp_path / "run")
+    assert main(["train", experiment, "--workdir", workdir, "--seed", "3"]) == 0
+    assert '"test_images": 500' in capsys.readouterr().out
+    # A finished run: its summary again, at once.
+    started = time.monotonic()
+    assert main(["train", experiment, "--workdir", workdir, "--seed", "3"]) == 0
+    assert time.monotonic() - started < 2
+    summary = json.loads(capsys.readouterr().out)
+
+    assert main(["evaluate", workdir]) == 0
+    evaluated = json.loads(capsys.readouterr().out)
+    assert evaluated["accuracy"] == summary["test_accuracy"]
+    assert evaluated["loss"] == pytest.approx(summary["test_loss"], rel=1e-6)
+    assert main(["evaluate", workdir, "--split", "tset"]) == 1
+    assert "test, train, validation" in capsys.readouterr().err
+
+    assert main(["train", experiment, "--workdir", workdir, "--seed", "4"]) == 1
+    error = capsys.readouterr().err
+    assert "seed: 3 -> 4" in error
+    assert len(error.splitlines()) <= 3
+
+
+def test_run_becomes_weights_for_another(experiment, tmp_path, capsys):
+    """`gtn convert RUN FILE`, then the same accuracy from the file, trunk and classifier loaded."""
+    from gtn_jax.weights.read import read_safetensors
+
+    workdir, weights = str(tmp_path / "run"), tmp_path / "weights.safetensors"
+    plain = ["--model.gate", "none", "--model.aux_weight", "0"]
+    assert main(["train", experiment, "--workdir", workdir, *plain]) == 0
+    assert main(["convert", workdir, str(weights), "--precision", "float16"]) == 0
+    assert main(["convert", workdir, str(weights)]) == 1
+    assert "exists" in capsys.readouterr().err
+    tensors = read_safetensors(weights)
+    assert tensors["conv1.weight"].shape == (8, 3, 3, 3)
+    assert tensors["fc.weight"].shape == (10, 16)
+    loaded = ["--model.weights", str(weights), "--model.weights_heads", "load"]
+    still = ["--optimizer.learning_rate", "1e-12"]
+    again = str(tmp_path / "again")
+    assert main(["train", experiment, "--workdir", again, *plain, *loaded, *still]) == 0
+    assert main(["evaluate", workdir, "--split", "validation"]) == 0
+    assert main(["evaluate", again, "--split", "validation"]) == 0
+    documents = capsys.readouterr().out.split("}\n")
+    first, second = (
+        json.loads(text[text.index('{\n  "split"') :] + "}") for text in documents[-3:-1]
+    )
+    # One epoch at no rate moves the running statistics a little, float16 rounds.
+    assert abs(first["accuracy"] - second["accuracy"]) < 0.2
