@@ -1,0 +1,1 @@
+"""Bytes on disk -> uint8 batches: builders, reading, order; and augmentation on the device."""

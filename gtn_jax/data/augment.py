@@ -9,24 +9,26 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-Transform = Callable[[jax.Array, jax.Array], jax.Array]
+from gtn_jax.arrays import Array
+
+Transform = Callable[[jax.Array, Array], jax.Array]
 """(key, uint8 B H W 3) -> float32 B H' W' 3, normalised. Evaluation ignores the key."""
 
 
-def normalise(images: jax.Array, mean: tuple[float, ...], std: tuple[float, ...]) -> jax.Array:
+def normalise(images: Array, mean: tuple[float, ...], std: tuple[float, ...]) -> jax.Array:
     """B H W 3 in 0..255 -> float32, (x / 255 - mean) / std per channel."""
-    images = images.astype(jnp.float32) / 255
+    scaled = jnp.asarray(images, jnp.float32) / 255
     centre, scale = (jnp.array(values, jnp.float32).reshape(1, 1, 1, 3) for values in (mean, std))
-    return (images - centre) / scale
+    return (scaled - centre) / scale
 
 
-def flip(key: jax.Array, images: jax.Array) -> jax.Array:
+def flip(key: jax.Array, images: Array) -> jax.Array:
     """Mirror each image B H W C left to right with probability 1/2."""
     mirrored = jax.random.bernoulli(key, shape=(images.shape[0], 1, 1, 1))
     return jnp.where(mirrored, images[:, :, ::-1, :], images)
 
 
-def shift(key: jax.Array, images: jax.Array, pixels: int) -> jax.Array:
+def shift(key: jax.Array, images: Array, pixels: int) -> jax.Array:
     """Move each image B H W C by a whole number of pixels in [-pixels, pixels]^2; zeros come in."""
     padding = ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0))
     padded = jnp.pad(images, padding)
@@ -56,7 +58,7 @@ def training_transform(
         image_size: side to resize to, bilinear with antialiasing; None keeps the size.
     """
 
-    def transform(key: jax.Array, images: jax.Array) -> jax.Array:
+    def transform(key: jax.Array, images: Array) -> jax.Array:
         if random_shift_pixels:
             images = shift(jax.random.fold_in(key, 0), images, random_shift_pixels)
         if random_flip:
@@ -72,7 +74,7 @@ def training_transform(
 def evaluation_transform(mean: tuple[float, ...], std: tuple[float, ...]) -> Transform:
     """Normalise only."""
 
-    def transform(key: jax.Array, images: jax.Array) -> jax.Array:
+    def transform(key: jax.Array, images: Array) -> jax.Array:
         del key  # nothing is random
         return normalise(images, mean, std)
 

@@ -99,7 +99,7 @@ def open_splits(name: str, data_dir: str) -> dict[str, Split]:
             )
         prepare(name, data_dir)
         return open_splits(name, data_dir)
-    builder = tfds.builder_from_directory(versions[-1])
+    builder: Any = tfds.builder_from_directory(versions[-1])
     classes = tuple(builder.info.features["label"].names)
     return {split: _open(builder, split, classes) for split in builder.info.splits}
 

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -67,7 +67,8 @@ def build_programs(
 ) -> Programs:
     """The programs of a run; runs that differ only in seed and peak rate share them."""
     shared = override(config, {"seed": 0, "optimizer.learning_rate": 1.0})
-    return _build_programs(shared, model, normalisation, steps_per_epoch)
+    # Modules and configs are frozen and hash by value; Linen does not declare it.
+    return _build_programs(shared, cast(Any, model), normalisation, steps_per_epoch)
 
 
 @functools.lru_cache(maxsize=32)

@@ -12,7 +12,8 @@ from orbax.checkpoint import v1 as ocp
 
 from gtn_jax.training.state import TrainState
 
-_policies = ocp.training.preservation_policies
+# Orbax types these more narrowly than it uses them.
+_policies: Any = ocp.training.preservation_policies
 
 
 class Checkpoints:
@@ -20,8 +21,8 @@ class Checkpoints:
 
     def __init__(self, folder: Path):
         """Open or create `folder`; the latest step and the best by accuracy are kept."""
-        self._checkpointer = ocp.training.Checkpointer(
-            folder.absolute(),
+        self._checkpointer: Any = ocp.training.Checkpointer(
+            str(folder.absolute()),
             preservation_policy=_policies.AnyPreservationPolicy(
                 [
                     _policies.LatestN(1),

@@ -27,12 +27,13 @@ def load_images(config: Config, splits: dict[str, Split]) -> dict[str, pipeline.
     """Every split at the config's image size; of train, the config's choice.
 
     Raises:
-        ValueError: no training split, one class only, or no validation to select on.
+        ValueError: one class only, no validation to select on, or an unreadable image.
     """
     data = config.data
     classes = splits["train"].classes
     if len(classes) < 2:
-        raise ValueError(f"data.name: {data.name} has one class, {classes[0]!r}; two are needed")
+        found = ", ".join(classes)
+        raise ValueError(f"data.name: {data.name} has one class ({found}); bring at least two")
     if config.training.select == "val" and "validation" not in splits:
         raise ValueError(f"training.select: {data.name} has no validation split; use last")
     per_class = {"train": data.train_images_per_class}
@@ -105,7 +106,7 @@ def run(config: Config, workdir: Path, quiet: bool = False, devices: int | None 
     bar = ProgressBar(total_steps, per_epoch, step, quiet)
     sizes = ", ".join(f"{name} {len(part)}" for name, part in images.items())
     parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
-    bar.say(f"device  {mesh.size} x {mesh.devices.flat[0].device_kind}")
+    bar.say(f"device  {mesh.size} x {jax.devices()[0].device_kind}")
     bar.say(f"data    {config.data.name}: {len(classes)} classes; {sizes} images")
     bar.say(f"model   {config.model.backbone}, gate {config.model.gate}, {parameters:,} parameters")
     if batch_size != config.data.batch_size:

@@ -8,10 +8,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gtn_jax.arrays import Outputs
+from gtn_jax.arrays import Array, Outputs
 
 
-def mean_cross_entropy(logits: jax.Array, labels: jax.Array, mask: jax.Array) -> jax.Array:
+def mean_cross_entropy(logits: jax.Array, labels: Array, mask: Array) -> jax.Array:
     """Mean over the rows with mask 1.
 
     Args:
@@ -26,7 +26,7 @@ def mean_cross_entropy(logits: jax.Array, labels: jax.Array, mask: jax.Array) ->
     return jnp.sum(losses * mask) / jnp.sum(mask)
 
 
-def gtn_loss(outputs: Outputs, labels: jax.Array, mask: jax.Array, aux_weight: float) -> jax.Array:
+def gtn_loss(outputs: Outputs, labels: Array, mask: Array, aux_weight: float) -> jax.Array:
     """CE(logits) + aux_weight CE(aux_logits); without an auxiliary head, the first term.
 
     Args:

@@ -6,6 +6,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
+from gtn_jax.arrays import Array
+
 
 class Sums(NamedTuple):
     """What one evaluation step adds up; divide by `images` for the means.
@@ -23,7 +25,7 @@ class Sums(NamedTuple):
     images: jax.Array
 
 
-def sums(logits: jax.Array, labels: jax.Array, mask: jax.Array) -> Sums:
+def sums(logits: jax.Array, labels: Array, mask: Array) -> Sums:
     """Sums over the rows with mask 1.
 
     Args:

@@ -10,8 +10,7 @@ from gtn_jax.arrays import Variables
 from gtn_jax.training.optimizer import Optimizer
 
 
-@flax.struct.dataclass
-class TrainState:
+class TrainState(flax.struct.PyTreeNode):
     """State in, state out.
 
     Attributes:

@@ -6,13 +6,13 @@ momentum, while the schedule keeps the rate at 0.
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from gtn_jax.arrays import Batch, Variables
+from gtn_jax.arrays import Batch, Outputs, Variables
 from gtn_jax.data.augment import Transform
 from gtn_jax.models.gtn import GTN
 from gtn_jax.training.losses import gtn_loss
@@ -82,7 +82,7 @@ def make_train_step(
             directions,
             group_labels(state.params),
         )
-        params = {**optax.apply_updates(state.params, updates), **still}
+        params = {**cast(dict, optax.apply_updates(state.params, updates)), **still}
 
         counted = sums(logits, batch.labels, batch.mask)
         metrics = {
@@ -109,7 +109,7 @@ def make_evaluation_step(model: GTN, transform: Transform) -> EvaluationStep:
 
     def evaluation_step(variables: Variables, batch: Batch) -> Sums:
         images = transform(jax.random.key(0), batch.images)
-        outputs = model.apply(variables, images, train=False)
+        outputs = cast(Outputs, model.apply(variables, images, train=False))
         return sums(outputs.logits, batch.labels, batch.mask)
 
     return evaluation_step

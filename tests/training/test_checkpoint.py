@@ -54,7 +54,7 @@ def test_restores_onto_another_number_of_devices(state, tmp_path):
 
 def test_the_later_of_equally_good_steps_is_best(state, tmp_path):
     with Checkpoints(tmp_path) as checkpoints:
-        for step, accuracy in [(1, 0.5), (2, 0.5)]:
+        for step, accuracy in [(1, 0.5), (2, 0.5), (3, 0.25)]:
             checkpoints.save(at(state, step), {"next": step}, accuracy)
         checkpoints.wait()
         assert checkpoints.best_step() == 2

@@ -6,7 +6,8 @@ import jax
 import numpy as np
 import pytest
 
-from gtn_jax.config import override
+from gtn_jax.config import Config, override
+from gtn_jax.data.sources import Split
 from gtn_jax.training import loop
 from gtn_jax.training.build import build_model, build_programs
 from gtn_jax.training.checkpoint import Checkpoints
@@ -153,3 +154,13 @@ def test_bad_input_is_refused_in_one_sentence(tiny_config, tmp_path, field, valu
 def test_mesh_has_all_devices_by_default():
     assert data_mesh().size == 4
     assert data_mesh(2).size == 2
+
+
+def test_data_that_cannot_be_trained_on():
+    config = Config()
+    one = {"train": Split([], ("cat",), "train"), "validation": Split([], ("cat",), "validation")}
+    with pytest.raises(ValueError, match=r"digits has one class \(cat\); bring at least two"):
+        loop.load_images(config, one)
+    no_validation = {"train": Split([], ("cat", "dog"), "train")}
+    with pytest.raises(ValueError, match="training.select: digits has no validation split"):
+        loop.load_images(config, no_validation)

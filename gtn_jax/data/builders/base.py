@@ -6,7 +6,7 @@ give information that works then. Decoding is data/decode.py's.
 """
 
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,7 +50,7 @@ class ImageClassificationBuilder(tfds.core.GeneratorBasedBuilder, skip_registrat
         """Class names in label order; stored with the data, so reading needs no source."""
         raise NotImplementedError
 
-    def examples(self) -> dict[str, Iterable[Example]]:
+    def examples(self) -> Mapping[str, Iterable[Example]]:
         """Split name -> its examples, in a fixed order."""
         raise NotImplementedError
 
