@@ -30,6 +30,7 @@ format: $(VENV)/installed-dev
 	$(BIN)/ruff check --fix .
 
 $(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit(f"Python 3.11 or newer is needed, $(PYTHON) is {v.major}.{v.minor}; try: make PYTHON=python3.11")'
 	$(PYTHON) -m venv $(VENV)
 
 # One stamp per choice of extras, so that changing EXTRAS installs again.

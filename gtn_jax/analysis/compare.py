@@ -30,7 +30,7 @@ METHODS: dict[str, dict[str, Any]] = {
 All share its freeze schedule."""
 
 # Three a decade over two decades; the last digits are rounded to stay readable in file names.
-RATES = (0.0022, 0.0046, 0.01, 0.022, 0.046, 0.1, 0.22)
+RATES = (0.01, 0.022, 0.046, 0.1, 0.22, 0.46, 1.0)
 _STEP = 10 ** (1 / 3)
 _FURTHEST = (1e-5, 10.0)
 # Tuning must not see the final seeds: they choose other training images.

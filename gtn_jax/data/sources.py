@@ -4,8 +4,10 @@
 `as_data_source`, with random access and without decoding. Does not shuffle or batch: pipeline.py.
 """
 
+import contextlib
 import dataclasses
 import importlib
+import io
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -97,7 +99,9 @@ def open_splits(name: str, data_dir: str) -> dict[str, Split]:
                 f"data set {name!r} is not in {data_dir}; bring it in once with "
                 f"`gtn prepare {name} --source PATH --data-dir {data_dir}`"
             )
-        prepare(name, data_dir)
+        # A moment's work: TFDS's own account of it would be longer than what it is about.
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            prepare(name, data_dir)
         return open_splits(name, data_dir)
     builder: Any = tfds.builder_from_directory(versions[-1])
     classes = tuple(builder.info.features["label"].names)

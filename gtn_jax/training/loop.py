@@ -146,7 +146,7 @@ def run(config: Config, workdir: Path, quiet: bool = False, devices: int | None 
     # ---- the loop --------------------------------------------------------------------------
     seen_programs: set[tuple[bool, bool, int]] = set()
     last_save = time.monotonic()
-    with checkpoints:
+    with bar, checkpoints:
         while step < total_steps:
             started = time.monotonic()
             epoch = step // per_epoch
@@ -207,7 +207,6 @@ def run(config: Config, workdir: Path, quiet: bool = False, devices: int | None 
             "images_per_second": bar.images_per_second,
             **{f"{name}_seconds": seconds for name, seconds in clock.items()},
         }
-    bar.close()
     folder.finish(summary)
     return summary
 

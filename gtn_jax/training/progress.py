@@ -64,7 +64,11 @@ class ProgressBar:
             self._last_line = time.monotonic()
             self.say(f"  step {step}/{self._total}  {text}")
 
-    def close(self) -> None:
-        """Take the bar down."""
+    def __enter__(self) -> "ProgressBar":
+        """It shows from the moment it is built, so that lines before the first step stay above."""
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Take the bar down, whatever happened: it has hidden the cursor."""
         if self._bar is not None:
             self._bar.stop()

@@ -20,7 +20,7 @@ def runs(monkeypatch):
 
     def run(config, workdir, quiet):
         asked.append((config, workdir))
-        best = {"none": 0.046, "sigmoid": 0.46}[config.model.gate]
+        best = {"none": 0.046, "sigmoid": 2.2}[config.model.gate]
         distance = abs(config.optimizer.learning_rate / best - 1)
         accuracy = 0.9 - 0.1 * min(distance, 5) + 0.001 * (config.seed % 10)
         seconds = dict.fromkeys(
@@ -45,12 +45,12 @@ def test_grid_has_five_rates_over_two_decades():
 def test_tuning_finds_each_methods_rate_and_extends_the_grid(runs, tmp_path):
     rows = comparison.tune(Config(), ["finetune", "gtn"], 2, tmp_path, silent)
     assert comparison.best_rate(rows, "finetune") == 0.046
-    # 0.22 was the edge: the grid went on to 0.47 and, to see it fall, 1.0.
-    assert comparison.best_rate(rows, "gtn") == 0.47
+    # 1.0 was the edge: the grid went on to 2.2 and, to see it fall, 4.7.
+    assert comparison.best_rate(rows, "gtn") == 2.2
     tried = {m: sorted({r["learning_rate"] for r in rows if r["method"] == m})
              for m in ("finetune", "gtn")}  # fmt: skip
     assert tried["finetune"] == list(comparison.RATES)
-    assert tried["gtn"] == [*comparison.RATES, 0.47, 1.0]
+    assert tried["gtn"] == [*comparison.RATES, 2.2, 4.7]
     assert {row["seed"] for row in rows} == {1000, 1001}
     assert rows == comparison.read_rows(tmp_path / "tuning.jsonl")
 
@@ -58,7 +58,7 @@ def test_tuning_finds_each_methods_rate_and_extends_the_grid(runs, tmp_path):
 def test_extension_downwards():
     rows = [{"method": "gtn", "learning_rate": r, "accuracy": 1 - r, "loss": r}
             for r in comparison.RATES]  # fmt: skip
-    assert comparison._extension(rows, "gtn") == [0.001]
+    assert comparison._extension(rows, "gtn") == [0.0046]
 
 
 def test_equal_accuracy_is_decided_by_loss():

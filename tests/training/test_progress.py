@@ -9,7 +9,6 @@ def test_plain_lines_and_rate(capsys, monkeypatch):
     assert bar.images_per_second == 0.0
     bar.count(seconds=2.0, images=100)
     bar.show(step=12, loss=1.25, accuracy=0.5)
-    bar.close()
     line = capsys.readouterr().out
     assert "step 12/20" in line
     assert "epoch 2.4" in line
