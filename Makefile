@@ -31,7 +31,7 @@ format: $(VENV)/installed-dev
 
 $(VENV)/bin/python:
 	@$(PYTHON) -c 'import sys; v = sys.version_info; v >= (3, 11) or sys.exit(f"Python 3.11 or newer is needed, $(PYTHON) is {v.major}.{v.minor}; try: make PYTHON=python3.11")'
-	$(PYTHON) -m venv $(VENV)
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "no venv could be made; on Debian or Ubuntu: apt install python3-venv"; exit 1; }
 
 # One stamp per choice of extras, so that changing EXTRAS installs again.
 $(VENV)/installed: $(BIN)/python requirements.txt pyproject.toml $(VENV)/extras-$(EXTRAS_LIST)

@@ -4,11 +4,13 @@ Nothing heavy is imported before a verb runs, so that `--help` answers at once. 
 finished job, 1 for an error (one to three lines; `--debug` shows the traceback), 2 for usage.
 """
 
+import contextlib
 import dataclasses
+import io
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
@@ -33,13 +35,7 @@ def train(arguments: list[str]) -> None:
     """Train an experiment; resume an unfinished run; print the summary of a finished one."""
     name, rest = _experiment(arguments, "gtn train quickstart --workdir runs/first")
     config = load_experiment(name)
-    parsed = tyro.cli(
-        TrainArguments,
-        prog=f"gtn train {name}",
-        use_underscores=True,
-        args=rest,
-        default=TrainArguments(config, tyro.MISSING),
-    )
+    parsed = _parse(TrainArguments, f"gtn train {name}", rest, TrainArguments(config, tyro.MISSING))
     from gtn_jax.training.loop import run
 
     print(json.dumps(run(parsed.config, parsed.workdir), indent=2))
@@ -57,7 +53,7 @@ def evaluate(arguments: list[str]) -> None:
         """
         return run, split
 
-    workdir, split = tyro.cli(parse, prog="gtn evaluate", args=arguments)
+    workdir, split = _parse(parse, "gtn evaluate", arguments)
     from gtn_jax.inference.restore import evaluate_run
 
     print(json.dumps({"split": split, **evaluate_run(workdir, split)}, indent=2))
@@ -83,11 +79,11 @@ def compare(arguments: list[str]) -> None:
         """
         return workdir, methods, seeds, trials
 
-    workdir, methods, seeds, trials = tyro.cli(parse, prog=f"gtn compare {name}", args=rest)
+    workdir, methods, seeds, trials = _parse(parse, f"gtn compare {name}", rest)
     from gtn_jax.analysis import compare as comparison
 
     config = load_experiment(name)
-    comparison.check_methods(methods)
+    comparison.check(config, methods, seeds, workdir)
     tuned = comparison.tune(config, methods, trials, workdir, _say)
     rates = {method: comparison.best_rate(tuned, method) for method in methods}
     rows = comparison.compare(config, rates, range(seeds), workdir, _say)
@@ -106,13 +102,15 @@ def quickstart(arguments: list[str]) -> None:
         """
         return workdir, seeds
 
-    workdir, seeds = tyro.cli(parse, prog="gtn quickstart", args=arguments)
+    workdir, seeds = _parse(parse, "gtn quickstart", arguments)
     from gtn_jax.analysis import compare as comparison
+    from gtn_jax.training.run_folder import read_rows
 
     config = load_experiment("quickstart")
     # The tuning runs that ship with the experiment: its header has their command.
-    tuned = comparison.read_rows(shipped_folder() / "quickstart_tuning.jsonl")
+    tuned = read_rows(shipped_folder() / "quickstart_tuning.jsonl")
     methods = ("finetune", "gtn", "gtn_identity")
+    comparison.check(config, methods, seeds, workdir)
     rates = {method: comparison.best_rate(tuned, method) for method in methods}
     per_class = config.data.train_images_per_class
     _say(f"{config.model.weights} backbone, {per_class} training images a class of "
@@ -139,7 +137,7 @@ def prepare(arguments: list[str]) -> None:
         """
         return dataset, source, data_dir
 
-    dataset, source, data_dir = tyro.cli(parse, prog="gtn prepare", args=arguments)
+    dataset, source, data_dir = _parse(parse, "gtn prepare", arguments)
     from gtn_jax.data import sources
 
     counts = sources.prepare(dataset, data_dir, source)
@@ -164,7 +162,7 @@ def convert(arguments: list[str]) -> None:
         """
         return source, destination, precision
 
-    source, destination, precision = tyro.cli(parse, prog="gtn convert", args=arguments)
+    source, destination, precision = _parse(parse, "gtn convert", arguments)
     if source.is_dir():
         from gtn_jax.inference.backbone import save_backbone
 
@@ -217,6 +215,27 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
+def _parse(form: Any, prog: str, arguments: list[str], default: Any = None) -> Any:
+    """Arguments as `form` (a function or dataclass) wants them.
+
+    Raises:
+        SystemExit: 0 after --help; 2 after an error, which tyro draws as a box of many lines and
+            which is said here in two.
+    """
+    options = {"default": default} if default is not None else {}
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(said):
+            return tyro.cli(form, prog=prog, args=arguments, use_underscores=True, **options)
+    except SystemExit as stopped:
+        if stopped.code:
+            lines = [line.strip("╭╮╰╯│─ ") for line in said.getvalue().splitlines()]
+            words = [line for line in lines if line and "full helptext" not in line.lower()]
+            words = [line for line in words if not line.startswith(prog)]
+            print(f"error: {' '.join(words)[:400]}\nsee `{prog} --help`", file=sys.stderr)
+        raise
+
+
 def _help() -> str:
     lines = ["usage: gtn VERB ... (gtn VERB --help tells more; --debug shows tracebacks)", ""]
     for name, verb in VERBS.items():
@@ -240,5 +259,4 @@ def _say(line: str) -> None:
 def _print_table(table) -> None:
     from rich.console import Console
 
-    width = None if sys.stdout.isatty() else 120
-    Console(width=width).print("", table, "")
+    Console(width=None if sys.stdout.isatty() else 80).print("", table, "")

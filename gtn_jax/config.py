@@ -8,12 +8,21 @@ enter a Module: builders pass plain arguments.
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 
 def _require(condition: bool, field: str, found: Any, wanted: str) -> None:
     if not condition:
         raise ValueError(f"{field}: {found!r} does not work; wanted {wanted}")
+
+
+def _require_known_words(section: Any, name: str) -> None:
+    """Check every `Literal` field: an experiment file is Python, where nobody else does."""
+    for field, kind in get_type_hints(type(section)).items():
+        if get_origin(kind) is Literal:
+            found = getattr(section, field)
+            wanted = " or ".join(get_args(kind))
+            _require(found in get_args(kind), f"{name}.{field}", found, wanted)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -44,6 +53,7 @@ class DataConfig:
     """Progressive resolution: that many epochs on smaller images first, which are cheaper."""
 
     def __post_init__(self) -> None:  # noqa: D105
+        _require_known_words(self, "data")
         _require(self.image_size >= 1, "data.image_size", self.image_size, "at least 1 pixel")
         _require(self.batch_size >= 1, "data.batch_size", self.batch_size, "at least 1 image")
         _require(
@@ -53,6 +63,9 @@ class DataConfig:
         _require(count is None or count >= 1, "data.train_images_per_class", count, "at least 1")
         shift = self.random_shift_pixels
         _require(0 <= shift < self.image_size, "data.random_shift_pixels", shift, "0 or more")
+        _require(
+            self.small_image_size >= 1, "data.small_image_size", self.small_image_size, "at least 1"
+        )
         _require(
             self.small_image_epochs >= 0,
             "data.small_image_epochs",
@@ -90,6 +103,7 @@ class ModelConfig:
     """Of the trunk; parameters, gate, heads and loss are float32."""
 
     def __post_init__(self) -> None:  # noqa: D105
+        _require_known_words(self, "model")
         for name in ("gate_dropout", "classifier_dropout"):
             rate = getattr(self, name)
             _require(0 <= rate < 1, f"model.{name}", rate, "a rate in [0, 1)")
@@ -117,6 +131,7 @@ class OptimizerConfig:
     """The factor of the step schedule."""
 
     def __post_init__(self) -> None:  # noqa: D105
+        _require_known_words(self, "optimizer")
         _require(self.learning_rate > 0, "optimizer.learning_rate", self.learning_rate, "> 0")
         _require(
             self.head_lr_multiplier > 0,
@@ -155,6 +170,7 @@ class TrainingConfig:
     log_every_steps: int = 20
 
     def __post_init__(self) -> None:  # noqa: D105
+        _require_known_words(self, "training")
         _require(self.epochs >= 1, "training.epochs", self.epochs, "at least 1")
         _require(0 <= self.freeze_epochs, "training.freeze_epochs", self.freeze_epochs, ">= 0")
         _require(
@@ -190,6 +206,19 @@ class Config:
 
     def __post_init__(self) -> None:  # noqa: D105
         _require(0 <= self.seed < 2**32, "seed", self.seed, "0 to 2**32 - 1")
+        warmup, kind = self.optimizer.warmup_epochs, self.optimizer.schedule
+        _require(
+            warmup == 0 or (kind == "cosine" and warmup < self.training.epochs),
+            "optimizer.warmup_epochs",
+            warmup,
+            f"0, or with the cosine schedule fewer than the {self.training.epochs} epochs",
+        )
+        _require(
+            self.model.weights is not None or self.model.weights_heads == "fresh",
+            "model.weights_heads",
+            self.model.weights_heads,
+            "fresh, as there are no model.weights",
+        )
 
 
 def override(config: Config, values: dict[str, Any]) -> Config:
@@ -243,7 +272,7 @@ def from_json(path: Path) -> Config:
             for name, value in tree.items()
         }
         return Config(**values)
-    except (json.JSONDecodeError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise ValueError(f"{path} is not a config of this version: {error}") from error
 
 

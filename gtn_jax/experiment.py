@@ -31,7 +31,7 @@ def load_experiment(name: str) -> Config:
         name: of a shipped experiment, e.g. "quickstart", or a path that ends in `.py`.
 
     Raises:
-        ValueError: no such experiment, or a file without a CONFIG.
+        ValueError: no such experiment, or a file that fails or holds no CONFIG.
     """
     shipped = shipped_experiments()
     path = Path(name) if name.endswith(".py") else shipped.get(name)
@@ -39,7 +39,10 @@ def load_experiment(name: str) -> Config:
         raise unknown_name("experiment", name, shipped)
     if not path.is_file():
         raise ValueError(f"{path}: no such experiment file; shipped: {', '.join(shipped)}")
-    config = runpy.run_path(str(path)).get("CONFIG")
+    try:
+        config = runpy.run_path(str(path)).get("CONFIG")
+    except Exception as error:  # whatever a user's Python can raise
+        raise ValueError(f"{path}: {type(error).__name__}: {error}") from error
     if not isinstance(config, Config):
         raise ValueError(f"{path}: holds no CONFIG = gtn_jax.config.Config(...)")
     return config

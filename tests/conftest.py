@@ -5,6 +5,7 @@ import pytest
 
 # Before anything touches a device. More devices than cores is the point: what depends on the
 # number of devices shows.
+jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 4)
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 jax.config.update("jax_numpy_rank_promotion", "raise")

@@ -80,8 +80,24 @@ def test_json_is_plain():
         (TrainingConfig, "checkpoint_every_seconds", 0.0),
         (TrainingConfig, "log_every_steps", 0),
         (Config, "seed", -1),
+        (DataConfig, "small_image_size", 0),
+        (DataConfig, "last_batch", "kept"),
+        (ModelConfig, "compute_dtype", "float64"),
+        (OptimizerConfig, "schedule", "linear"),
+        (TrainingConfig, "freeze_mode", "nograd"),
+        (TrainingConfig, "frozen_batch_norm", "frozen"),
+        (TrainingConfig, "select", "best"),
     ],
 )
 def test_impossible_values_are_refused_by_name(section, field, value):
     with pytest.raises(ValueError, match=rf"{field}: .* does not work; wanted"):
         section(**{field: value})
+
+
+def test_fields_that_do_not_go_together():
+    with pytest.raises(ValueError, match="optimizer.warmup_epochs: 8.0 does not work"):
+        override(Config(), {"training.epochs": 5, "optimizer.warmup_epochs": 8.0})
+    with pytest.raises(ValueError, match="optimizer.warmup_epochs: 1.0 does not work"):
+        override(Config(), {"optimizer.schedule": "step", "optimizer.warmup_epochs": 1.0})
+    with pytest.raises(ValueError, match="model.weights_heads: 'load' does not work"):
+        override(Config(), {"model.weights_heads": "load"})

@@ -33,3 +33,6 @@ def test_own_file(tmp_path):
         load_experiment(str(path))
     with pytest.raises(ValueError, match=r"other.py: no such experiment file"):
         load_experiment(str(tmp_path / "other.py"))
+    path.write_text("from gtn_jax.config import Config\nCONFIG = Config(sed=5)\n")
+    with pytest.raises(ValueError, match="mine.py: TypeError: .*sed"):
+        load_experiment(str(path))

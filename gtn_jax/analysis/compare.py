@@ -5,8 +5,6 @@ logits and gradient), so every method gets its own rate from the same grid. Fini
 in `results.jsonl` and `tuning.jsonl`; started again, only what is missing is run.
 """
 
-import json
-import math
 import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -14,9 +12,11 @@ from typing import Any
 
 from rich.table import Table
 
-from gtn_jax.config import Config, override
+from gtn_jax.config import Config, differences, from_json, override, to_json
+from gtn_jax.data.sources import open_splits
 from gtn_jax.errors import unknown_name
 from gtn_jax.training.loop import run
+from gtn_jax.training.run_folder import append_row, read_rows
 
 METHODS: dict[str, dict[str, Any]] = {
     "finetune": {"model.gate": "none", "model.aux_weight": 0.0},
@@ -40,31 +40,40 @@ Row = dict[str, Any]
 Say = Callable[[str], None]
 
 
-def read_rows(path: Path) -> list[Row]:
-    """The rows of a .jsonl file; none if it does not exist."""
-    if not path.exists():
-        return []
-    return [json.loads(line) for line in path.read_text().splitlines()]
-
-
-def check_methods(methods: Sequence[str]) -> None:
-    """Refuse a name that is not in `METHODS`.
+def check(config: Config, methods: Sequence[str], seeds: int, workdir: Path) -> None:
+    """Refuse, before any work, a comparison that could not be finished or would mix two.
 
     Raises:
-        ValueError: names the nearest.
+        ValueError: unknown method; no seed; a data set without the splits that are needed; methods
+            that would be the same; or a folder with a comparison of another config.
     """
     for method in methods:
         if method not in METHODS:
             raise unknown_name("method", method, METHODS)
+        if "model.aux_weight" not in METHODS[method] and config.model.aux_weight == 0:
+            raise ValueError(f"method {method} needs model.aux_weight > 0 in the experiment")
+    if seeds < 1:
+        raise ValueError(f"--seeds: {seeds} does not work; wanted at least 1")
+    splits = open_splits(config.data.name, config.data.data_dir)
+    missing = sorted({"train", "validation", "test"} - set(splits))
+    if missing:
+        raise ValueError(
+            f"{config.data.name} has no {' and no '.join(missing)} split to compare on"
+        )
+    path = workdir / "config.json"
+    if path.exists():
+        changed = differences(from_json(path), config)
+        if changed:
+            raise ValueError(
+                f"{workdir} holds a comparison of another config; use another --workdir.\n"
+                f"here -> asked for: {'; '.join(changed)}"
+            )
+    workdir.mkdir(parents=True, exist_ok=True)
+    path.write_text(to_json(config))
 
 
 def method_config(config: Config, method: str, learning_rate: float, seed: int) -> Config:
-    """The config of one run of a comparison.
-
-    Raises:
-        ValueError: unknown method.
-    """
-    check_methods([method])
+    """The config of one run of a comparison; `method` is a name in `METHODS`."""
     values = {**METHODS[method], "optimizer.learning_rate": learning_rate, "seed": seed}
     return override(config, values)
 
@@ -135,9 +144,9 @@ def _tuning_run(config: Config, method: str, rate: float, seed: int, path: Path,
     row = key | {
         "accuracy": summary["validation_accuracy"],
         "loss": summary["validation_loss"],
-        "seconds": _seconds(summary),
+        "seconds": round(summary["seconds"], 2),
     }
-    _append(path, row)
+    append_row(path, row)
     say(f"tuning  {name}  validation accuracy {row['accuracy']:.4f}")
 
 
@@ -168,10 +177,10 @@ def compare(
             summary = run(settings, workdir / "runs" / name, quiet=True)
             row = key | {
                 "accuracy": summary["test_accuracy"],
-                "seconds": _seconds(summary),
+                "seconds": round(summary["seconds"], 2),
                 "parameters": summary["parameters"],
             }
-            _append(path, row)
+            append_row(path, row)
             say(
                 f"run     {name:<22} test accuracy {row['accuracy']:.4f}  "
                 f"{row['seconds']:5.1f} s, of which compiling {summary['compile_seconds']:.1f}"
@@ -182,21 +191,21 @@ def compare(
 
 
 def comparison_table(rows: Sequence[Row], baseline: str = "finetune") -> Table:
-    """Methods as rows: accuracy in percent, mean and sd over seeds; paired difference to baseline.
+    """Methods as rows, within 80 columns: means and standard deviations over seeds, in percent.
 
     Args:
         rows: of `compare`.
         baseline: the method that others are subtracted from, seed by seed.
     """
     table = Table(box=None, pad_edge=False)
-    columns = ("method", "accuracy %", "sd", f"minus {baseline}", "sd", "seeds", "learning rate",
-               "parameters", "seconds a run")  # fmt: skip
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="left" if number == 0 else "right", no_wrap=True)
+    table.add_column("method", no_wrap=True)
+    for column in (
+        "accuracy %", f"- {baseline}", "runs", "rate", "parameters", "seconds/run"
+    ):  # fmt: skip
+        table.add_column(column, justify="right", no_wrap=True)
     accuracy = {(row["method"], row["seed"]): 100 * row["accuracy"] for row in rows}
     for method in dict.fromkeys(row["method"] for row in rows):
         own = [row for row in rows if row["method"] == method]
-        values = [accuracy[method, row["seed"]] for row in own]
         paired = [
             accuracy[method, row["seed"]] - accuracy[baseline, row["seed"]]
             for row in own
@@ -204,10 +213,8 @@ def comparison_table(rows: Sequence[Row], baseline: str = "finetune") -> Table:
         ]
         table.add_row(
             method,
-            f"{statistics.mean(values):.2f}",
-            _deviation(values),
-            f"{statistics.mean(paired):+.2f}" if paired else "",
-            _deviation(paired),
+            _mean_and_deviation([accuracy[method, row["seed"]] for row in own], ".2f"),
+            _mean_and_deviation(paired, "+.2f"),
             str(len(own)),
             f"{own[0]['learning_rate']:g}",
             f"{own[0]['parameters']:,}",
@@ -216,18 +223,8 @@ def comparison_table(rows: Sequence[Row], baseline: str = "finetune") -> Table:
     return table
 
 
-def _deviation(values: Sequence[float]) -> str:
-    return f"{statistics.stdev(values):.2f}" if len(values) > 1 else ""
-
-
-def _seconds(summary: dict[str, Any]) -> float:
-    """All a run took: build, compile, train, evaluate, save."""
-    parts = ("compile", "train", "evaluate", "checkpoint")
-    seconds = math.fsum(summary[f"{part}_seconds"] for part in parts)
-    return round(seconds, 2)
-
-
-def _append(path: Path, row: Row) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a") as file:
-        file.write(json.dumps(row) + "\n")
+def _mean_and_deviation(values: Sequence[float], style: str) -> str:
+    if not values:
+        return ""
+    mean = format(statistics.mean(values), style)
+    return f"{mean} ± {statistics.stdev(values):.2f}" if len(values) > 1 else mean

@@ -7,7 +7,7 @@ device.
 import io
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 
 def decode(encoded: bytes, image_size: int, file: str) -> np.ndarray:
@@ -27,7 +27,8 @@ def decode(encoded: bytes, image_size: int, file: str) -> np.ndarray:
     try:
         with Image.open(io.BytesIO(encoded)) as opened:
             image = opened.convert("RGB")
-    except (UnidentifiedImageError, OSError) as error:
+    # SyntaxError is how Pillow calls a broken PNG.
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(f"{file}: not a readable image ({error})") from error
     width, height = image.size
     short = min(width, height)

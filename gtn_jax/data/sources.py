@@ -1,6 +1,6 @@
 """Names of data sets -> their images on disk.
 
-`prepare` runs a builder once; `open_split` reads what it wrote, through ArrayRecord and TFDS's
+`prepare` runs a builder once; `open_splits` reads what it wrote, through ArrayRecord and TFDS's
 `as_data_source`, with random access and without decoding. Does not shuffle or batch: pipeline.py.
 """
 
@@ -92,7 +92,8 @@ def open_splits(name: str, data_dir: str) -> dict[str, Split]:
         raise unknown_name("data set", name, DATASETS)
     entry = DATASETS[name]
     folder = Path(data_dir).expanduser() / name
-    versions = sorted(p for p in folder.glob("*.*.*") if (p / "dataset_info.json").is_file())
+    # Digits only: a preparation that was cut short leaves a folder "incomplete.XXXXXX_1.0.0".
+    versions = sorted(p for p in folder.glob("[0-9]*.*.*") if (p / "dataset_info.json").is_file())
     if not versions:
         if entry.needs_source:
             raise ValueError(

@@ -1,16 +1,18 @@
 """A run -> its trunk and classifier as one safetensors file, to be pretrained weights for others.
 
-Names and layouts are torchvision's (weights/keymaps.py), so other tools read the file too.
+Names and layouts are torchvision's (weights/keymaps.py), so other tools read the file too. Mean
+and std of the images travel in its metadata.
 """
 
+import json
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from safetensors.numpy import save_file
 
 from gtn_jax.inference.restore import restore
 from gtn_jax.weights.keymaps import to_torchvision
+from gtn_jax.weights.write import check_new_file, write_safetensors
 
 Precision = Literal["float32", "float16"]
 
@@ -28,18 +30,16 @@ def save_backbone(workdir: Path, destination: Path, precision: Precision = "floa
         Number of tensors.
 
     Raises:
-        ValueError: no run there, or the destination exists or is no .safetensors file.
+        ValueError: no run there, or the destination exists, is no .safetensors file or cannot be
+            written.
     """
-    if destination.suffix != ".safetensors":
-        raise ValueError(f"{destination}: expected a name ending in .safetensors")
-    if destination.exists():
-        raise ValueError(f"{destination} exists; choose another name or remove it first")
+    check_new_file(destination)
+    run = restore(workdir)
     tensors = {
         name: tensor.astype(precision if tensor.ndim > 1 else np.float32)
-        for name, tensor in to_torchvision(restore(workdir).variables).items()
+        for name, tensor in to_torchvision(run.variables).items()
     }
-    destination.parent.mkdir(parents=True, exist_ok=True)
-    temporary = destination.with_name(destination.name + ".tmp")
-    save_file(tensors, temporary)
-    temporary.replace(destination)
+    mean, std = run.preprocessing
+    metadata = {"backbone": run.config.model.backbone, "mean": json.dumps(mean)}
+    write_safetensors(tensors, destination, metadata | {"std": json.dumps(std)})
     return len(tensors)

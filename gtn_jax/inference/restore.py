@@ -3,16 +3,19 @@
 import dataclasses
 from pathlib import Path
 
+import jax
+from jax.sharding import NamedSharding, PartitionSpec
+
 from gtn_jax.arrays import Variables
 from gtn_jax.config import Config
 from gtn_jax.data import pipeline
 from gtn_jax.data.sources import open_splits
-from gtn_jax.models.gtn import GTN
-from gtn_jax.training.build import Normalisation, Programs, build_model, build_programs
+from gtn_jax.models.gtn import GTN, variable_shapes
+from gtn_jax.training.build import Programs, build_module, build_programs
 from gtn_jax.training.checkpoint import Checkpoints
 from gtn_jax.training.evaluate import evaluate
-from gtn_jax.training.run_folder import RunFolder
-from gtn_jax.training.sharding import data_mesh, replicate
+from gtn_jax.training.run_folder import Preprocessing, RunFolder
+from gtn_jax.training.sharding import data_mesh
 from gtn_jax.training.state import create_state
 
 
@@ -25,7 +28,7 @@ class Restored:
         classes: names in label order.
         model: the GTN.
         variables: float32, replicated over all devices.
-        normalisation: mean and std of its images.
+        preprocessing: mean and std of its images.
         programs: compiled on first use.
         step: that the variables are of.
     """
@@ -34,7 +37,7 @@ class Restored:
     classes: tuple[str, ...]
     model: GTN
     variables: Variables
-    normalisation: Normalisation
+    preprocessing: Preprocessing
     programs: Programs
     step: int
 
@@ -46,19 +49,27 @@ def restore(workdir: Path) -> Restored:
         ValueError: no run there, or no checkpoint in it yet.
     """
     folder = RunFolder(workdir)
-    config, classes = folder.config(), folder.classes()
-    model, variables, normalisation = build_model(config, len(classes))
-    programs = build_programs(config, model, normalisation, steps_per_epoch=1)
-    template = create_state(variables, programs.optimizer, 1.0, config.seed)
-    template = replicate(template, data_mesh())
-    with Checkpoints(folder.checkpoints) as checkpoints:
+    config, classes, preprocessing = folder.config(), folder.classes(), folder.preprocessing()
+    model = build_module(config, len(classes))
+    programs = build_programs(config, model, preprocessing, steps_per_epoch=1)
+
+    # Shapes are enough: the weights that the run started from may be gone by now.
+    sharding = NamedSharding(data_mesh(), PartitionSpec())
+    template = jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        jax.eval_shape(
+            lambda variables: create_state(variables, programs.optimizer, 1.0, config.seed),
+            variable_shapes(model),
+        ),
+    )
+    with Checkpoints(folder.checkpoints, read_only=True) as checkpoints:
         summary = folder.summary()
         best = checkpoints.best_step() if config.training.select == "val" else None
         step = summary["selected_step"] if summary else best or checkpoints.latest_step()
         if step is None:
             raise ValueError(f"{workdir} has no checkpoint yet; continue it with `gtn train`")
         state, _ = checkpoints.restore(template, step)
-    return Restored(config, classes, model, state.variables, normalisation, programs, step)
+    return Restored(config, classes, model, state.variables, preprocessing, programs, step)
 
 
 def evaluate_run(workdir: Path, split: str) -> dict[str, float]:

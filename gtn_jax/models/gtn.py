@@ -110,3 +110,9 @@ def init_variables(
     is_cpu = jax.default_backend() == "cpu"
     options = {"xla_backend_optimization_level": 0} if is_cpu else None
     return jax.jit(init, compiler_options=options)(jax.random.key(seed))
+
+
+def variable_shapes(model: GTN) -> Variables:
+    """What `init_variables` gives, as `jax.ShapeDtypeStruct`s: nothing is computed."""
+    images = jnp.zeros((1, 32, 32, 3), jnp.float32)
+    return dict(jax.eval_shape(lambda: model.init(jax.random.key(0), images, False)))

@@ -10,14 +10,12 @@ import jax.numpy as jnp
 from gtn_jax.arrays import Variables
 from gtn_jax.config import Config, override
 from gtn_jax.data import augment
-from gtn_jax.models.gtn import GTN
+from gtn_jax.models.gtn import GTN, init_variables
 from gtn_jax.training.optimizer import Optimizer, build_optimizer, relative_schedule
+from gtn_jax.training.run_folder import Preprocessing
 from gtn_jax.training.steps import EvaluationStep, TrainStep, make_evaluation_step, make_train_step
-from gtn_jax.weights.pretrained import create
+from gtn_jax.weights.pretrained import load_weights
 from gtn_jax.weights.registry import IMAGENET_MEAN, IMAGENET_STD, resolve
-
-Normalisation = tuple[tuple[float, ...], tuple[float, ...]]
-"""Mean and std of red, green and blue, of pixels scaled to [0, 1]."""
 
 
 class Programs(NamedTuple):
@@ -34,20 +32,13 @@ class Programs(NamedTuple):
     evaluation_step: EvaluationStep
 
 
-def build_model(config: Config, num_classes: int) -> tuple[GTN, Variables, Normalisation]:
-    """The model of a config, its start, and the mean and std its images are normalised with.
-
-    Raises:
-        ValueError: unknown names, or weights that do not fit.
-    """
+def build_module(config: Config, num_classes: int) -> GTN:
+    """The module of a config, without numbers."""
     section = config.model
-    model, variables = create(
-        section.backbone,
-        num_classes,
+    return GTN(
+        backbone=section.backbone,
+        num_classes=num_classes,
         gate=section.gate,
-        weights=section.weights,
-        seed=config.seed,
-        heads=section.weights_heads,
         stages=section.stages,
         gate_reduction=section.gate_reduction,
         gate_dropout=section.gate_dropout,
@@ -56,24 +47,35 @@ def build_model(config: Config, num_classes: int) -> tuple[GTN, Variables, Norma
         auxiliary=section.aux_weight > 0,
         dtype=jnp.dtype(section.compute_dtype),
     )
-    if section.weights is None:
-        return model, variables, (IMAGENET_MEAN, IMAGENET_STD)
-    _, info = resolve(section.weights)
-    return model, variables, (info.mean, info.std)
+
+
+def build_model(config: Config, num_classes: int) -> tuple[GTN, Variables, Preprocessing]:
+    """The model of a config, its start, and how its images are normalised.
+
+    Raises:
+        ValueError: unknown names, or weights that do not fit.
+    """
+    model = build_module(config, num_classes)
+    weights = config.model.weights
+    if weights is None:
+        return model, init_variables(model, config.seed), Preprocessing(IMAGENET_MEAN, IMAGENET_STD)
+    variables = load_weights(model, weights, config.seed, config.model.weights_heads)
+    _, info = resolve(weights)
+    return model, variables, Preprocessing(info.mean, info.std)
 
 
 def build_programs(
-    config: Config, model: GTN, normalisation: Normalisation, steps_per_epoch: int
+    config: Config, model: GTN, preprocessing: Preprocessing, steps_per_epoch: int
 ) -> Programs:
     """The programs of a run; runs that differ only in seed and peak rate share them."""
     shared = override(config, {"seed": 0, "optimizer.learning_rate": 1.0})
     # Modules and configs are frozen and hash by value; Linen does not declare it.
-    return _build_programs(shared, cast(Any, model), normalisation, steps_per_epoch)
+    return _build_programs(shared, cast(Any, model), preprocessing, steps_per_epoch)
 
 
 @functools.lru_cache(maxsize=32)
 def _build_programs(
-    config: Config, model: GTN, normalisation: Normalisation, steps_per_epoch: int
+    config: Config, model: GTN, preprocessing: Preprocessing, steps_per_epoch: int
 ) -> Programs:
     section, training = config.optimizer, config.training
     optimizer = build_optimizer(
@@ -94,7 +96,7 @@ def _build_programs(
     @functools.cache
     def train_step(frozen: bool, small: bool) -> TrainStep:
         transform = augment.training_transform(
-            *normalisation,
+            *preprocessing,
             config.data.random_flip,
             config.data.random_shift_pixels,
             config.data.small_image_size if small else None,
@@ -109,6 +111,6 @@ def _build_programs(
         )
         return jax.jit(step, donate_argnums=0)
 
-    evaluation_transform = augment.evaluation_transform(*normalisation)
+    evaluation_transform = augment.evaluation_transform(*preprocessing)
     evaluation_step = jax.jit(make_evaluation_step(model, evaluation_transform))
     return Programs(optimizer, train_step, evaluation_step)

@@ -4,6 +4,8 @@ Only this file knows Orbax (https://orbax.readthedocs.io, the v1 interface). A s
 and finishes in the background; a step counts once Orbax has renamed it into place.
 """
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,22 +21,36 @@ _policies: Any = ocp.training.preservation_policies
 class Checkpoints:
     """The `checkpoints/` folder of one run. Use as a context manager, or call `close`."""
 
-    def __init__(self, folder: Path):
-        """Open or create `folder`; the latest step and the best by accuracy are kept."""
-        self._checkpointer: Any = ocp.training.Checkpointer(
-            str(folder.absolute()),
-            preservation_policy=_policies.AnyPreservationPolicy(
-                [
-                    _policies.LatestN(1),
-                    _policies.BestN(
-                        n=1,
-                        get_metric_fn=lambda metrics: metrics["accuracy"],
-                        keep_checkpoints_without_metrics=False,
-                    ),
-                ]
-            ),
-            cleanup_tmp_directories=True,
+    def __init__(self, folder: Path, read_only: bool = False):
+        """Open or create `folder`; the latest step and the best by accuracy are kept.
+
+        Args:
+            folder: of the checkpoints.
+            read_only: for everyone but the trainer, which may be saving at this moment: creates
+                and cleans up nothing.
+
+        Raises:
+            ValueError: nothing there to read.
+        """
+        self._folder = folder
+        if read_only and not folder.is_dir():
+            raise ValueError(f"{folder} does not exist; has the run saved yet?")
+        policy = _policies.AnyPreservationPolicy(
+            [
+                _policies.LatestN(1),
+                _policies.BestN(
+                    n=1,
+                    get_metric_fn=lambda metrics: metrics["accuracy"],
+                    keep_checkpoints_without_metrics=False,
+                ),
+            ]
         )
+        with _named(folder):
+            self._checkpointer: Any = ocp.training.Checkpointer(
+                str(folder.absolute()),
+                preservation_policy=policy,
+                cleanup_tmp_directories=not read_only,
+            )
 
     def __enter__(self) -> "Checkpoints":
         """Nothing more to open."""
@@ -75,14 +91,25 @@ class Checkpoints:
         return max(evaluated, key=lambda c: (c.metrics["accuracy"], c.step)).step
 
     def restore(self, template: TrainState, step: int) -> tuple[TrainState, dict[str, Any]]:
-        """Load a step as the template's shapes, dtypes and shardings.
+        """Load a step.
+
+        Args:
+            template: arrays, or `jax.ShapeDtypeStruct`s, with the shapes, dtypes and shardings
+                that the result shall have.
+            step: one that exists.
 
         Returns:
             The state and the data position.
+
+        Raises:
+            ValueError: the step cannot be read.
         """
         self._checkpointer.wait()
-        abstract = jax.tree.map(ocp_abstract, template)
-        parts = self._checkpointer.load_checkpointables(step, {"state": abstract, "position": None})
+        abstract = jax.tree.map(_abstract, template)
+        with _named(self._folder / str(step)):
+            parts = self._checkpointer.load_checkpointables(
+                step, {"state": abstract, "position": None}
+            )
         return parts["state"], parts["position"]
 
     def wait(self) -> None:
@@ -95,6 +122,17 @@ class Checkpoints:
         self._checkpointer.close()
 
 
-def ocp_abstract(array: jax.Array) -> jax.ShapeDtypeStruct:
-    """Shape, dtype and sharding of an array."""
-    return jax.ShapeDtypeStruct(array.shape, array.dtype, sharding=array.sharding)
+def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
+    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
+
+
+@contextlib.contextmanager
+def _named(folder: Path) -> Iterator[None]:
+    """Turn whatever Orbax and the libraries below it raise into one sentence about `folder`."""
+    try:
+        yield
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise ValueError(
+            f"{folder}: unreadable ({reason}); remove the broken step to go back to the one before"
+        ) from error

@@ -66,6 +66,7 @@ def run(config: Config, workdir: Path, quiet: bool = False, devices: int | None 
         return finished
 
     # ---- devices, data ---------------------------------------------------------------------
+    started = time.monotonic()
     mesh = data_mesh(devices)
     splits = open_splits(config.data.name, config.data.data_dir)
     classes = splits["train"].classes
@@ -79,28 +80,26 @@ def run(config: Config, workdir: Path, quiet: bool = False, devices: int | None 
     total_steps = config.training.epochs * per_epoch
 
     # ---- model, optimizer, state -----------------------------------------------------------
-    start = time.monotonic()
-    model, variables, normalisation = build_model(config, len(classes))
-    programs = build_programs(config, model, normalisation, per_epoch)
+    model, variables, preprocessing = build_model(config, len(classes))
+    programs = build_programs(config, model, preprocessing, per_epoch)
     state = create_state(variables, programs.optimizer, config.optimizer.learning_rate, config.seed)
     state = replicate(state, mesh)
-    folder.start(config, classes)
-    build_seconds = time.monotonic() - start
+    folder.start(config, classes, preprocessing)
 
     # ---- resume ----------------------------------------------------------------------------
     checkpoints = Checkpoints(folder.checkpoints)
     batches = pipeline.training_batches(
         train, batch_size, config.data.last_batch, config.seed % 2**32
     )
-    step = 0
-    clock = dict.fromkeys(("train", "compile", "evaluate", "checkpoint"), 0.0)
-    clock["compile"] += build_seconds
+    step, counted_images = 0, 0
+    clock = dict.fromkeys(("start", "compile", "train", "evaluate", "checkpoint"), 0.0)
     latest = checkpoints.latest_step()
     if latest is not None:
         state, position = checkpoints.restore(state, latest)
         batches.set_state(position["batches"])
-        step, clock = latest, position["seconds"]
+        step, counted_images, clock = latest, position["images"], position["seconds"]
     folder.rewind(step)
+    clock["start"] += time.monotonic() - started
 
     # ---- what is about to happen -----------------------------------------------------------
     bar = ProgressBar(total_steps, per_epoch, step, quiet)
@@ -140,7 +139,8 @@ def run(config: Config, workdir: Path, quiet: bool = False, devices: int | None 
     def save(accuracy: float | None) -> None:
         log_pending()
         started = time.monotonic()
-        checkpoints.save(state, {"batches": batches.get_state(), "seconds": clock}, accuracy)
+        position = {"batches": batches.get_state(), "images": counted_images, "seconds": {**clock}}
+        checkpoints.save(state, position, accuracy)
         clock["checkpoint"] += time.monotonic() - started
 
     # ---- the loop --------------------------------------------------------------------------
@@ -164,11 +164,13 @@ def run(config: Config, workdir: Path, quiet: bool = False, devices: int | None 
             program = (frozen, small, len(batch.labels))
             compiling = program not in seen_programs
             seen_programs.add(program)
-            if compiling or end_of_epoch:
+            is_save_due = time.monotonic() - last_save >= config.training.checkpoint_every_seconds
+            if compiling or end_of_epoch or is_save_due:
                 jax.block_until_ready(metrics)  # The clock needs to know.
             elapsed = time.monotonic() - started
             clock["compile" if compiling else "train"] += elapsed
             if not compiling:
+                counted_images += len(batch.labels)
                 bar.count(elapsed, len(batch.labels))
 
             if end_of_epoch and _is_due(step // per_epoch, config):
@@ -183,12 +185,15 @@ def run(config: Config, workdir: Path, quiet: bool = False, devices: int | None 
                     )
                 save(accuracy)
                 last_save = time.monotonic()
-            elif time.monotonic() - last_save >= config.training.checkpoint_every_seconds:
+            elif is_save_due:
                 save(None)
                 last_save = time.monotonic()
 
         # ---- the answer --------------------------------------------------------------------
+        started = time.monotonic()
         checkpoints.wait()
+        clock["checkpoint"] += time.monotonic() - started
+        started = time.monotonic()
         selected = checkpoints.best_step() if config.training.select == "val" else step
         if selected is not None and selected != step:
             state, _ = checkpoints.restore(state, selected)
@@ -202,9 +207,11 @@ def run(config: Config, workdir: Path, quiet: bool = False, devices: int | None 
                     mesh,
                 )
                 summary |= {f"{split}_{name}": value for name, value in result.items()}
+        clock["evaluate"] += time.monotonic() - started
         summary |= {
             "parameters": parameters,
-            "images_per_second": bar.images_per_second,
+            "images_per_second": counted_images / clock["train"] if clock["train"] else None,
+            "seconds": sum(clock.values()),
             **{f"{name}_seconds": seconds for name, seconds in clock.items()},
         }
     folder.finish(summary)

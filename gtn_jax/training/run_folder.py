@@ -1,15 +1,29 @@
 """The folder of one run: the files that connect training to everything that reads it.
 
-`config.json` (resolved), `classes.json`, `metrics.jsonl` (one row per step and split),
-`summary.json` (only of a finished run) and `checkpoints/` (checkpoint.py). No jax here.
+`config.json` (resolved), `classes.json`, `preprocessing.json`, `metrics.jsonl` (one row per step
+and split), `summary.json` (only of a finished run) and `checkpoints/` (checkpoint.py). No jax here.
 """
 
 import json
 import os
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from gtn_jax.config import Config, differences, from_json, to_json
+
+_TEMPORARY = ".tmp"
+
+
+class Preprocessing(NamedTuple):
+    """How images are normalised, which is a matter of the weights that a run started from.
+
+    Attributes:
+        mean: of red, green and blue, of pixels scaled to [0, 1].
+        std: of the same.
+    """
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
 
 
 class RunFolder:
@@ -21,39 +35,52 @@ class RunFolder:
         self.checkpoints = path / "checkpoints"
         self._config = path / "config.json"
         self._classes = path / "classes.json"
+        self._preprocessing = path / "preprocessing.json"
         self._metrics = path / "metrics.jsonl"
         self._summary = path / "summary.json"
 
-    def start(self, config: Config, classes: tuple[str, ...]) -> None:
-        """Write config and classes, or check that the run that is here has the same.
+    def check(self, config: Config) -> None:
+        """Refuse a folder that a run of `config` must not use; an absent one is fine.
 
         Raises:
-            ValueError: the folder holds a run of another config (each field is named), or files
-                that are no run.
+            ValueError: a run of another config (each field is named), files that are no run, or
+                no folder at all.
         """
         if self._config.exists():
-            self.check(config)
-            return
-        if self.path.exists() and any(self.path.iterdir()):
-            raise ValueError(f"{self.path} is not empty and holds no run; choose another --workdir")
-        self.path.mkdir(parents=True, exist_ok=True)
-        _write(self._classes, json.dumps(classes, indent=2) + "\n")
-        _write(self._config, to_json(config))
+            changed = differences(from_json(self._config), config)
+            if changed:
+                raise ValueError(
+                    f"{self.path} holds a run of another config; use another --workdir.\n"
+                    f"here -> asked for: {'; '.join(changed)}"
+                )
+        elif self.path.is_dir():
+            # What a process killed while it wrote config.json left behind is no reason to refuse.
+            foreign = [p.name for p in self.path.iterdir() if not p.name.endswith(_TEMPORARY)]
+            if foreign:
+                raise ValueError(
+                    f"{self.path} is not empty and holds no run ({sorted(foreign)[0]}, ...); "
+                    "choose another --workdir"
+                )
+        elif self.path.exists():
+            raise ValueError(f"{self.path} is a file; choose another --workdir")
 
-    def check(self, config: Config) -> None:
-        """Refuse a config that is not the one of the run here (if there is one).
+    def start(self, config: Config, classes: tuple[str, ...], preprocessing: Preprocessing) -> None:
+        """Write what readers need; nothing changes in a folder that has a run of `config`.
+
+        Args:
+            config: resolved.
+            classes: names in label order.
+            preprocessing: mean and std of the images.
 
         Raises:
-            ValueError: names each field that differs.
+            ValueError: as `check`.
         """
-        if not self._config.exists():
-            return
-        changed = differences(from_json(self._config), config)
-        if changed:
-            raise ValueError(
-                f"{self.path} holds a run of another config; use another --workdir.\n"
-                f"here -> asked for: {'; '.join(changed)}"
-            )
+        self.check(config)
+        self.path.mkdir(parents=True, exist_ok=True)
+        # config.json comes first: it is what makes the folder a run.
+        _write(self._config, to_json(config))
+        _write(self._classes, json.dumps(classes, indent=2) + "\n")
+        _write(self._preprocessing, json.dumps(preprocessing._asdict(), indent=2) + "\n")
 
     def config(self) -> Config:
         """The run's config.
@@ -66,8 +93,21 @@ class RunFolder:
         return from_json(self._config)
 
     def classes(self) -> tuple[str, ...]:
-        """Class names in label order."""
-        return tuple(json.loads(self._classes.read_text()))
+        """Class names in label order.
+
+        Raises:
+            ValueError: not readable.
+        """
+        return tuple(_read(self._classes))
+
+    def preprocessing(self) -> Preprocessing:
+        """Mean and std of the images.
+
+        Raises:
+            ValueError: not readable.
+        """
+        found = _read(self._preprocessing)
+        return Preprocessing(tuple(found["mean"]), tuple(found["std"]))
 
     def append(self, row: dict[str, Any]) -> None:
         """Add one row to `metrics.jsonl`."""
@@ -76,10 +116,7 @@ class RunFolder:
 
     def rows(self) -> list[dict[str, Any]]:
         """Every whole row of `metrics.jsonl`; a torn last line is left out."""
-        if not self._metrics.exists():
-            return []
-        lines = self._metrics.read_text().split("\n")
-        return [json.loads(line) for line in lines[:-1]]
+        return read_rows(self._metrics)
 
     def rewind(self, step: int) -> None:
         """Drop rows after `step`, and a torn last line: what a resumed run will write again."""
@@ -92,14 +129,50 @@ class RunFolder:
         _write(self._summary, json.dumps(summary, indent=2) + "\n")
 
     def summary(self) -> dict[str, Any] | None:
-        """What `finish` wrote, or None for an unfinished run."""
-        if not self._summary.exists():
-            return None
-        return json.loads(self._summary.read_text())
+        """What `finish` wrote, or None for an unfinished run.
+
+        Raises:
+            ValueError: not readable.
+        """
+        return _read(self._summary) if self._summary.exists() else None
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The whole rows of a .jsonl file (none if it does not exist); a torn last line is left out.
+
+    Raises:
+        ValueError: a line is not JSON.
+    """
+    if not path.exists():
+        return []
+    rows = []
+    for number, line in enumerate(path.read_text().split("\n")[:-1], 1):
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            raise ValueError(
+                f"{path}, line {number}: not JSON ({error}); mend or remove it"
+            ) from error
+    return rows
+
+
+def append_row(path: Path, row: dict[str, Any]) -> None:
+    """Add a row to a .jsonl file, which is created if need be; a torn last line goes first."""
+    if path.exists() and not path.read_bytes().endswith(b"\n"):
+        _write(path, "".join(json.dumps(row) + "\n" for row in read_rows(path)))
+    with path.open("a") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+def _read(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except (ValueError, OSError) as error:
+        raise ValueError(f"{path}: not readable ({error})") from error
 
 
 def _write(path: Path, text: str) -> None:
     """Write and rename, so that a reader never sees half a file."""
-    temporary = path.with_name(path.name + ".tmp")
+    temporary = path.with_name(path.name + _TEMPORARY)
     temporary.write_text(text)
     os.replace(temporary, path)

@@ -4,14 +4,12 @@ The only way in for pickles: everything else here reads safetensors. Names stay 
 for the "module." of DataParallel; whether they fit a model is port.py's question, asked on use.
 """
 
-import os
 from pathlib import Path
 from typing import NamedTuple
 
-from safetensors.numpy import save_file
-
 from gtn_jax.weights.keymaps import is_ignored, strip_module
 from gtn_jax.weights.read import PICKLE_SUFFIXES, existing_file, read_pickle
+from gtn_jax.weights.write import check_new_file, write_safetensors
 
 
 class Converted(NamedTuple):
@@ -45,21 +43,11 @@ def convert(src: str | Path, dst: str | Path) -> Converted:
     src, dst = existing_file(src), Path(dst)
     if src.suffix not in PICKLE_SUFFIXES:
         raise ValueError(f"{src}: expected a PyTorch file ({', '.join(PICKLE_SUFFIXES)})")
-    if dst.suffix != ".safetensors":
-        raise ValueError(f"{dst}: the name must end in .safetensors")
-    if dst.exists():
-        raise ValueError(f"{dst}: exists already; remove it or choose another name")
-    if not dst.parent.is_dir():
-        raise ValueError(f"{dst.parent}: no such folder; make it first")
+    check_new_file(dst)
     tensors = read_pickle(src)
     kept = {strip_module(name): array for name, array in tensors.items() if not is_ignored(name)}
     dropped = tuple(name for name in tensors if is_ignored(name))
     if len(kept) + len(dropped) != len(tensors):
         raise ValueError(f"{src}: some tensors are there with and without 'module.'; keep one")
-    partial = dst.with_name(f".{dst.name}.{os.getpid()}.partial")
-    try:
-        save_file(kept, partial, metadata={"source": src.name})
-        os.rename(partial, dst)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_safetensors(kept, dst, {"source": src.name})
     return Converted(dst, len(kept), dropped)

@@ -37,7 +37,7 @@ def fetch(name: str) -> Fetched:
     """
     repository, _, revision = name.removeprefix(PREFIX).partition("@")
     try:
-        import huggingface_hub
+        import huggingface_hub  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise ValueError(f"{name}: needs huggingface_hub: pip install huggingface_hub") from error
     try:

@@ -158,11 +158,11 @@ def _report(
 ) -> str:
     counts = {kind: sum(problem.kind == kind for problem in problems) for kind, _ in problems}
     tally = ", ".join(f"{count} {kind}" for kind, count in counts.items())
-    first = "".join(f"\n  {problem.text}" for problem in problems[:5])
+    first = "; ".join(problem.text for problem in problems[:5])
     guess = looks_like(tensors, family)
     return (
         f"{source}: {len(problems)} tensors do not fit the model ({tally}), read as {family} "
-        f"names, shapes as in PyTorch:{first}\n"
+        f"names, shapes as in PyTorch.\n{first}\n"
         f"{f'The file looks like {guess}: check' if guess else 'Check'} model.backbone and "
         "model.stages, or choose other weights."
     )

@@ -7,11 +7,8 @@ port.py; nothing is trained here.
 from pathlib import Path
 from typing import Any
 
-import jax
-import jax.numpy as jnp
-
 from gtn_jax.arrays import Variables
-from gtn_jax.models.gtn import GTN, init_variables
+from gtn_jax.models.gtn import GTN, init_variables, variable_shapes
 from gtn_jax.weights.port import HEADS, HeadPolicy, port
 from gtn_jax.weights.read import read_safetensors
 from gtn_jax.weights.registry import resolve
@@ -74,9 +71,7 @@ def load_weights(
             f"set model.backbone to {info.backbone} or choose other weights"
         )
     tensors = read_safetensors(path)
-    image = jnp.zeros((1, 32, 32, 3), jnp.float32)
-    shapes = jax.eval_shape(lambda: model.init(jax.random.key(seed), image, False))
-    variables = port(tensors, dict(shapes), heads=heads, source=str(path))
+    variables = port(tensors, variable_shapes(model), heads=heads, source=str(path))
     if heads == "fresh":
         # Only the heads are drawn: the random start of a trunk takes seconds to compile.
         variables["params"].update(init_variables(model, seed, parts=HEADS)["params"])

@@ -6,7 +6,10 @@ package), "hf:OWNER/NAME" (see hub.py) and a path. Reading the file is read.py.
 
 import dataclasses
 import hashlib
+import json
 from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
 
 from gtn_jax.errors import unknown_name
 from gtn_jax.weights import hub
@@ -27,7 +30,6 @@ class WeightsInfo:
     Attributes:
         file: name, inside `ASSETS` for a row of `WEIGHTS`.
         backbone: name in `BACKBONES` that it was trained as; None if not recorded.
-        stages: how many stages it has; None for all (or not recorded).
         mean: of the training images, RGB, pixels scaled to [0, 1].
         std: of the same.
         licence: of the weights, which need not be that of the code; empty if not recorded.
@@ -37,7 +39,6 @@ class WeightsInfo:
 
     file: str
     backbone: str | None = None
-    stages: int | None = None
     mean: Rgb = IMAGENET_MEAN
     std: Rgb = IMAGENET_STD
     licence: str = ""
@@ -73,8 +74,19 @@ def resolve(weights: str | Path) -> tuple[Path, WeightsInfo]:
         return fetched.path, WeightsInfo(fetched.path.name, mean=mean, std=std)
     path = Path(weights).expanduser()
     if path.exists() or len(path.parts) > 1 or path.suffix in (".safetensors", *PICKLE_SUFFIXES):
-        return existing_file(path), WeightsInfo(path.name)
+        return existing_file(path), _recorded(path)
     raise ValueError(f"{unknown_name('weights', name, WEIGHTS)}\nor give a .safetensors file")
+
+
+def _recorded(path: Path) -> WeightsInfo:
+    """What a file's own metadata says; ImageNet's mean and deviation where it says nothing."""
+    try:
+        with safe_open(path, "np") as file:
+            metadata = file.metadata() or {}
+        mean, std = (tuple(json.loads(metadata[key])) for key in ("mean", "std"))
+    except (SafetensorError, OSError, KeyError, ValueError):
+        return WeightsInfo(path.name)  # read.py says what is wrong with a broken file
+    return WeightsInfo(path.name, backbone=metadata.get("backbone"), mean=mean, std=std)
 
 
 def _check_digest(path: Path, expected: str) -> None:

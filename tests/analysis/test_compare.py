@@ -7,6 +7,7 @@ from rich.console import Console
 
 from gtn_jax.analysis import compare as comparison
 from gtn_jax.config import Config, override
+from gtn_jax.training.run_folder import read_rows
 
 
 def silent(line: str) -> None:
@@ -23,10 +24,9 @@ def runs(monkeypatch):
         best = {"none": 0.046, "sigmoid": 2.2}[config.model.gate]
         distance = abs(config.optimizer.learning_rate / best - 1)
         accuracy = 0.9 - 0.1 * min(distance, 5) + 0.001 * (config.seed % 10)
-        seconds = dict.fromkeys(
-            ("compile_seconds", "train_seconds", "evaluate_seconds", "checkpoint_seconds"), 0.25
-        )
-        return seconds | {
+        return {
+            "seconds": 1.0,
+            "compile_seconds": 0.25,
             "validation_accuracy": accuracy,
             "validation_loss": distance,
             "test_accuracy": accuracy - 0.1,
@@ -52,7 +52,7 @@ def test_tuning_finds_each_methods_rate_and_extends_the_grid(runs, tmp_path):
     assert tried["finetune"] == list(comparison.RATES)
     assert tried["gtn"] == [*comparison.RATES, 2.2, 4.7]
     assert {row["seed"] for row in rows} == {1000, 1001}
-    assert rows == comparison.read_rows(tmp_path / "tuning.jsonl")
+    assert rows == read_rows(tmp_path / "tuning.jsonl")
 
 
 def test_extension_downwards():
@@ -89,24 +89,43 @@ def test_finished_runs_are_not_run_again(runs, tmp_path):
 def test_methods_share_everything_but_gate_and_auxiliary_head():
     for values in comparison.METHODS.values():
         assert set(values) <= {"model.gate", "model.aux_weight"}
+
+
+def test_impossible_comparisons_are_refused_first(tiny_config, tmp_path):
     with pytest.raises(ValueError, match="unknown method 'gtm'; did you mean gtn"):
-        comparison.method_config(Config(), "gtm", 0.1, 0)
+        comparison.check(tiny_config, ["finetune", "gtm"], 2, tmp_path)
+    with pytest.raises(ValueError, match="--seeds: 0"):
+        comparison.check(tiny_config, ["finetune"], 0, tmp_path)
+    without = override(tiny_config, {"model.aux_weight": 0.0})
+    with pytest.raises(ValueError, match="method gtn needs model.aux_weight"):
+        comparison.check(without, ["gtn"], 2, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+    comparison.check(tiny_config, ["gtn"], 2, tmp_path)
+    with pytest.raises(ValueError, match="training.epochs: 4 -> 9"):
+        comparison.check(override(tiny_config, {"training.epochs": 9}), ["gtn"], 2, tmp_path)
+
+
+def test_data_without_test_split_is_refused(tiny_config, tmp_path, monkeypatch):
+    splits = {"train": None, "validation": None}
+    monkeypatch.setattr(comparison, "open_splits", lambda name, data_dir: splits)
+    with pytest.raises(ValueError, match="digits has no test split"):
+        comparison.check(tiny_config, ["gtn"], 2, tmp_path)
 
 
 def test_table_by_hand():
     rows = [
         {"method": method, "seed": seed, "learning_rate": 0.1, "accuracy": accuracy,
-         "seconds": 2.0, "parameters": 1000}
+         "seconds": 2.0, "parameters": 1_234_000}
         for method, seed, accuracy in [
             ("finetune", 0, 0.50), ("gtn", 0, 0.53), ("finetune", 1, 0.60), ("gtn", 1, 0.61),
         ]
     ]  # fmt: skip
     output = io.StringIO()
-    Console(file=output, width=120).print(comparison.comparison_table(rows))
+    Console(file=output, width=80).print(comparison.comparison_table(rows))
     finetune, gtn = (line.split() for line in output.getvalue().splitlines()[1:])
     # Differences are paired: +3 and +1, so 2 with sd sqrt(2), not the sd of the accuracies.
-    assert finetune == ["finetune", "55.00", "7.07", "2", "0.1", "1,000", "2.0"]
-    assert gtn == ["gtn", "57.00", "5.66", "+2.00", "1.41", "2", "0.1", "1,000", "2.0"]
+    assert finetune == ["finetune", *"55.00 ± 7.07 2 0.1 1,234,000 2.0".split()]
+    assert gtn == ["gtn", *"57.00 ± 5.66 +2.00 ± 1.41 2 0.1 1,234,000 2.0".split()]
 
 
 def test_seed_pairs_methods_for_real(tiny_config, tmp_path):

@@ -86,6 +86,17 @@ def test_missing_source_says_how_to_bring_it(tmp_path):
         prepare("tiny_imagenet", str(tmp_path), tmp_path / "nowhere.npz")
 
 
+@pytest.mark.parametrize("content", [b"text", b"PK\x03\x04 but no zip"])
+def test_broken_source_is_named(tmp_path, content):
+    source = tmp_path / "tiny.npz"
+    source.write_bytes(content)
+    with pytest.raises(ValueError, match="tiny.npz: not a readable"):
+        prepare("tiny_imagenet", str(tmp_path), source)
+    np.savez(source, names=np.array(["cat"]))
+    with pytest.raises(ValueError, match="tiny.npz: lacks the arrays train_jpeg, train_labels"):
+        prepare("tiny_imagenet", str(tmp_path), source)
+
+
 def test_unknown_data_set_offers_the_nearest(tmp_path):
     with pytest.raises(ValueError, match="unknown data set 'digit'; did you mean digits"):
         open_splits("digit", str(tmp_path))

@@ -11,7 +11,7 @@ from gtn_jax.data.sources import Split
 from gtn_jax.training import loop
 from gtn_jax.training.build import build_model, build_programs
 from gtn_jax.training.checkpoint import Checkpoints
-from gtn_jax.training.run_folder import RunFolder
+from gtn_jax.training.run_folder import Preprocessing, RunFolder
 from gtn_jax.training.sharding import data_mesh, replicate
 from gtn_jax.training.state import create_state
 
@@ -83,6 +83,7 @@ def test_finished_run_is_left_alone(tiny_config, tmp_path):
         "classes.json",
         "config.json",
         "metrics.jsonl",
+        "preprocessing.json",
         "summary.json",
     ]
     assert json.loads((tmp_path / "classes.json").read_text()) == list("0123456789")
@@ -91,7 +92,7 @@ def test_finished_run_is_left_alone(tiny_config, tmp_path):
 
 
 def test_another_config_is_refused_before_any_work(tiny_config, tmp_path):
-    RunFolder(tmp_path).start(tiny_config, ("0",))
+    RunFolder(tmp_path).start(tiny_config, ("0",), Preprocessing((0.5,) * 3, (0.5,) * 3))
     with pytest.raises(ValueError, match="model.gate: 'sigmoid' -> 'none'"):
         loop.run(override(tiny_config, {"model.gate": "none"}), tmp_path)
 

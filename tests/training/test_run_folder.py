@@ -3,16 +3,18 @@
 import pytest
 
 from gtn_jax.config import Config, override
-from gtn_jax.training.run_folder import RunFolder
+from gtn_jax.training.run_folder import Preprocessing, RunFolder, append_row, read_rows
 
 CLASSES = ("cat", "dog")
+PREPROCESSING = Preprocessing((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 
 
 def test_start_then_read(tmp_path):
     folder = RunFolder(tmp_path / "run")
-    folder.start(Config(seed=4), CLASSES)
+    folder.start(Config(seed=4), CLASSES, PREPROCESSING)
     assert folder.config() == Config(seed=4)
     assert folder.classes() == CLASSES
+    assert folder.preprocessing() == PREPROCESSING
     assert folder.summary() is None
     folder.finish({"test_accuracy": 0.5})
     assert folder.summary() == {"test_accuracy": 0.5}
@@ -20,10 +22,10 @@ def test_start_then_read(tmp_path):
 
 def test_another_config_is_refused_field_by_field(tmp_path):
     folder = RunFolder(tmp_path)
-    folder.start(Config(), CLASSES)
+    folder.start(Config(), CLASSES, PREPROCESSING)
     other = override(Config(), {"data.batch_size": 32, "seed": 1})
     with pytest.raises(ValueError, match="another config") as error:
-        folder.start(other, CLASSES)
+        folder.start(other, CLASSES, PREPROCESSING)
     assert "data.batch_size: 64 -> 32; seed: 0 -> 1" in str(error.value)
     assert len(str(error.value).splitlines()) <= 3
 
@@ -31,7 +33,7 @@ def test_another_config_is_refused_field_by_field(tmp_path):
 def test_foreign_folder_is_not_written_to(tmp_path):
     (tmp_path / "thesis.tex").touch()
     with pytest.raises(ValueError, match="is not empty and holds no run"):
-        RunFolder(tmp_path).start(Config(), CLASSES)
+        RunFolder(tmp_path).start(Config(), CLASSES, PREPROCESSING)
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
 
 
@@ -49,3 +51,38 @@ def test_rewind_drops_later_rows_and_a_torn_line(tmp_path):
     assert [row["step"] for row in folder.rows()] == [5, 10, 15]
     folder.rewind(10)
     assert (tmp_path / "metrics.jsonl").read_text() == '{"step": 5}\n{"step": 10}\n'
+
+
+def test_leftovers_of_a_kill_while_starting_are_no_reason_to_refuse(tmp_path):
+    (tmp_path / "config.json.tmp").write_text("{")
+    RunFolder(tmp_path).start(Config(), CLASSES, PREPROCESSING)
+    (tmp_path / "classes.json").unlink()  # killed between the two
+    RunFolder(tmp_path).start(Config(), CLASSES, PREPROCESSING)
+    assert RunFolder(tmp_path).classes() == CLASSES
+
+
+def test_workdir_that_is_a_file(tmp_path):
+    (tmp_path / "run").touch()
+    with pytest.raises(ValueError, match="run is a file; choose another --workdir"):
+        RunFolder(tmp_path / "run").check(Config())
+
+
+@pytest.mark.parametrize("name", ["classes.json", "preprocessing.json", "summary.json"])
+def test_broken_files_are_named(tmp_path, name):
+    folder = RunFolder(tmp_path)
+    folder.start(Config(), CLASSES, PREPROCESSING)
+    (tmp_path / name).write_text("")
+    with pytest.raises(ValueError, match=f"{name}: not readable"):
+        getattr(folder, name.removesuffix(".json"))()
+
+
+def test_rows_survive_a_torn_line(tmp_path):
+    path = tmp_path / "results.jsonl"
+    assert read_rows(path) == []
+    path.write_text('{"seed": 0}\n{"se')
+    assert read_rows(path) == [{"seed": 0}]
+    append_row(path, {"seed": 1})
+    assert path.read_text() == '{"seed": 0}\n{"seed": 1}\n'
+    path.write_text("{\n")
+    with pytest.raises(ValueError, match="results.jsonl, line 1: not JSON"):
+        read_rows(path)

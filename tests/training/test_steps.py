@@ -20,13 +20,13 @@ MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 def batch_of(size: int, seed: int = 0) -> Batch:
     generator = np.random.default_rng(seed)
     images = generator.integers(0, 256, (size, 16, 16, 3), dtype=np.uint8)
-    labels = generator.integers(0, 5, size).astype(np.int32)
+    labels = generator.integers(0, 7, size).astype(np.int32)
     return Batch(images, labels, np.ones(size, np.float32))
 
 
 @pytest.fixture(scope="module")
 def model():
-    return GTN("tiny", 5, gate_reduction=4)
+    return GTN("tiny", 7, gate_reduction=4)
 
 
 @pytest.fixture(scope="module")

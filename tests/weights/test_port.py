@@ -41,7 +41,7 @@ def message(tensors, template, **arguments) -> str:
     """What `port` says when it refuses; at most eight lines."""
     with pytest.raises(ValueError) as caught:
         port(tensors, template, **arguments)
-    assert len(str(caught.value).splitlines()) <= 8
+    assert len(str(caught.value).splitlines()) <= 3
     return str(caught.value)
 
 
@@ -103,8 +103,8 @@ def test_missing(template, tensors):
     text = message(tensors, template, source="trunk.safetensors")
     assert text == (
         "trunk.safetensors: 1 tensors do not fit the model (1 missing), read as torchvision names, "
-        "shapes as in PyTorch:\n"
-        "  backbone.layer1.0.conv1.kernel: expected (16, 16, 3, 3), found nothing\n"
+        "shapes as in PyTorch.\n"
+        "backbone.layer1.0.conv1.kernel: expected (16, 16, 3, 3), found nothing\n"
         "The file looks like resnet20: check model.backbone and model.stages, or choose other "
         "weights."
     )
@@ -140,7 +140,7 @@ def test_another_depth_lists_five_counts_all_and_names_the_right_one(tensors):
     text = message(tensors, shapes_of("resnet32"))
     # Two blocks fewer in each of three stages, ten leaves a block.
     assert "60 tensors do not fit the model (60 missing)" in text
-    assert len([line for line in text.splitlines() if line.startswith("  ")]) == 5
+    assert text.splitlines()[1].count("expected") == 5
     assert "looks like resnet20" in text
 
 
