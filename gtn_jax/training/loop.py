@@ -5,6 +5,7 @@ same config in the same folder continues an unfinished run bit for bit (on CPU) 
 finished one alone.
 """
 
+import contextlib
 import time
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ def run(config: Config, workdir: Path, quiet: bool = False, devices: int | None 
     Args:
         config: of the run.
         workdir: the run folder; new, or one of the same config.
-        quiet: print nothing.
+        quiet: leave no line behind; on a terminal a bar shows while it runs.
         devices: use the first so many local devices; None: all.
 
     Returns:
@@ -146,7 +147,7 @@ def run(config: Config, workdir: Path, quiet: bool = False, devices: int | None 
     # ---- the loop --------------------------------------------------------------------------
     seen_programs: set[tuple[bool, bool, int]] = set()
     last_save = time.monotonic()
-    with bar, checkpoints:
+    with bar, checkpoints, contextlib.closing(batches):
         while step < total_steps:
             started = time.monotonic()
             epoch = step // per_epoch

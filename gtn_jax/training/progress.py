@@ -17,20 +17,20 @@ class ProgressBar:
     """Shows step, epoch, loss, accuracy, images/s and the time that is left."""
 
     def __init__(self, total_steps: int, steps_per_epoch: int, done_steps: int, quiet: bool):
-        """Start at `done_steps` of `total_steps`; `quiet` shows nothing at all."""
+        """Start at `done_steps` of `total_steps`; `quiet` leaves no line behind."""
         self._total, self._per_epoch, self._start = total_steps, steps_per_epoch, done_steps
         self._quiet = quiet
         self._seconds, self._images = 0.0, 0
         self._last_line = time.monotonic()
         self._bar = None
         self._console = Console(highlight=False, soft_wrap=True)
-        if sys.stdout.isatty() and not quiet:
+        if sys.stdout.isatty():
             columns = (
                 TextColumn("{task.description}"),
                 BarColumn(),
                 TextColumn("{task.completed}/{task.total}"),
             )
-            self._bar = Progress(*columns, console=self._console)
+            self._bar = Progress(*columns, console=self._console, transient=quiet)
             self._task = self._bar.add_task("", total=total_steps, completed=done_steps)
             self._bar.start()
 

@@ -1,5 +1,7 @@
 """Plain lines when not on a terminal, a rate that knows nothing of compiling."""
 
+import pytest
+
 from gtn_jax.training import progress
 
 
@@ -27,3 +29,16 @@ def test_quiet_says_nothing(capsys):
     bar = progress.ProgressBar(20, 5, 0, quiet=True)
     bar.say("hello")
     assert capsys.readouterr().out == ""
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_bar_on_a_terminal(capsys, monkeypatch, quiet):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    with progress.ProgressBar(20, 5, 0, quiet) as bar:
+        bar.show(10, 1.25, 0.5)
+        bar.say("epoch 2/4")
+        assert bar._bar.tasks[0].completed == 10
+        assert "loss 1.250" in bar._bar.tasks[0].description
+    assert bar._bar.finished is False
+    assert bar._bar.live.is_started is False  # also given back after an error
+    assert ("epoch 2/4" in capsys.readouterr().out) is not quiet

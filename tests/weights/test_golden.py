@@ -122,6 +122,17 @@ def test_evaluation(stored, variables, examples):
     assert relative(outputs.aux_logits, stored["eval/aux_logits"]) < 1e-4
 
 
+def test_reference_is_the_authors_model(stored, drawn, examples, reference):
+    """What the gradients in double precision are compared with gives the stored numbers itself."""
+    torch = pytest.importorskip("torch")
+    network = reference.TorchGTN(10)
+    network.load_state_dict({name: torch.from_numpy(array) for name, array in drawn.items()})
+    with torch.no_grad():
+        logits, aux_logits = network.eval()(torch.from_numpy(examples[0].transpose(0, 3, 1, 2)))
+    assert relative(logits, stored["eval/logits"]) < 1e-5
+    assert relative(aux_logits, stored["eval/aux_logits"]) < 1e-5
+
+
 def test_training_and_gradients_of_the_authors(rule, stored, variables, examples, drawn, reference):
     loss, outputs, leaves = loss_and_gradients(build(), variables, *examples)
     assert relative(loss, stored["train/loss"]) < 1e-4
