@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from gtn_jax.arrays import Outputs, Variables
 from gtn_jax.models.gate import build_gate
 from gtn_jax.models.heads import Classifier, pool
-from gtn_jax.models.resnet import build_resnet
+from gtn_jax.models.resnet import build_backbone
 
 
 class GTN(nn.Module):
@@ -60,7 +60,7 @@ class GTN(nn.Module):
         Returns:
             `Outputs`, float32.
         """
-        trunk = build_resnet(self.backbone, self.stages, self.dtype, "backbone")
+        trunk = build_backbone(self.backbone, self.stages, self.dtype, "backbone")
         maps = trunk(images, use_running_average=freeze_batch_norm or not train)
         features = pool(maps[-1])
         gate = build_gate(self.gate, self.gate_reduction, self.gate_dropout, "gate")

@@ -8,6 +8,7 @@ classifier here: see heads.py and gtn.py.
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import flax.linen as nn
@@ -193,7 +194,11 @@ def _cifar(depth: int) -> ResNetShape:
     return ResNetShape("basic", (blocks,) * 3, width=16, stem="small", shortcut="pad")
 
 
-BACKBONES: dict[str, ResNetShape] = {
+TrunkBuilder = Callable[[int | None, Any, str | None], nn.Module]
+"""(stages to keep or None, compute dtype, module name) -> a module that is called as `ResNet` is:
+(images B H W 3, use_running_average) -> one map B H' W' C' a stage, the last one last."""
+
+BACKBONES: dict[str, ResNetShape | TrunkBuilder] = {
     "resnet18": ResNetShape("basic", (2, 2, 2, 2)),
     "resnet34": ResNetShape("basic", (3, 4, 6, 3)),
     "resnet50": ResNetShape("bottleneck", (3, 4, 6, 3)),
@@ -203,12 +208,13 @@ BACKBONES: dict[str, ResNetShape] = {
     "resnet8_wide": ResNetShape("basic", (1, 1, 1), width=64, stem="small", stem_stride=2),
 }
 """Name -> shape. 18 to 152 are torchvision's, 20 to 110 (of the form 6n+2) the CIFAR family;
-resnet8_wide is ours, few and wide layers on a quarter of the pixels, for training on CPUs."""
+resnet8_wide is ours, few and wide layers on a quarter of the pixels, for training on CPUs.
+Open: entries may be added, also functions that build another trunk (docs/extending.md)."""
 
 
-def build_resnet(
+def build_backbone(
     name: str, stages: int | None = None, dtype: Any = jnp.float32, module_name: str | None = None
-) -> ResNet:
+) -> nn.Module:
     """The backbone called `name`, cut off after `stages` stages (None: all).
 
     Raises:
@@ -217,6 +223,8 @@ def build_resnet(
     if name not in BACKBONES:
         raise unknown_name("backbone", name, BACKBONES)
     shape = BACKBONES[name]
+    if not isinstance(shape, ResNetShape):
+        return shape(stages, dtype, module_name)
     available = len(shape.blocks_per_stage)
     if stages is not None and not 1 <= stages <= available:
         raise ValueError(f"model.stages: {name} has {available} stages, {stages} asked for")

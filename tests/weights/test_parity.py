@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from gtn_jax.models.gtn import GTN
-from gtn_jax.models.resnet import build_resnet
+from gtn_jax.models.resnet import build_backbone
 from gtn_jax.weights.convert import convert
 from gtn_jax.weights.port import port
 from gtn_jax.weights.pretrained import create
@@ -31,7 +31,7 @@ def images_of(side: int) -> np.ndarray:
 
 def assert_same_maps(variables, name: str, images: np.ndarray, torch_maps):
     """Compare our trunk with PyTorch's maps (NCHW), stage by stage."""
-    trunk = build_resnet(name, len(torch_maps))
+    trunk = build_backbone(name, len(torch_maps))
     part = {collection: tree["backbone"] for collection, tree in variables.items()}
     maps = jax.jit(lambda v, x: trunk.apply(v, x, use_running_average=True))(part, images)
     for found, expected in zip(maps, torch_maps, strict=True):
