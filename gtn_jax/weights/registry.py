@@ -46,7 +46,15 @@ class WeightsInfo:
     sha256: str = ""
 
 
-WEIGHTS: dict[str, WeightsInfo] = {}
+WEIGHTS: dict[str, WeightsInfo] = {
+    "tiny_imagenet": WeightsInfo(
+        file="tiny_imagenet.safetensors",
+        backbone="resnet8_wide",
+        licence="non-commercial research and education, as Tiny-ImageNet",
+        description="resnet8_wide from scratch on Tiny-ImageNet at 32 px; card: tiny_imagenet.md",
+        sha256="60c0bcf63060d8913616c53d3e382d617bf8a2347c00c4558b1922659d867864",
+    ),
+}
 """Name -> row, for the files in `ASSETS`."""
 
 
