@@ -22,6 +22,8 @@ from gtn_jax.weights.port import port
 
 pytestmark = pytest.mark.slow
 
+AUTHORS = "the authors' stored numbers"
+
 
 @pytest.fixture(scope="module")
 def run(rule):
@@ -68,12 +70,13 @@ def arrays(states) -> dict[tuple[str, tuple[str, ...]], np.ndarray]:
     return found
 
 
-def test_losses(rule, run):
+def test_losses(rule, run, agrees):
     expected = np.load(rule.STORED)["steps/losses"]
-    np.testing.assert_allclose(run[0], expected, rtol=1e-3)
+    difference = float(np.max(np.abs(np.array(run[0]) / expected - 1)))
+    agrees("six SGD steps: losses", AUTHORS, difference, 1e-3)
 
 
-def test_every_digest(rule, run):
+def test_every_digest(rule, run, agrees):
     stored = np.load(rule.STORED)
     yardstick = np.load(rule.STORED.with_name("torch_layouts.npz"))
     found = arrays(run[1])
@@ -87,5 +90,6 @@ def test_every_digest(rule, run):
         error = rule.digest_error(ours, stored[key], array.size)
         excess[key] = error / max(1e-3, 5 * float(yardstick[key]))
     assert not found
-    worst = max(excess, key=lambda key: excess[key])
-    assert excess[worst] < 1, (worst, excess[worst])
+    for moment in ("after3", "momentum3", "after6", "momentum6"):
+        largest = max(value for key, value in excess.items() if key.startswith(moment))
+        agrees(f"{moment}: digests, over max(1e-3, 5 layouts)", AUTHORS, largest, 1.0)
