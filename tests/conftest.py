@@ -19,7 +19,6 @@ from gtn_jax.config import (  # noqa: E402
 )
 from gtn_jax.models.resnet import BACKBONES, ResNetShape  # noqa: E402
 
-
 PARITY_ROWS = pytest.StashKey[list[tuple[str, str, float, float]]]()
 
 
