@@ -9,7 +9,7 @@ comma := ,
 EXTRAS_LIST := $(subst $(empty) $(empty),$(comma),$(strip $(EXTRAS)))
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: quickstart test test-slow lint format
+.PHONY: quickstart test test-slow parity lint format
 
 quickstart: $(VENV)/installed
 	$(BIN)/gtn quickstart
@@ -19,6 +19,11 @@ test: $(VENV)/installed-dev
 
 test-slow: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m slow
+
+# What was compared with what, the largest difference and the tolerance; needs EXTRAS=torch.
+parity: $(VENV)/installed-dev
+	$(BIN)/python -m pytest --parity tests/weights/test_golden.py tests/weights/test_trajectory.py \
+		tests/weights/test_parity.py
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .

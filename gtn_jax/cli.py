@@ -17,6 +17,7 @@ import tyro
 from gtn_jax.config import Config
 from gtn_jax.errors import unknown_name
 from gtn_jax.experiment import load_experiment, shipped_experiments, shipped_folder
+from gtn_jax.presets import PRESETS, REMAINING_DEVIATIONS
 
 Positional = tyro.conf.Positional
 
@@ -34,7 +35,11 @@ class TrainArguments:
 def train(arguments: list[str]) -> None:
     """Train an experiment; resume an unfinished run; print the summary of a finished one."""
     name, rest = _experiment(arguments, "gtn train quickstart --workdir runs/first")
-    config = load_experiment(name)
+    preset, rest = _preset(rest)
+    config = PRESETS[preset](load_experiment(name)) if preset else load_experiment(name)
+    if preset == "official":
+        for deviation in REMAINING_DEVIATIONS:
+            _say(f"not as in the authors' code: {deviation}")
     parsed = _parse(TrainArguments, f"gtn train {name}", rest, TrainArguments(config, tyro.MISSING))
     from gtn_jax.training.loop import run
 
@@ -250,6 +255,26 @@ def _experiment(arguments: list[str], example: str) -> tuple[str, list[str]]:
         print(f"usage: {example}\nexperiments: {names}, or a .py file", file=sys.stderr)
         raise SystemExit(0 if arguments in (["-h"], ["--help"]) else 2)
     return arguments[0], arguments[1:]
+
+
+def _preset(arguments: list[str]) -> tuple[str | None, list[str]]:
+    """The value of `--preset`, which comes before every other field's, and the other arguments.
+
+    Raises:
+        ValueError: no such preset.
+    """
+    joined = [part for argument in arguments for part in _split_preset(argument)]
+    if "--preset" not in joined:
+        return None, arguments
+    place = joined.index("--preset")
+    name = joined[place + 1] if place + 1 < len(joined) else ""
+    if name not in PRESETS:
+        raise unknown_name("preset", name, PRESETS)
+    return name, joined[:place] + joined[place + 2 :]
+
+
+def _split_preset(argument: str) -> list[str]:
+    return argument.split("=", 1) if argument.startswith("--preset=") else [argument]
 
 
 def _say(line: str) -> None:

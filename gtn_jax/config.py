@@ -99,6 +99,8 @@ class ModelConfig:
     """Whether the classifier has a bias; the paper's has none."""
     aux_weight: float = 0.2
     """Weight of the auxiliary loss; 0 builds no auxiliary classifier."""
+    torch_running_variance: bool = False
+    """Keep PyTorch's unbiased running variance in BatchNorm, to follow its runs step by step."""
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
     """Of the trunk; parameters, gate, heads and loss are float32."""
 
@@ -163,8 +165,9 @@ class TrainingConfig:
     trunk's momentum while its rate is 0."""
     frozen_batch_norm: Literal["running", "batch"] = "running"
     """Statistics a frozen trunk normalises with; batch (the authors') also moves the running."""
-    select: Literal["val", "last"] = "val"
-    """Which weights are evaluated on the test split: the best epoch on validation, or the last."""
+    select: Literal["val", "last", "test_best"] = "val"
+    """Which weights a run ends with: those of the best epoch on validation, of the last epoch, or
+    (the authors') of the best epoch on test, whose accuracy then is no estimate of anything."""
     eval_every_epochs: int = 1
     checkpoint_every_seconds: float = 60.0
     log_every_steps: int = 20

@@ -19,6 +19,42 @@ from gtn_jax.config import (  # noqa: E402
 )
 from gtn_jax.models.resnet import BACKBONES, ResNetShape  # noqa: E402
 
+PARITY_ROWS = pytest.StashKey[list[tuple[str, str, float, float]]]()
+
+
+def pytest_addoption(parser):
+    parser.addoption("--parity", action="store_true", help="print what was compared with what")
+
+
+def pytest_configure(config):
+    config.stash[PARITY_ROWS] = []
+
+
+@pytest.fixture(scope="session")
+def agrees(request):
+    """agrees(what, peer, difference, tolerance): asserts, and makes a row of `make parity`."""
+
+    def agrees(what: str, peer: str, difference: float, tolerance: float) -> None:
+        request.config.stash[PARITY_ROWS].append((what, peer, difference, tolerance))
+        assert difference < tolerance, what
+
+    return agrees
+
+
+def pytest_terminal_summary(terminalreporter, config):
+    """The table of `make parity`: for each comparison the largest difference of all its calls."""
+    rows = config.stash[PARITY_ROWS]
+    if not config.getoption("--parity") or not rows:
+        return
+    largest: dict[tuple[str, str, float], float] = {}
+    for what, peer, difference, tolerance in rows:
+        key = (what, peer, tolerance)
+        largest[key] = max(difference, largest.get(key, 0.0))
+    terminalreporter.section("parity")
+    terminalreporter.write_line(f"{'what':<52} {'with':<36} {'difference':>10} {'tolerance':>9}")
+    for (what, peer, tolerance), difference in largest.items():
+        terminalreporter.write_line(f"{what:<52} {peer:<36} {difference:>10.1e} {tolerance:>9.0e}")
+
 
 @pytest.fixture(scope="session", autouse=True)
 def tiny_backbone():

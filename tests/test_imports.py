@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "gtn_jax"
 ROOMS = (
-    ("errors", "config", "experiment", "arrays"),
+    ("errors", "config", "presets", "experiment", "arrays"),
     ("data",),
     ("models",),
     ("weights",),

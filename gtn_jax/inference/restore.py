@@ -64,7 +64,7 @@ def restore(workdir: Path) -> Restored:
     )
     with Checkpoints(folder.checkpoints, read_only=True) as checkpoints:
         summary = folder.summary()
-        best = checkpoints.best_step() if config.training.select == "val" else None
+        best = checkpoints.best_step() if config.training.select != "last" else None
         step = summary["selected_step"] if summary else best or checkpoints.latest_step()
         if step is None:
             raise ValueError(f"{workdir} has no checkpoint yet; continue it with `gtn train`")

@@ -3,8 +3,10 @@
 `sigmoid` is the transfer module of the paper as its code has it
 (https://github.com/jiaxue-ai/GTN, model/GTN.py); the others are its controls and variants.
 Every gate maps features B K to (gated features B K, gate B K), in float32. A gate that is not a
-factor on the features (`none`, `mlp`) reports ones.
+factor on the features (`none`, `mlp`) reports ones. More of them: docs/extending.md.
 """
+
+import dataclasses
 
 import flax.linen as nn
 import jax
@@ -114,7 +116,7 @@ class MlpGate(nn.Module):
         return features + z, jnp.ones_like(features)
 
 
-GATES = {
+GATES: dict[str, type[nn.Module]] = {
     "none": NoGate,
     "half": HalfGate,
     "constant": ConstantGate,
@@ -122,11 +124,18 @@ GATES = {
     "identity": IdentityGate,
     "mlp": MlpGate,
 }
-"""Name -> module. Those with two layers take `reduction` and `dropout`."""
+"""Name -> module class, called with (features B K, train) as above. Open: entries may be added.
+Each class gets those of `reduction` and `dropout` that it declares as fields."""
 
 
 def build_gate(kind: str, reduction: int, dropout: float, name: str) -> nn.Module:
-    """The gate called `kind`; gates without the two layers ignore `reduction` and `dropout`.
+    """The gate called `kind`.
+
+    Args:
+        kind: name in `GATES`.
+        reduction: K / hidden width, for gates that have a field `reduction`.
+        dropout: rate on hidden units, for gates that have a field `dropout`.
+        name: of the module.
 
     Raises:
         ValueError: unknown kind.
@@ -134,6 +143,6 @@ def build_gate(kind: str, reduction: int, dropout: float, name: str) -> nn.Modul
     if kind not in GATES:
         raise unknown_name("gate", kind, GATES)
     gate = GATES[kind]
-    if gate in (SigmoidGate, IdentityGate, MlpGate):
-        return gate(reduction=reduction, dropout=dropout, name=name)
-    return gate(name=name)
+    declared = {field.name for field in dataclasses.fields(gate)}
+    offered = {"reduction": reduction, "dropout": dropout}
+    return gate(**{field: offered[field] for field in offered.keys() & declared}, name=name)

@@ -17,7 +17,7 @@ import jax.numpy as jnp
 from gtn_jax.arrays import Outputs, Variables
 from gtn_jax.models.gate import build_gate
 from gtn_jax.models.heads import Classifier, pool
-from gtn_jax.models.resnet import build_resnet
+from gtn_jax.models.resnet import build_backbone
 
 
 class GTN(nn.Module):
@@ -33,6 +33,7 @@ class GTN(nn.Module):
         classifier_dropout: rate on the gated features.
         classifier_bias: whether the classifier has a bias (the paper's has none).
         auxiliary: whether to build the auxiliary classifier.
+        torch_running_variance: see `gtn_jax.models.layers.BatchNorm`.
         dtype: compute dtype of the trunk; gate and heads compute in float32.
     """
 
@@ -45,6 +46,7 @@ class GTN(nn.Module):
     classifier_dropout: float = 0.5
     classifier_bias: bool = False
     auxiliary: bool = True
+    torch_running_variance: bool = False
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -60,7 +62,9 @@ class GTN(nn.Module):
         Returns:
             `Outputs`, float32.
         """
-        trunk = build_resnet(self.backbone, self.stages, self.dtype, "backbone")
+        trunk = build_backbone(
+            self.backbone, self.stages, self.dtype, "backbone", self.torch_running_variance
+        )
         maps = trunk(images, use_running_average=freeze_batch_norm or not train)
         features = pool(maps[-1])
         gate = build_gate(self.gate, self.gate_reduction, self.gate_dropout, "gate")

@@ -8,6 +8,7 @@ classifier here: see heads.py and gtn.py.
 """
 
 import functools
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import flax.linen as nn
@@ -15,14 +16,10 @@ import jax
 import jax.numpy as jnp
 
 from gtn_jax.errors import unknown_name
-from gtn_jax.models.layers import Conv
+from gtn_jax.models.layers import BatchNorm, Conv
 
-
-def normalise(name: str, use_running_average: bool, dtype: Any) -> nn.BatchNorm:
-    """BatchNorm with PyTorch's constants (its momentum 0.1 is Flax's 0.9)."""
-    return nn.BatchNorm(
-        use_running_average=use_running_average, momentum=0.9, epsilon=1e-5, dtype=dtype, name=name
-    )
+Norm = Callable[..., nn.Module]
+"""`BatchNorm` with everything but its name decided, which the trunk does once for all blocks."""
 
 
 class ProjectionShortcut(nn.Module):
@@ -30,13 +27,14 @@ class ProjectionShortcut(nn.Module):
 
     features: int
     stride: int
+    norm: Norm
     dtype: Any
 
     @nn.compact
-    def __call__(self, x: jax.Array, use_running_average: bool) -> jax.Array:
+    def __call__(self, x: jax.Array) -> jax.Array:
         """B H W C -> B H/stride W/stride features."""
         x = Conv(self.features, 1, self.stride, self.dtype, name="conv")(x)
-        return normalise("bn", use_running_average, self.dtype)(x)
+        return self.norm(name="bn")(x)
 
 
 def pad_shortcut(x: jax.Array, features: int, stride: int) -> jax.Array:
@@ -53,20 +51,18 @@ class BasicBlock(nn.Module):
     width: int
     stride: int
     shortcut: str
+    norm: Norm
     dtype: Any
     expansion = 1
 
     @nn.compact
-    def __call__(self, x: jax.Array, use_running_average: bool) -> jax.Array:
+    def __call__(self, x: jax.Array) -> jax.Array:
         """B H W C -> B H/stride W/stride width."""
-        norm = functools.partial(
-            normalise, use_running_average=use_running_average, dtype=self.dtype
-        )
         y = Conv(self.width, 3, self.stride, self.dtype, name="conv1")(x)
-        y = nn.relu(norm("bn1")(y))
+        y = nn.relu(self.norm(name="bn1")(y))
         y = Conv(self.width, 3, 1, self.dtype, name="conv2")(y)
-        y = norm("bn2")(y)
-        return nn.relu(y + _shortcut(self, x, self.width, use_running_average))
+        y = self.norm(name="bn2")(y)
+        return nn.relu(y + _shortcut(self, x, self.width))
 
 
 class Bottleneck(nn.Module):
@@ -75,31 +71,29 @@ class Bottleneck(nn.Module):
     width: int
     stride: int
     shortcut: str
+    norm: Norm
     dtype: Any
     expansion = 4
 
     @nn.compact
-    def __call__(self, x: jax.Array, use_running_average: bool) -> jax.Array:
+    def __call__(self, x: jax.Array) -> jax.Array:
         """B H W C -> B H/stride W/stride 4*width."""
-        norm = functools.partial(
-            normalise, use_running_average=use_running_average, dtype=self.dtype
-        )
         features = self.width * self.expansion
-        y = nn.relu(norm("bn1")(Conv(self.width, 1, 1, self.dtype, name="conv1")(x)))
-        y = nn.relu(norm("bn2")(Conv(self.width, 3, self.stride, self.dtype, name="conv2")(y)))
-        y = norm("bn3")(Conv(features, 1, 1, self.dtype, name="conv3")(y))
-        return nn.relu(y + _shortcut(self, x, features, use_running_average))
+        y = nn.relu(self.norm(name="bn1")(Conv(self.width, 1, 1, self.dtype, name="conv1")(x)))
+        y = nn.relu(
+            self.norm(name="bn2")(Conv(self.width, 3, self.stride, self.dtype, name="conv2")(y))
+        )
+        y = self.norm(name="bn3")(Conv(features, 1, 1, self.dtype, name="conv3")(y))
+        return nn.relu(y + _shortcut(self, x, features))
 
 
-def _shortcut(
-    block: BasicBlock | Bottleneck, x: jax.Array, features: int, use_running_average: bool
-) -> jax.Array:
+def _shortcut(block: BasicBlock | Bottleneck, x: jax.Array, features: int) -> jax.Array:
     if block.stride == 1 and x.shape[-1] == features:
         return x
     if block.shortcut == "pad":
         return pad_shortcut(x, features, block.stride)
-    projection = ProjectionShortcut(features, block.stride, block.dtype, name="downsample")
-    return projection(x, use_running_average)
+    project = ProjectionShortcut(features, block.stride, block.norm, block.dtype, name="downsample")
+    return project(x)
 
 
 BLOCKS: dict[str, type[BasicBlock] | type[Bottleneck]] = {
@@ -116,17 +110,18 @@ class Stage(nn.Module):
     width: int
     stride: int
     shortcut: str
+    norm: Norm
     dtype: Any
 
     @nn.compact
-    def __call__(self, x: jax.Array, use_running_average: bool) -> jax.Array:
+    def __call__(self, x: jax.Array) -> jax.Array:
         """B H W C -> B H/stride W/stride width*expansion."""
         for index in range(self.blocks):
             stride = self.stride if index == 0 else 1
             block = BLOCKS[self.block](
-                self.width, stride, self.shortcut, self.dtype, name=str(index)
+                self.width, stride, self.shortcut, self.norm, self.dtype, name=str(index)
             )
-            x = block(x, use_running_average)
+            x = block(x)
         return x
 
 
@@ -140,6 +135,7 @@ class ResNet(nn.Module):
         stem: "imagenet" (7x7 stride 2, max pooling) or "small" (3x3, `stem_stride`, no pooling).
         stem_stride: stride of the small stem; the imagenet stem ignores it.
         shortcut: "projection" or "pad", where the shape changes.
+        torch_running_variance: see `BatchNorm`.
         dtype: compute dtype; parameters and statistics are float32 in any case.
     """
 
@@ -149,14 +145,21 @@ class ResNet(nn.Module):
     stem: Literal["imagenet", "small"] = "imagenet"
     stem_stride: int = 1
     shortcut: Literal["projection", "pad"] = "projection"
+    torch_running_variance: bool = False
     dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, images: jax.Array, use_running_average: bool) -> list[jax.Array]:
         """Float images B H W 3, normalised -> one map B H' W' C' a stage, compute dtype."""
+        norm = functools.partial(
+            BatchNorm,
+            use_running_average=use_running_average,
+            torch_running_variance=self.torch_running_variance,
+            dtype=self.dtype,
+        )
         kernel_size, stride = (7, 2) if self.stem == "imagenet" else (3, self.stem_stride)
         x = Conv(self.width, kernel_size, stride, self.dtype, name="conv1")(images)
-        x = nn.relu(normalise("bn1", use_running_average, self.dtype)(x))
+        x = nn.relu(norm(name="bn1")(x))
         if self.stem == "imagenet":
             # Flax declares `padding` as a string, and documents and takes pairs as well.
             padding: Any = ((1, 1), (1, 1))
@@ -169,10 +172,11 @@ class ResNet(nn.Module):
                 width=self.width * 2**index,
                 stride=1 if index == 0 else 2,
                 shortcut=self.shortcut,
+                norm=norm,
                 dtype=self.dtype,
                 name=f"layer{index + 1}",
             )
-            x = stage(x, use_running_average)
+            x = stage(x)
             maps.append(x)
         return maps
 
@@ -193,7 +197,11 @@ def _cifar(depth: int) -> ResNetShape:
     return ResNetShape("basic", (blocks,) * 3, width=16, stem="small", shortcut="pad")
 
 
-BACKBONES: dict[str, ResNetShape] = {
+TrunkBuilder = Callable[[int | None, Any, str | None], nn.Module]
+"""(stages to keep or None, compute dtype, module name) -> a module that is called as `ResNet` is:
+(images B H W 3, use_running_average) -> one map B H' W' C' a stage, the last one last."""
+
+BACKBONES: dict[str, ResNetShape | TrunkBuilder] = {
     "resnet18": ResNetShape("basic", (2, 2, 2, 2)),
     "resnet34": ResNetShape("basic", (3, 4, 6, 3)),
     "resnet50": ResNetShape("bottleneck", (3, 4, 6, 3)),
@@ -203,13 +211,25 @@ BACKBONES: dict[str, ResNetShape] = {
     "resnet8_wide": ResNetShape("basic", (1, 1, 1), width=64, stem="small", stem_stride=2),
 }
 """Name -> shape. 18 to 152 are torchvision's, 20 to 110 (of the form 6n+2) the CIFAR family;
-resnet8_wide is ours, few and wide layers on a quarter of the pixels, for training on CPUs."""
+resnet8_wide is ours, few and wide layers on a quarter of the pixels, for training on CPUs.
+Open: entries may be added, also functions that build another trunk (docs/extending.md)."""
 
 
-def build_resnet(
-    name: str, stages: int | None = None, dtype: Any = jnp.float32, module_name: str | None = None
-) -> ResNet:
+def build_backbone(
+    name: str,
+    stages: int | None = None,
+    dtype: Any = jnp.float32,
+    module_name: str | None = None,
+    torch_running_variance: bool = False,
+) -> nn.Module:
     """The backbone called `name`, cut off after `stages` stages (None: all).
+
+    Args:
+        name: in `BACKBONES`.
+        stages: how many to keep.
+        dtype: compute dtype.
+        module_name: of the module, inside another one.
+        torch_running_variance: see `BatchNorm`; a trunk of another builder does not know it.
 
     Raises:
         ValueError: unknown name, or more stages than there are.
@@ -217,8 +237,15 @@ def build_resnet(
     if name not in BACKBONES:
         raise unknown_name("backbone", name, BACKBONES)
     shape = BACKBONES[name]
+    if not isinstance(shape, ResNetShape):
+        return shape(stages, dtype, module_name)
     available = len(shape.blocks_per_stage)
     if stages is not None and not 1 <= stages <= available:
         raise ValueError(f"model.stages: {name} has {available} stages, {stages} asked for")
     shape = shape._replace(blocks_per_stage=shape.blocks_per_stage[:stages])
-    return ResNet(**shape._asdict(), dtype=dtype, name=module_name)
+    return ResNet(
+        **shape._asdict(),
+        torch_running_variance=torch_running_variance,
+        dtype=dtype,
+        name=module_name,
+    )

@@ -45,6 +45,7 @@ def build_module(config: Config, num_classes: int) -> GTN:
         classifier_dropout=section.classifier_dropout,
         classifier_bias=section.classifier_bias,
         auxiliary=section.aux_weight > 0,
+        torch_running_variance=section.torch_running_variance,
         dtype=jnp.dtype(section.compute_dtype),
     )
 

@@ -23,20 +23,24 @@ from gtn_jax.training.run_folder import RunFolder
 from gtn_jax.training.sharding import data_mesh, put_batch, replicate
 from gtn_jax.training.state import create_state
 
+SELECTED_ON = {"val": "validation", "test_best": "test"}
+"""`training.select` -> the split whose best epoch is selected; "last" looks at none."""
+
 
 def load_images(config: Config, splits: dict[str, Split]) -> dict[str, pipeline.Images]:
     """Every split at the config's image size; of train, the config's choice.
 
     Raises:
-        ValueError: one class only, no validation to select on, or an unreadable image.
+        ValueError: one class only, no split to select on, or an unreadable image.
     """
     data = config.data
     classes = splits["train"].classes
     if len(classes) < 2:
         found = ", ".join(classes)
         raise ValueError(f"data.name: {data.name} has one class ({found}); bring at least two")
-    if config.training.select == "val" and "validation" not in splits:
-        raise ValueError(f"training.select: {data.name} has no validation split; use last")
+    wanted = SELECTED_ON.get(config.training.select, "train")
+    if wanted not in splits:
+        raise ValueError(f"training.select: {data.name} has no {wanted} split; use last")
     per_class = {"train": data.train_images_per_class}
     return {
         name: pipeline.load(split, data.image_size, per_class.get(name), config.seed)
@@ -177,12 +181,13 @@ def run(config: Config, workdir: Path, quiet: bool = False, devices: int | None 
             if end_of_epoch and _is_due(step // per_epoch, config):
                 log_pending()
                 accuracy = None
-                if "validation" in images:
-                    result = validate("validation")
+                watched = SELECTED_ON.get(config.training.select, "validation")
+                if watched in images:
+                    result = validate(watched)
                     accuracy = result["accuracy"]
                     bar.say(
                         f"epoch {step // per_epoch}/{config.training.epochs}  "
-                        f"validation accuracy {accuracy:.4f}  loss {result['loss']:.4f}"
+                        f"{watched} accuracy {accuracy:.4f}  loss {result['loss']:.4f}"
                     )
                 save(accuracy)
                 last_save = time.monotonic()
@@ -195,10 +200,15 @@ def run(config: Config, workdir: Path, quiet: bool = False, devices: int | None 
         checkpoints.wait()
         clock["checkpoint"] += time.monotonic() - started
         started = time.monotonic()
-        selected = checkpoints.best_step() if config.training.select == "val" else step
+        selected_on = SELECTED_ON.get(config.training.select)
+        selected = checkpoints.best_step() if selected_on else step
         if selected is not None and selected != step:
             state, _ = checkpoints.restore(state, selected)
-        summary: dict[str, Any] = {"steps": total_steps, "selected_step": selected}
+        summary: dict[str, Any] = {
+            "steps": total_steps,
+            "selected_step": selected,
+            "selected_on": selected_on,
+        }
         for split in ("validation", "test"):
             if split in images:
                 result = evaluate(

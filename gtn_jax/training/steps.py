@@ -1,4 +1,4 @@
-"""The pure training step and evaluation step. Jit or pmap them yourself, or see loop.py.
+"""The pure training step and evaluation step. Jit them yourself, or see loop.py; pmap: pmap.py.
 
 Two kinds of frozen trunk exist (research question and cost differ): with `no_grad` its gradient is
 never computed, about a third of the work; with the authors' `zero_lr` it is computed and fills the
@@ -11,6 +11,7 @@ from typing import Any, cast
 import jax
 import jax.numpy as jnp
 import optax
+from jax import lax
 
 from gtn_jax.arrays import Batch, Outputs, Variables
 from gtn_jax.data.augment import Transform
@@ -23,6 +24,8 @@ from gtn_jax.training.state import TrainState
 Metrics = dict[str, jax.Array]
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 EvaluationStep = Callable[[Variables, Batch], Sums]
+Penalty = Callable[[Any], jax.Array]
+"""Parameters -> float32 scalar, pure; what is added to the loss of the paper."""
 
 
 def make_train_step(
@@ -32,6 +35,8 @@ def make_train_step(
     aux_weight: float,
     backbone_gradient: bool = True,
     freeze_batch_norm: bool = False,
+    penalty: Penalty | None = None,
+    axis_name: str | None = None,
 ) -> TrainStep:
     """Build `train_step(state, batch) -> (state, metrics)`.
 
@@ -43,17 +48,28 @@ def make_train_step(
         backbone_gradient: False never computes the trunk's gradient and leaves its parameters and
             momentum as they are.
         freeze_batch_norm: normalise with the running statistics and leave them as they are.
+        penalty: added to the loss; called with all parameters, the frozen ones included.
+        axis_name: of a mapped axis, e.g. that of `jax.pmap`: every device sees its own rows only,
+            and gradients, moving statistics and metrics become their means over the axis. None
+            under jit, also over a mesh.
 
     Returns:
-        A pure function. Its metrics are float32 scalars: loss (with the auxiliary term), accuracy,
-        learning_rate_backbone and learning_rate_head, gradient_norm (of what was computed).
+        A pure function. Its metrics are float32 scalars: loss (with the auxiliary term and the
+        penalty), accuracy, learning_rate_backbone and learning_rate_head, gradient_norm (of what
+        was computed).
     """
+
+    def mean_over_devices(tree: Any) -> Any:
+        return tree if axis_name is None else lax.pmean(tree, axis_name)
 
     def loss_of(trained: Any, still: Any, state: TrainState, batch: Batch) -> Any:
         key = jax.random.fold_in(state.key, state.step)
+        if axis_name is not None:  # or every device would draw the same shifts and dropout
+            key = jax.random.fold_in(key, lax.axis_index(axis_name))
+        params = {**still, **trained}
         images = transform(jax.random.fold_in(key, 0), batch.images)
         outputs, changed = model.apply(
-            {"params": {**still, **trained}, "batch_stats": state.batch_stats},
+            {"params": params, "batch_stats": state.batch_stats},
             images,
             train=True,
             freeze_batch_norm=freeze_batch_norm,
@@ -61,6 +77,8 @@ def make_train_step(
             rngs={"dropout": jax.random.fold_in(key, 1)},
         )
         loss = gtn_loss(outputs, batch.labels, batch.mask, aux_weight)
+        if penalty is not None:
+            loss = loss + penalty(params)
         return loss, (outputs.logits, changed.get("batch_stats", state.batch_stats))
 
     def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
@@ -68,6 +86,9 @@ def make_train_step(
         trained = {name: tree for name, tree in state.params.items() if name not in still}
         gradient = jax.value_and_grad(loss_of, has_aux=True)
         (loss, (logits, batch_stats)), grads = gradient(trained, still, state, batch)
+        grads = mean_over_devices(grads)
+        if not freeze_batch_norm:
+            batch_stats = mean_over_devices(batch_stats)
         gradient_norm = optax.tree.norm(grads)
 
         grads = {**jax.tree.map(jnp.zeros_like, still), **grads}
@@ -94,7 +115,7 @@ def make_train_step(
         state = state.replace(
             step=state.step + 1, params=params, batch_stats=batch_stats, opt_state=opt_state
         )
-        return state, metrics
+        return state, mean_over_devices(metrics)
 
     return train_step
 

@@ -14,7 +14,7 @@ from flax import traverse_util
 
 from gtn_jax.arrays import Variables
 from gtn_jax.errors import unknown_name
-from gtn_jax.models.resnet import BACKBONES
+from gtn_jax.models.resnet import BACKBONES, ResNetShape
 from gtn_jax.weights import keymaps
 
 HeadPolicy = Literal["fresh", "load"]
@@ -191,6 +191,8 @@ def looks_like(tensors: Mapping[str, np.ndarray], family: str) -> str | None:
     width = (*shapes.get(("params", "backbone", "conv1", "kernel"), ()), 0)[0]
     guesses = []
     for name, row in BACKBONES.items():
+        if not isinstance(row, ResNetShape):  # somebody's own trunk: nothing known to compare
+            continue
         same_kind = (row.block == "bottleneck") == is_bottleneck and row.width == width
         if same_kind and row.blocks_per_stage == counts:
             return name

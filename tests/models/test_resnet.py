@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gtn_jax.models.gtn import GTN
-from gtn_jax.models.resnet import BACKBONES, ResNet, build_resnet, pad_shortcut
+from gtn_jax.models.resnet import BACKBONES, ResNet, build_backbone, pad_shortcut
 
 # https://pytorch.org/vision/stable/models/resnet.html lists the first five; the CIFAR ones are
 # https://github.com/akamaster/pytorch_resnet_cifar10 ("0.27M", "0.46M", "0.66M", "0.85M", "1.7M").
@@ -45,7 +45,7 @@ def test_parameter_count(name):
 )
 def test_maps(name, side, expected):
     for stages in (None, len(expected) - 1):
-        trunk = build_resnet(name, stages)
+        trunk = build_backbone(name, stages)
         images = jnp.zeros((2, side, side, 3))
         maps, _ = jax.eval_shape(
             lambda trunk=trunk, images=images: trunk.init_with_output(
@@ -72,7 +72,7 @@ def test_pad_shortcut():
 
 def test_unknown_backbone_and_too_many_stages():
     with pytest.raises(ValueError, match="unknown backbone 'resnet5O'; did you mean resnet5"):
-        build_resnet("resnet5O")
+        build_backbone("resnet5O")
     for stages in (0, 5):
         with pytest.raises(ValueError, match=f"resnet18 has 4 stages, {stages} asked for"):
-            build_resnet("resnet18", stages)
+            build_backbone("resnet18", stages)

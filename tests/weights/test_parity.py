@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from gtn_jax.models.gtn import GTN
-from gtn_jax.models.resnet import build_resnet
+from gtn_jax.models.resnet import build_backbone
 from gtn_jax.weights.convert import convert
 from gtn_jax.weights.port import port
 from gtn_jax.weights.pretrained import create
@@ -17,11 +17,27 @@ IMAGENET_LIKE = {
 }
 
 
+@pytest.fixture(autouse=True)
+def recorder(agrees, request, monkeypatch):
+    """Every comparison of this file makes a row of `make parity`, under its test's name."""
+    what = request.node.name.removeprefix("test_").replace("_", " ")
+
+    def record(difference: float) -> None:
+        agrees(what, "a PyTorch forward", difference, 1e-4)
+
+    monkeypatch.setitem(globals(), "record", record)
+
+
+def record(difference: float) -> None:
+    """Assert and note; each test has its own (`recorder`)."""
+    raise AssertionError(difference)
+
+
 def assert_close(found, expected):
     """Within 1e-4 of the largest expected value."""
     expected = expected.detach().numpy()
     assert found.shape == expected.shape
-    assert np.max(np.abs(np.asarray(found) - expected)) < 1e-4 * np.max(np.abs(expected))
+    record(float(np.max(np.abs(np.asarray(found) - expected)) / np.max(np.abs(expected))))
 
 
 def images_of(side: int) -> np.ndarray:
@@ -31,7 +47,7 @@ def images_of(side: int) -> np.ndarray:
 
 def assert_same_maps(variables, name: str, images: np.ndarray, torch_maps):
     """Compare our trunk with PyTorch's maps (NCHW), stage by stage."""
-    trunk = build_resnet(name, len(torch_maps))
+    trunk = build_backbone(name, len(torch_maps))
     part = {collection: tree["backbone"] for collection, tree in variables.items()}
     maps = jax.jit(lambda v, x: trunk.apply(v, x, use_running_average=True))(part, images)
     for found, expected in zip(maps, torch_maps, strict=True):

@@ -1,0 +1,147 @@
+"""The pages of docs/, executed as they stand, a section at a time."""
+
+import re
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gtn_jax.experiment import load_experiment
+from gtn_jax.models.gate import GATES, build_gate
+from gtn_jax.models.gtn import GTN, init_variables
+from gtn_jax.models.resnet import BACKBONES
+from gtn_jax.training.state import create_state
+from gtn_jax.training.steps import make_train_step
+from gtn_jax.weights.port import looks_like
+
+DOCS = Path(__file__).parent.parent / "docs"
+
+
+def blocks(heading: str, page: str = "extending.md") -> list[str]:
+    """The Python of one section."""
+    (section,) = re.findall(
+        rf"^## {heading}\n(.*?)(?=^## |\Z)", (DOCS / page).read_text(), re.DOTALL | re.MULTILINE
+    )
+    found = re.findall(r"^```python\n(.*?)^```", section, re.DOTALL | re.MULTILINE)
+    assert found
+    return found
+
+
+def run(*headings: str, page: str = "extending.md") -> dict:
+    """Execute the blocks of these sections, one after the other, as one program."""
+    names = {"__name__": "page"}
+    for heading in headings:
+        for number, block in enumerate(blocks(heading, page)):
+            exec(compile(block, f"{page}: {heading}, block {number}", "exec"), names)
+    return names
+
+
+@pytest.fixture(autouse=True)
+def tables():
+    """Other tests see the tables as they were."""
+    gates, backbones = dict(GATES), dict(BACKBONES)
+    yield
+    for table, before in ((GATES, gates), (BACKBONES, backbones)):
+        table.clear()
+        table.update(before)
+
+
+def test_new_gate(capsys):
+    first = blocks("A new gate")[0]
+    code = first[first.index("class ") :]
+    assert len([line for line in code.splitlines() if line.strip()]) <= 20
+    names = run("A new gate")
+    assert capsys.readouterr().out == "[256. 256.]\n"
+    assert jax.tree.map(jnp.shape, names["variables"]["params"]["gate"]) == {
+        "fc1": {"kernel": (256, 16)},
+        "fc2": {"kernel": (16, 256)},
+    }
+    # K = 2, one hidden unit, relu(3 - 1) = 2; softmax of (0, 2 log 3): 1/10 and 9/10, times 2.
+    gate = build_gate("softmax", reduction=2, dropout=0.7, name="gate")
+    params = {
+        "fc1": {"kernel": jnp.array([[1.0], [-1.0]])},
+        "fc2": {"kernel": jnp.array([[0.0, jnp.log(3.0)]])},
+    }
+    gated, factors = gate.apply({"params": params}, jnp.array([[3.0, 1.0]]), True)
+    np.testing.assert_allclose(factors, [[0.2, 1.8]], rtol=1e-6)
+    np.testing.assert_allclose(gated, [[0.6, 1.8]], rtol=1e-6)
+
+
+def test_experiment_file_with_a_gate(tmp_path):
+    path = tmp_path / "my_experiment.py"
+    first, _, last = blocks("A new gate")
+    path.write_text(first + "\n\n" + last)
+    assert load_experiment(str(path)).model.gate == "softmax"
+    assert build_gate("softmax", reduction=2, dropout=0.7, name="gate").reduction == 2
+
+
+def test_new_backbone(capsys):
+    names = run("A new backbone")
+    assert capsys.readouterr().out == "(2, 64) (2, 10)\n"
+    variables = names["variables"]
+    sizes = [leaf.size for leaf in jax.tree.leaves(variables["params"]["backbone"])]
+    assert sum(sizes) == 9 * (3 * 16 + 16 * 32 + 32 * 64) + 2 * (16 + 32 + 64)
+    # Cut short, and in training: two stages, and statistics that move.
+    model = GTN("plain3", 10, stages=2, gate_dropout=0.0, classifier_dropout=0.0)
+    images = jnp.ones((2, 16, 16, 3))
+    variables = model.init(jax.random.key(0), images, False)
+    outputs, changed = model.apply(variables, images, train=True, mutable=["batch_stats"])
+    assert outputs.features.shape == (2, 32)
+    mean = changed["batch_stats"]["backbone"]["BatchNorm_0"]["mean"]
+    assert float(jnp.abs(mean).max()) > 0
+    # A 26-layer ResNet: 3 convolutions in each of 8 blocks, the stem, the classifier.
+    trunk = jax.eval_shape(
+        lambda: GTN("resnet26", 10).init(jax.random.key(0), jnp.ones((1, 32, 32, 3)), False)
+    )["params"]["backbone"]
+    kernels = [k for k, _ in jax.tree.leaves_with_path(trunk) if "'kernel'" in str(k[-1])]
+    assert len(kernels) == 3 * 8 + 1 + 4
+    # What guesses at foreign files passes over functions.
+    assert looks_like({}, "torchvision") is None
+
+
+def test_new_loss_term():
+    names = run("A new backbone", "A new loss term")
+    penalty = names["l2_sp"]({"backbone": {"w": jnp.array([1.0, 2.0])}}, alpha=0.5, beta=4.0)
+    params = {"backbone": {"w": jnp.array([4.0, 2.0])}, "gate": {"w": jnp.array([3.0])}}
+    # 0.5 / 2 * 3^2 + 4 / 2 * 3^2, and the slopes alpha (w - w0) and beta w.
+    assert float(penalty(params)) == 2.25 + 18
+    slopes = jax.grad(penalty)(params)
+    np.testing.assert_array_equal(slopes["backbone"]["w"], [1.5, 0])
+    np.testing.assert_array_equal(slopes["gate"]["w"], [12])
+    assert int(names["state"].step) == 3
+    assert np.isfinite(float(names["metrics"]["loss"]))
+
+    # One step from 0.01 beside the start, without the penalty and with it (as the page built it).
+    model, optimizer, batch = names["model"], names["optimizer"], names["batch"]
+    variables = init_variables(model, 0)  # the page's own went into a step that donates them
+    away = jax.tree.map(lambda leaf: leaf + 0.01, variables["params"])
+    state = create_state({**variables, "params": away}, optimizer, learning_rate=0.5, seed=0)
+    heads = [leaf for name in away if name != "backbone" for leaf in jax.tree.leaves(away[name])]
+    count = sum(leaf.size for leaf in jax.tree.leaves(away["backbone"]))
+    expected = 0.05 * count * 0.01**2 + 0.005 * sum(float((leaf**2).sum()) for leaf in heads)
+    plain, without = jax.jit(make_train_step(model, optimizer, names["transform"], 0.2))(
+        state, batch
+    )
+    pulled, with_it = names["train_step"](state, batch)
+    found = float(with_it["loss"]) - float(without["loss"])
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+    # Rate 0.5 times alpha 0.1 times (w - w0) = 0.01, on every parameter of the trunk.
+    pairs = zip(
+        jax.tree.leaves(plain.params["backbone"]),
+        jax.tree.leaves(pulled.params["backbone"]),
+        strict=True,
+    )
+    for one, other in pairs:
+        np.testing.assert_allclose(one - other, np.full(one.shape, 5e-4), atol=2e-6)
+
+
+def test_mesh_and_pmap_of_the_page():
+    names = run("Several devices of one machine", "jit over a mesh, or pmap", page="devices.md")
+    assert names["mesh"].size == 4
+    for state in (names["meshed"], names["mapped"]):
+        assert int(state.step) == 1
+        kernel = state.params["classifier"]["fc"]["kernel"]
+        assert len(kernel.sharding.device_set) == 4
+        assert kernel.sharding.is_fully_replicated

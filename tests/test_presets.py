@@ -1,0 +1,106 @@
+"""The authors' quirks as literal numbers, and that `clean` takes each one back."""
+
+import numpy as np
+import pytest
+
+from gtn_jax.cli import main
+from gtn_jax.config import Config, DataConfig, differences
+from gtn_jax.data.pipeline import steps_per_epoch
+from gtn_jax.presets import clean, official
+from gtn_jax.training.optimizer import build_optimizer, relative_schedule
+
+
+def rates(config: Config, steps: int, epochs: list[int]) -> dict[str, list[float]]:
+    """Rate of each group at the first step of these epochs."""
+    section = config.optimizer
+    schedule = relative_schedule(
+        section.schedule,
+        steps,
+        config.training.epochs,
+        section.warmup_epochs,
+        section.boundaries_epochs,
+        section.decay_factor,
+    )
+    optimizer = build_optimizer(
+        section.momentum,
+        section.weight_decay,
+        section.head_lr_multiplier,
+        schedule,
+        config.training.freeze_epochs * steps,
+    )
+    return {
+        group: [section.learning_rate * float(rate(epoch * steps)) for epoch in epochs]
+        for group, rate in optimizer.schedules.items()
+    }
+
+
+def test_official_rates_epoch_by_epoch():
+    epochs = [0, 20, 21, 40, 41, 80, 81, 99]
+    found = rates(official(Config()), 10, epochs)
+    head = [1e-2, 1e-2, 1e-2, 1e-2, 1e-3, 1e-3, 1e-4, 1e-4]
+    np.testing.assert_allclose(found["head"], head, rtol=1e-6)
+    np.testing.assert_allclose(found["backbone"], [0.0, 0.0, *head[2:]], rtol=1e-6)
+
+
+def test_official_rates_against_the_formula_of_the_authors():
+    epochs = list(range(100))
+    formula = [1e-2 * 0.1 ** max(0, (epoch - 1) // 40) for epoch in epochs]
+    np.testing.assert_allclose(rates(official(Config()), 7, epochs)["head"], formula, rtol=1e-6)
+
+
+def test_official_changes_only_the_recipe():
+    data = DataConfig(name="tiny_imagenet", image_size=48)
+    config = official(Config(data=data, seed=5))
+    assert (config.data.name, config.data.image_size, config.seed) == ("tiny_imagenet", 48, 5)
+    assert config.training.select == "test_best"
+    # 5,994 images of CUB-200-2011: 93 full batches of 64, and one of 42 that is kept.
+    assert steps_per_epoch(5994, config.data.batch_size, config.data.last_batch) == 94
+    assert steps_per_epoch(5994, config.data.batch_size, clean(config).data.last_batch) == 93
+
+
+def test_clean_takes_each_quirk_back_and_is_the_default():
+    assert clean(Config()) == Config()
+    changed = {
+        line.split(":")[0] for line in differences(official(Config()), clean(official(Config())))
+    }
+    assert changed == {
+        "training.freeze_mode",
+        "training.frozen_batch_norm",
+        "model.torch_running_variance",
+        "data.last_batch",
+        "training.select",
+    }
+
+
+EXPERIMENT = """
+from gtn_jax.config import *
+CONFIG = Config(
+    data=DataConfig(data_dir={data_dir!r}, image_size=16, train_images_per_class=4),
+    model=ModelConfig(backbone="tiny"),
+)
+"""
+
+
+@pytest.mark.parametrize("form", [["--preset", "official"], ["--preset=official"]])
+def test_preset_comes_before_the_other_fields(tmp_path, data_dir, capsys, form):
+    """One real run: fields win over the preset, test selects and is labelled as such."""
+    from gtn_jax.training.run_folder import RunFolder
+
+    experiment = tmp_path / "mine.py"
+    experiment.write_text(EXPERIMENT.format(data_dir=data_dir))
+    fields = ["--data.batch_size", "16", "--training.epochs", "1", "--model.gate_reduction", "4"]
+    workdir = tmp_path / "run"
+    assert main(["train", str(experiment), *form, "--workdir", str(workdir), *fields]) == 0
+    output = capsys.readouterr().out
+    assert "not as in the authors' code: crops" in output
+    assert "epoch 1/1  test accuracy" in output
+    assert '"selected_on": "test"' in output
+    folder = RunFolder(workdir)
+    config = folder.config()
+    assert (config.data.batch_size, config.training.freeze_mode) == (16, "zero_lr")
+    assert folder.summary()["steps"] == 3  # 40 images: 16 + 16 + 8
+
+
+def test_unknown_preset_offers_the_nearest(capsys):
+    assert main(["train", "quickstart", "--preset", "oficial", "--workdir", "x"]) == 1
+    assert "unknown preset 'oficial'; did you mean official?" in capsys.readouterr().err
