@@ -80,7 +80,7 @@ def read_pickle(path: str | Path) -> dict[str, np.ndarray]:
         ValueError: no such file, no torch or too old a one, or a file that is not a state dict.
     """
     path = existing_file(path)
-    torch = _import_torch(path)
+    torch = import_torch(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # pickle, zip, I/O and torch's own: a dozen unrelated types
@@ -109,12 +109,20 @@ def _from_torch(torch: Any, value: Any) -> np.ndarray:
     return np.array(value.numpy(), order="C")
 
 
-def _import_torch(path: Path) -> Any:
+def import_torch(path: Path) -> Any:
+    """PyTorch, an optional extra, in a version that opens files safely.
+
+    Args:
+        path: of the file that it is wanted for.
+
+    Raises:
+        ValueError: not installed, or too old.
+    """
     try:
         import torch  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise ValueError(
-            f'{path}: reading a PyTorch file needs torch: pip install "gtn_jax[torch]"'
+            f'{path}: PyTorch files need torch: pip install "gtn_jax[torch]"'
         ) from error
     if tuple(int(part) for part in torch.__version__.split(".")[:2]) < (2, 10):
         raise ValueError(
