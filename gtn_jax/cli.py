@@ -222,6 +222,8 @@ def convert(arguments: list[str]) -> None:
         from gtn_jax.weights.convert import convert as convert_file
 
         converted = convert_file(given.source, given.destination)
+        for line in converted.notes:
+            _say(f"note    {line}")
         _say(f"{converted.path}: {converted.tensors} tensors; dropped {len(converted.dropped)}")
     else:
         from gtn_jax.inference.adopt import adopt
