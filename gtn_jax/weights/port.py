@@ -172,8 +172,8 @@ def _no_family(tensors: Mapping[str, np.ndarray], source: str) -> str:
     found = ", ".join(list(tensors)[:5]) or "no tensors at all"
     return (
         f"{source}: these are not the names of a ResNet that is known here: {found}\n"
-        "expected torchvision's or timm's (conv1.weight, layer1.0.conv1.weight, ...), the GTN "
-        "authors' or the CIFAR family's"
+        "expected torchvision's or timm's (conv1.weight, layer1.0.conv1.weight, ...), "
+        "transformers', the GTN authors' or the CIFAR family's"
     )
 
 
