@@ -197,6 +197,8 @@ def convert(arguments: list[str]) -> None:
         classes: Path | None = None,
         data: str = "none",
         data_dir: str = Config().data.data_dir,
+        images: Path | None = None,
+        image_size: int = 224,
     ) -> argparse.Namespace:
         """Convert weights.
 
@@ -209,6 +211,8 @@ def convert(arguments: list[str]) -> None:
             classes: for a run folder: text file, a class name a line, in label order.
             data: for a run folder: the data set that `gtn evaluate` shall use.
             data_dir: for a run folder: folder of prepared data sets.
+            images: for weights with BatchNorm folded in: folder of images to measure it on.
+            image_size: side of those images in pixels.
         """
         return argparse.Namespace(**locals())
 
@@ -218,6 +222,11 @@ def convert(arguments: list[str]) -> None:
 
         count = save_backbone(given.source, given.destination, given.precision)
         _say(f"{given.destination}: {count} tensors")
+    elif given.images is not None:
+        from gtn_jax.weights.unfold import unfold_file
+
+        count = unfold_file(given.source, given.destination, given.images, given.image_size)
+        _say(f"{given.destination}: BatchNorm measured on {count} images")
     elif given.destination.suffix == ".safetensors":
         from gtn_jax.weights.convert import convert as convert_file
 

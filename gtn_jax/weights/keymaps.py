@@ -116,6 +116,14 @@ def detect_family(names: Iterable[str]) -> str | None:
     return None
 
 
+def is_folded(names: Iterable[str], family: str) -> bool:
+    """Whether BatchNorm is folded in: convolutions with biases, and no running statistics."""
+    paths = [our_path(name, family) for name in names if not is_ignored(name)]
+    trunk = [path for path in paths if path and path[1] == "backbone"]
+    biases = [path for path in trunk if path[-1] == "bias" and path[-2].startswith("conv")]
+    return bool(biases) and not any(path[0] == "batch_stats" for path in trunk)
+
+
 def our_path(name: str, family: str) -> LeafPath | None:
     """Where the tensor called `name` belongs in our variables; None if nowhere.
 
@@ -165,7 +173,7 @@ def to_torchvision(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
     tensors = {}
     for path, leaf in traverse_util.flatten_dict(dict(variables)).items():
         if path[1] in ("backbone", "classifier"):
-            module = _torch_module(path[2:-1])
+            module = torch_module(path[2:-1])
             tensors[f"{module}.{_torch_leaf(path)}"] = _to_torch_array(leaf)
     return tensors
 
@@ -199,7 +207,7 @@ def to_authors(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
     tensors = {}
     for path, leaf in traverse_util.flatten_dict(dict(variables)).items():
         if path[1] == "backbone":
-            rest = _torch_module(path[3:-1])
+            rest = torch_module(path[3:-1])
             module = f"{_AUTHORS_STAGES[path[2]]}.{rest}".removesuffix(".")
         else:
             module = _AUTHORS_HEADS[path[1], path[2]]
@@ -207,7 +215,8 @@ def to_authors(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
     return tensors
 
 
-def _torch_module(words: LeafPath) -> str:
+def torch_module(words: LeafPath) -> str:
+    """Torchvision's name of a module of our trunk: ("layer1", "0", "downsample", "bn") -> ...1."""
     module = ".".join(words).replace("downsample.conv", "downsample.0")
     return module.replace("downsample.bn", "downsample.1")
 

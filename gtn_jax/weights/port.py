@@ -74,6 +74,12 @@ def port(
     family = family or keymaps.detect_family(tensors)
     if family is None:
         raise ValueError(_no_family(tensors, source))
+    if keymaps.is_folded(tensors, family):
+        raise ValueError(
+            f"{source}: BatchNorm is folded into the convolutions, so it cannot be trained with\n"
+            f"the statistics of a batch; measure them on images of yours, once:\n"
+            f"gtn convert {source} NEW.safetensors --images FOLDER"
+        )
     leaves = cast(dict[keymaps.LeafPath, Any], traverse_util.flatten_dict(dict(template)))
     filled, problems = _fill(tensors, leaves, heads, family)
     if problems:
