@@ -10,7 +10,7 @@ batches like the measured ones nearly so. The old scales cannot be found again; 
 
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -116,17 +116,31 @@ def _measure(
     model: GTN, variables: Variables, batches: Iterable[Array], source: str
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
     """Per BatchNorm (torchvision's name): mean and mean square of its input, float64 C."""
+    moments_of = _moments_program(model)
+    total: dict[str, list[Any]] = {}
+    images = 0
+    for batch in batches:
+        count = len(batch)
+        images += count
+        for norm, pair in jax.device_get(moments_of(variables, jnp.asarray(batch))).items():
+            before = total.get(norm, [0.0, 0.0])
+            total[norm] = [b + count * np.float64(p) for b, p in zip(before, pair, strict=True)]
+    if not images:
+        raise ValueError(f"{source}: BatchNorm is folded in; give images to measure it on")
+    return {norm: (mean / images, square / images) for norm, (mean, square) in total.items()}
+
+
+def _moments_program(model: GTN) -> Callable[[Variables, Array], dict[str, Any]]:
+    """Variables, float B H W 3 -> per BatchNorm float32 C: mean and mean square of its input."""
+
+    def is_convolution(module: nn.Module, method: str) -> bool:
+        return isinstance(module, Conv) and method == "__call__"
 
     @jax.jit
-    def moments_of(images: Array) -> dict[str, Any]:
-        def is_convolution(module: nn.Module, method: str) -> bool:
-            return isinstance(module, Conv) and method == "__call__"
-
-        _, state = model.apply(
-            variables, images, train=False,
-            capture_intermediates=is_convolution, mutable=["intermediates"],
-        )  # fmt: skip
-        found = traverse_util.flatten_dict(state["intermediates"])
+    def moments_of(variables: Variables, images: Array) -> dict[str, Any]:
+        capture = {"capture_intermediates": is_convolution, "mutable": ["intermediates"]}
+        _, state = model.apply(variables, images, train=False, **capture)
+        found: dict[Any, Any] = traverse_util.flatten_dict(state["intermediates"])
         # In float32 and in this form, as nn.BatchNorm computes them: training on the same images
         # then divides by what is measured here.
         return {
@@ -137,18 +151,7 @@ def _measure(
             for path, maps in found.items()
         }
 
-    total, images = {}, 0
-    for batch in batches:
-        count = len(batch)
-        images += count
-        for norm, pair in jax.device_get(moments_of(jnp.asarray(batch))).items():
-            before = total.get(norm, (0.0, 0.0))
-            total[norm] = tuple(
-                b + count * np.float64(p) for b, p in zip(before, pair, strict=True)
-            )
-    if not images:
-        raise ValueError(f"{source}: BatchNorm is folded in; give images to measure it on")
-    return {norm: (mean / images, square / images) for norm, (mean, square) in total.items()}
+    return moments_of
 
 
 def unfold_file(src: Path, dst: Path, images: Path, image_size: int, limit: int = 256) -> int:
