@@ -28,7 +28,7 @@ def photos(tmp_path):
     sizes = {"a.png": (16, 16), "b.jpg": (40, 17), "c.GIF": (9, 30), "deeper/d.bmp": (20, 20)}
     for name, (width, height) in sizes.items():
         Image.fromarray(rng.integers(0, 256, (height, width, 3), np.uint8)).save(folder / name)
-    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff\xe0 and no more")
+    (folder / "broken.jpg").write_bytes(b"not an image")
     (folder / "notes.txt").write_text("no image")
     (folder / ".hidden.png").write_bytes((folder / "a.png").read_bytes())
     return folder
