@@ -4,6 +4,7 @@ Nothing heavy is imported before a verb runs, so that `--help` answers at once. 
 finished job, 1 for an error (one to three lines; `--debug` shows the traceback), 2 for usage.
 """
 
+import argparse
 import contextlib
 import dataclasses
 import io
@@ -49,19 +50,61 @@ def train(arguments: list[str]) -> None:
 def evaluate(arguments: list[str]) -> None:
     """Evaluate the selected weights of a run on a split of its data set."""
 
-    def parse(run: Positional[Path], split: str = "test") -> tuple[Path, str]:
+    def parse(
+        run: Positional[Path],
+        split: str = "test",
+        data: str | None = None,
+        data_dir: str | None = None,
+    ) -> tuple[Path, str, str | None, str | None]:
         """Evaluate a run.
 
         Args:
             run: run folder.
             split: test, validation or train.
+            data: a data set with the same classes; default: the run's own.
+            data_dir: folder of prepared data sets; default: the run's own.
         """
-        return run, split
+        return run, split, data, data_dir
 
-    workdir, split = _parse(parse, "gtn evaluate", arguments)
+    workdir, split, data, data_dir = _parse(parse, "gtn evaluate", arguments)
     from gtn_jax.inference.restore import evaluate_run
 
-    print(json.dumps({"split": split, **evaluate_run(workdir, split)}, indent=2))
+    result = evaluate_run(workdir, split, data, data_dir)
+    print(json.dumps({"split": split, **result}, indent=2))
+
+
+def predict(arguments: list[str]) -> None:
+    """Name the classes of image files by the selected weights of a run."""
+
+    def parse(
+        run: Positional[Path],
+        paths: Positional[tuple[Path, ...]],
+        topk: int = 3,
+        out: Path | None = None,
+    ) -> tuple[Path, tuple[Path, ...], int, Path | None]:
+        """Predict.
+
+        Args:
+            run: run folder.
+            paths: image files, and folders of them.
+            topk: classes to name for each file.
+            out: .csv or .json to write, instead of a table on the screen.
+        """
+        return run, paths, topk, out
+
+    workdir, paths, topk, out = _parse(parse, "gtn predict", arguments)
+    from gtn_jax.inference import predict as prediction
+
+    if out is not None:
+        prediction.check_out(out)
+    good, bad = prediction.predict_paths(workdir, paths, topk, _complain)
+    if out is not None:
+        prediction.write_predictions(good, out)
+        _say(f"{out}: {len(good)} files")
+    elif good:
+        _print_table(prediction.prediction_table(good))
+    if bad:
+        raise ValueError(f"{bad} of {len(good) + bad} could not be predicted; the others were")
 
 
 def compare(arguments: list[str]) -> None:
@@ -150,42 +193,90 @@ def prepare(arguments: list[str]) -> None:
 
 
 def convert(arguments: list[str]) -> None:
-    """Turn a PyTorch checkpoint (.pth, .th) or a run into weights: one .safetensors file."""
+    """Turn a PyTorch checkpoint or a run into weights, or the authors' checkpoint into a run."""
 
     def parse(
         source: Positional[Path],
         destination: Positional[Path],
         precision: Literal["float32", "float16"] = "float32",
-    ) -> tuple[Path, Path, Literal["float32", "float16"]]:
+        classes: Path | None = None,
+        data: str = "none",
+        data_dir: str = Config().data.data_dir,
+        images: Path | None = None,
+        image_size: int = 224,
+    ) -> argparse.Namespace:
         """Convert weights.
 
         Args:
             source: a .pth, .pt or .th file that holds a state dict (needs the extra `torch`), or
                 a run folder, of which trunk and classifier are taken.
-            destination: the .safetensors file to write.
+            destination: a .safetensors file to write; or, from a checkpoint of the GTN authors'
+                script, a run folder.
             precision: of the kernels of a run.
+            classes: for a run folder: text file, a class name a line, in label order.
+            data: for a run folder: the data set that `gtn evaluate` shall use.
+            data_dir: for a run folder: folder of prepared data sets.
+            images: for weights with BatchNorm folded in: folder of images to measure it on.
+            image_size: side of those images in pixels.
         """
-        return source, destination, precision
+        return argparse.Namespace(**locals())
 
-    source, destination, precision = _parse(parse, "gtn convert", arguments)
-    if source.is_dir():
+    given = _parse(parse, "gtn convert", arguments)
+    if given.source.is_dir():
         from gtn_jax.inference.backbone import save_backbone
 
-        _say(f"{destination}: {save_backbone(source, destination, precision)} tensors")
-        return
-    from gtn_jax.weights.convert import convert as convert_file
+        count = save_backbone(given.source, given.destination, given.precision)
+        _say(f"{given.destination}: {count} tensors")
+    elif given.images is not None:
+        from gtn_jax.weights.unfold import unfold_file
 
-    converted = convert_file(source, destination)
-    _say(f"{converted.path}: {converted.tensors} tensors; dropped {len(converted.dropped)}")
+        count = unfold_file(given.source, given.destination, given.images, given.image_size)
+        _say(f"{given.destination}: BatchNorm measured on {count} images")
+    elif given.destination.suffix == ".safetensors":
+        from gtn_jax.weights.convert import convert as convert_file
+
+        converted = convert_file(given.source, given.destination)
+        for line in converted.notes:
+            _say(f"note    {line}")
+        _say(f"{converted.path}: {converted.tensors} tensors; dropped {len(converted.dropped)}")
+    else:
+        from gtn_jax.inference.adopt import adopt
+
+        run = adopt(given.source, given.destination, given.classes, given.data, given.data_dir)
+        _say(f"{run.path}: a run of {run.backbone} with {run.classes} classes")
+
+
+def export(arguments: list[str]) -> None:
+    """Write a run in another framework's format: the authors' PyTorch model."""
+
+    def parse(
+        run: Positional[Path], out: Path, to: Literal["torch"]
+    ) -> tuple[Path, Path, Literal["torch"]]:
+        """Export a run.
+
+        Args:
+            run: run folder.
+            out: folder to write into; new or empty.
+            to: torch, a state dict that the GTN authors' model loads (needs the extra `torch`).
+        """
+        return run, out, to
+
+    workdir, out, _ = _parse(parse, "gtn export", arguments)
+    from gtn_jax.inference.export import export_torch
+
+    exported = export_torch(workdir, out)
+    _say(f"{exported.path}: {exported.tensors} tensors")
 
 
 VERBS = {
     "quickstart": quickstart,
     "train": train,
     "evaluate": evaluate,
+    "predict": predict,
     "compare": compare,
     "prepare": prepare,
     "convert": convert,
+    "export": export,
 }
 
 
@@ -279,6 +370,10 @@ def _split_preset(argument: str) -> list[str]:
 
 def _say(line: str) -> None:
     print(line, flush=True)
+
+
+def _complain(line: str) -> None:
+    print(f"error: {line}", file=sys.stderr, flush=True)
 
 
 def _print_table(table) -> None:

@@ -7,7 +7,7 @@ device.
 import io
 
 import numpy as np
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 
 def decode(encoded: bytes, image_size: int, file: str) -> np.ndarray:
@@ -29,7 +29,10 @@ def decode(encoded: bytes, image_size: int, file: str) -> np.ndarray:
             image = opened.convert("RGB")
     # SyntaxError is how Pillow calls a broken PNG.
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{file}: not a readable image ({error})") from error
+        # Pillow's own words for it name an object in memory instead of the file.
+        is_unknown = isinstance(error, UnidentifiedImageError)
+        reason = "of no format that Pillow knows" if is_unknown else error
+        raise ValueError(f"{file}: not a readable image ({reason})") from error
     width, height = image.size
     short = min(width, height)
     if short != image_size:

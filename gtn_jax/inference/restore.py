@@ -18,6 +18,9 @@ from gtn_jax.training.run_folder import Preprocessing, RunFolder
 from gtn_jax.training.sharding import data_mesh
 from gtn_jax.training.state import create_state
 
+NO_DATA = "none"
+"""`data.name` of a run that was converted from a checkpoint without saying on what to evaluate."""
+
 
 @dataclasses.dataclass(frozen=True)
 class Restored:
@@ -72,22 +75,49 @@ def restore(workdir: Path) -> Restored:
     return Restored(config, classes, model, state.variables, preprocessing, programs, step)
 
 
-def evaluate_run(workdir: Path, split: str) -> dict[str, float]:
+def evaluate_run(
+    workdir: Path, split: str, data_name: str | None = None, data_dir: str | None = None
+) -> dict[str, float]:
     """Evaluate the selected weights of a run on one split of its data set.
+
+    Args:
+        workdir: run folder.
+        split: test, validation or train.
+        data_name: another data set with the same classes, or the first one of a run that was
+            converted from a checkpoint; None: the run's own.
+        data_dir: folder of prepared data sets; None: the run's own.
 
     Returns:
         loss (nats), accuracy, top5_accuracy and images.
 
     Raises:
-        ValueError: no run, no checkpoint, or no such split.
+        ValueError: no run, no checkpoint, no data set, other classes, or no such split.
     """
     run = restore(workdir)
     data = run.config.data
-    splits = open_splits(data.name, data.data_dir)
+    name = data_name or data.name
+    if name == NO_DATA:
+        raise ValueError(
+            f"{workdir} has no data set, it was converted from a checkpoint; give one: "
+            "gtn evaluate RUN --data NAME"
+        )
+    splits = open_splits(name, data_dir or data.data_dir)
     if split not in splits:
-        raise ValueError(f"--split: {data.name} has {', '.join(sorted(splits))}, no {split!r}")
+        raise ValueError(f"--split: {name} has {', '.join(sorted(splits))}, no {split!r}")
+    _check_classes(run.classes, splits[split].classes, workdir, name)
     images = pipeline.load(splits[split], data.image_size)
     mesh = data_mesh()
     batch_size = -(-data.eval_batch_size // mesh.size) * mesh.size
     batches = pipeline.evaluation_batches(images, batch_size)
     return evaluate(run.programs.evaluation_step, run.variables, batches, mesh)
+
+
+def _check_classes(ours: tuple[str, ...], theirs: tuple[str, ...], run: Path, name: str) -> None:
+    if len(ours) != len(theirs):
+        raise ValueError(f"{run} knows {len(ours)} classes, {name} has {len(theirs)}")
+    for label, (here, there) in enumerate(zip(ours, theirs, strict=True)):
+        if here != there:
+            raise ValueError(
+                f"class {label} is {here!r} in {run} and {there!r} in {name}; the names must be "
+                "equal and in the same order, or accuracy means nothing"
+            )

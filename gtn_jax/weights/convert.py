@@ -19,11 +19,13 @@ class Converted(NamedTuple):
         path: the file written.
         tensors: how many it holds.
         dropped: names left out because no model of ours has a use for them.
+        notes: a line for what else was done to the numbers.
     """
 
     path: Path
     tensors: int
     dropped: tuple[str, ...]
+    notes: tuple[str, ...]
 
 
 def convert(src: str | Path, dst: str | Path) -> Converted:
@@ -44,10 +46,11 @@ def convert(src: str | Path, dst: str | Path) -> Converted:
     if src.suffix not in PICKLE_SUFFIXES:
         raise ValueError(f"{src}: expected a PyTorch file ({', '.join(PICKLE_SUFFIXES)})")
     check_new_file(dst)
-    tensors = read_pickle(src)
+    notes: list[str] = []
+    tensors = read_pickle(src, notes.append)
     kept = {strip_module(name): array for name, array in tensors.items() if not is_ignored(name)}
     dropped = tuple(name for name in tensors if is_ignored(name))
     if len(kept) + len(dropped) != len(tensors):
         raise ValueError(f"{src}: some tensors are there with and without 'module.'; keep one")
     write_safetensors(kept, dst, {"source": src.name})
-    return Converted(dst, len(kept), dropped)
+    return Converted(dst, len(kept), dropped, tuple(notes))

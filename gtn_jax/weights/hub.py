@@ -1,63 +1,143 @@
-"""Weights from the Hugging Face Hub: "hf:timm/resnet50.tv_in1k" -> a file in its cache.
+"""Weights from the Hugging Face Hub: "hf:timm/resnet50.tv_in1k" -> a file on this disk.
 
-timm's ResNets carry torchvision's names, so keymaps.py reads them. Download, cache and resume
-are huggingface_hub's (https://github.com/huggingface/huggingface_hub), imported only on use.
+timm's ResNets carry torchvision's names and transformers' their own, keymaps.py reads both.
+Download, cache and resume are huggingface_hub's (https://github.com/huggingface/huggingface_hub),
+imported only on use. A machine without a connection reads files that were brought to `LOCAL`.
+Which revision is pinned, and the digest of its file, is registry.py's.
 """
 
 import json
+import re
 from pathlib import Path
 from typing import Any, NamedTuple
 
 PREFIX = "hf:"
+FILE = "model.safetensors"
+LOCAL = Path("~/.cache/gtn_jax/weights")
+"""Files brought by hand, as OWNER--NAME.safetensors (or OWNER--NAME--REVISION.safetensors)."""
+
+_RESAMPLING = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers, in preprocessor_config.json
 
 
-class Fetched(NamedTuple):
-    """A downloaded file and what its repository says about the images it was trained on.
+class HubName(NamedTuple):
+    """What stands behind "hf:".
 
     Attributes:
-        path: of the .safetensors file.
-        mean: RGB, pixels scaled to [0, 1]; None if not recorded.
-        std: of the same.
+        repository: "OWNER/NAME".
+        revision: commit, tag or branch; empty for what is pinned or newest.
     """
 
-    path: Path
-    mean: tuple[float, float, float] | None
-    std: tuple[float, float, float] | None
+    repository: str
+    revision: str
 
 
-def fetch(name: str) -> Fetched:
-    """Download model.safetensors of a Hub repository, or find it in the cache.
+class Record(NamedTuple):
+    """What a repository says about the images that its model was trained on; None where it is mute.
 
-    Args:
-        name: "hf:OWNER/NAME" or, pinned, "hf:OWNER/NAME@REVISION".
+    Attributes:
+        mean: RGB, pixels scaled to [0, 1].
+        std: of the same.
+        interpolation: "bilinear", "bicubic", ...
+        crop: side of the centre square / short side of the resized image.
+        licence: of the weights.
+    """
+
+    mean: tuple[float, float, float] | None = None
+    std: tuple[float, float, float] | None = None
+    interpolation: str | None = None
+    crop: float | None = None
+    licence: str | None = None
+
+
+def parse_name(name: str) -> HubName:
+    """Take "hf:OWNER/NAME" or "hf:OWNER/NAME@REVISION" apart.
 
     Raises:
-        ValueError: huggingface_hub absent, a malformed name, no such repository or file, or no
-            connection and nothing in the cache.
+        ValueError: another form.
     """
-    repository, _, revision = name.removeprefix(PREFIX).partition("@")
+    match = re.fullmatch(r"hf:([\w.-]+/[\w.-]+)(?:@([\w./-]+))?", name)
+    if not match:
+        raise ValueError(f"weights {name!r}: expected hf:OWNER/NAME or hf:OWNER/NAME@REVISION")
+    return HubName(match[1], match[2] or "")
+
+
+def fetch(name: HubName, pinned: str = "") -> Path:
+    """The .safetensors file of a repository: brought by hand, from the cache, or downloaded.
+
+    Args:
+        name: from `parse_name`.
+        pinned: revision to take where `name` has none; empty takes the newest.
+
+    Raises:
+        ValueError: huggingface_hub absent; no such repository, revision or file; or no connection
+            and the file neither in the cache nor in `LOCAL`: one line says what to bring where.
+    """
+    local = local_path(name)
+    if local.is_file():
+        return local
+    revision = name.revision or pinned
+    hub = _import_hub(name)
+    try:
+        return Path(hub.hf_hub_download(name.repository, FILE, revision=revision or None))
+    except Exception as error:  # HTTP, file system and validation errors of several libraries
+        if _is_offline(error):
+            url = f"https://huggingface.co/{name.repository}/resolve/{revision or 'main'}/{FILE}"
+            raise ValueError(
+                f"hf:{name.repository}: no connection and not in the cache; bring {url} to {local}"
+            ) from error
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+        raise ValueError(
+            f"hf:{name.repository}: could not be fetched from the Hugging Face Hub: {reason}\n"
+            "check the name and the connection, or download the .safetensors file and give its path"
+        ) from error
+
+
+def local_path(name: HubName) -> Path:
+    """Where a file that is brought by hand is looked for."""
+    parts = [*name.repository.split("/"), *([name.revision] if name.revision else [])]
+    return LOCAL.expanduser() / f"{'--'.join(parts).replace('/', '--')}.safetensors"
+
+
+def fetch_record(name: HubName) -> Record:
+    """What timm's config.json or transformers' preprocessor_config.json of a repository says."""
+    config = _fetch_json(name, "config.json").get("pretrained_cfg")
+    if isinstance(config, dict):
+        return Record(
+            _rgb(config.get("mean")),
+            _rgb(config.get("std")),
+            config.get("interpolation"),
+            config.get("crop_pct"),
+            config.get("license"),
+        )
+    config = _fetch_json(name, "preprocessor_config.json")
+    interpolation = _RESAMPLING.get(config.get("resample", -1))
+    mean, std = _rgb(config.get("image_mean")), _rgb(config.get("image_std"))
+    return Record(mean, std, interpolation, config.get("crop_pct"))
+
+
+def _fetch_json(name: HubName, file: str) -> dict[str, Any]:
+    try:
+        hub = _import_hub(name)
+        path = hub.hf_hub_download(name.repository, file, revision=name.revision or None)
+        found = json.loads(Path(path).read_text())
+    except Exception:  # a repository without it, or one of other contents, has just no record
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _import_hub(name: HubName) -> Any:
     try:
         import huggingface_hub  # pyright: ignore[reportMissingImports]
     except ImportError as error:
-        raise ValueError(f"{name}: needs huggingface_hub: pip install huggingface_hub") from error
-    try:
-        path = huggingface_hub.hf_hub_download(
-            repository, "model.safetensors", revision=revision or None
-        )
-    except Exception as error:  # HTTP, file system and validation errors of several libraries
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise ValueError(
-            f"{name}: could not be fetched from the Hugging Face Hub: {reason}\n"
-            "check the name and the connection, or download the .safetensors file and give its path"
+            f"hf:{name.repository}: needs huggingface_hub: pip install huggingface_hub"
         ) from error
-    try:
-        config = huggingface_hub.hf_hub_download(
-            repository, "config.json", revision=revision or None
-        )
-        pretrained = json.loads(Path(config).read_text()).get("pretrained_cfg", {})
-    except Exception:  # a repository without it, or one of other contents, has just no record
-        pretrained = {}
-    return Fetched(Path(path), _rgb(pretrained.get("mean")), _rgb(pretrained.get("std")))
+    return huggingface_hub
+
+
+def _is_offline(error: Exception) -> bool:
+    """Whether nothing answered, as opposed to an answer like "no such repository"."""
+    return any(kind.__name__ == "LocalEntryNotFoundError" for kind in type(error).__mro__)
 
 
 def _rgb(values: Any) -> tuple[float, float, float] | None:

@@ -1,10 +1,11 @@
 """Names of other people's ResNets <-> paths in our variables, as short tables.
 
 One table a family of names: "torchvision" (also timm's), "gtn_authors" (checkpoints of
-https://github.com/jiaxue-ai/GTN, model/GTN.py) and "cifar"
-(https://github.com/akamaster/pytorch_resnet_cifar10, shortcuts without weights). Ours are
-torchvision's words already, so the tables are near the identity. Which tensor must be there, and
-whether it fits, is port.py.
+https://github.com/jiaxue-ai/GTN, model/GTN.py), "cifar"
+(https://github.com/akamaster/pytorch_resnet_cifar10, shortcuts without weights) and
+"huggingface" (https://github.com/huggingface/transformers, models/resnet, e.g.
+microsoft/resnet-50). Ours are torchvision's words already, so the tables are near the identity.
+Which tensor must be there, and whether it fits, is port.py.
 """
 
 import re
@@ -34,6 +35,25 @@ def _trunk(stem: tuple[str, str], stages: Iterable[str]) -> tuple[Row, ...]:
     return tuple(rows)
 
 
+def _huggingface() -> tuple[Row, ...]:
+    """Rows of transformers' names; "resnet." is absent in files of the trunk alone."""
+    stem = r"(?:resnet\.)?embedder\.embedder"
+    rows = [
+        (rf"{stem}\.convolution", "backbone.conv1"),
+        (rf"{stem}\.normalization", "backbone.bn1"),
+    ]
+    for stage in range(4):
+        # Theirs count stages and layers from 0, ours stages and convolutions from 1.
+        block = rf"(?:resnet\.)?encoder\.stages\.{stage}\.layers\.(\d+)"
+        ours = rf"backbone.layer{stage + 1}.\1"
+        for layer in range(3):
+            rows.append((rf"{block}\.layer\.{layer}\.convolution", f"{ours}.conv{layer + 1}"))
+            rows.append((rf"{block}\.layer\.{layer}\.normalization", f"{ours}.bn{layer + 1}"))
+        rows.append((rf"{block}\.shortcut\.convolution", f"{ours}.downsample.conv"))
+        rows.append((rf"{block}\.shortcut\.normalization", f"{ours}.downsample.bn"))
+    return (*rows, (r"classifier\.1", "classifier.fc"))
+
+
 FAMILIES: dict[str, tuple[Row, ...]] = {
     "torchvision": (
         *_trunk(("conv1", "bn1"), ("layer1", "layer2", "layer3", "layer4")),
@@ -53,6 +73,7 @@ FAMILIES: dict[str, tuple[Row, ...]] = {
         *_trunk(("conv1", "bn1"), ("layer1", "layer2", "layer3")),
         ("linear", "classifier.fc"),
     ),
+    "huggingface": _huggingface(),
 }
 
 IGNORED = ("num_batches_tracked",)
@@ -88,9 +109,19 @@ def detect_family(names: Iterable[str]) -> str | None:
         return "gtn_authors"
     if "linear.weight" in stripped:
         return "cifar"
+    if any(re.match(r"(resnet\.)?(embedder\.embedder|encoder\.stages)\.", n) for n in stripped):
+        return "huggingface"
     if any(re.match(r"conv1\.|layer\d+\.\d+\.", name) for name in stripped):
         return "torchvision"
     return None
+
+
+def is_folded(names: Iterable[str], family: str) -> bool:
+    """Whether BatchNorm is folded in: convolutions with biases, and no running statistics."""
+    paths = [our_path(name, family) for name in names if not is_ignored(name)]
+    trunk = [path for path in paths if path and path[1] == "backbone"]
+    biases = [path for path in trunk if path[-1] == "bias" and path[-2].startswith("conv")]
+    return bool(biases) and not any(path[0] == "batch_stats" for path in trunk)
 
 
 def our_path(name: str, family: str) -> LeafPath | None:
@@ -141,13 +172,59 @@ def to_torchvision(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """
     tensors = {}
     for path, leaf in traverse_util.flatten_dict(dict(variables)).items():
-        collection, part, *words, ours = path
-        if part not in ("backbone", "classifier"):
-            continue
-        leaves = _NORM_LEAVES if words[-1].startswith("bn") else _OTHER_LEAVES
-        torch_leaf = next(key for key, value in leaves.items() if value == (collection, ours))
-        module = ".".join(words).replace("downsample.conv", "downsample.0")
-        module = module.replace("downsample.bn", "downsample.1")
-        array = to_torch_layout(np.asarray(leaf, np.float32))
-        tensors[f"{module}.{torch_leaf}"] = np.array(array, order="C")
+        if path[1] in ("backbone", "classifier"):
+            module = torch_module(path[2:-1])
+            tensors[f"{module}.{_torch_leaf(path)}"] = _to_torch_array(leaf)
     return tensors
+
+
+_AUTHORS_STAGES = {
+    **{"conv1": "feature_extract.0", "bn1": "feature_extract.1"},
+    **{f"layer{stage}": f"feature_extract.{stage + 3}" for stage in (1, 2, 3)},
+    "layer4": "layer4.0",
+}
+_AUTHORS_HEADS = {
+    ("gate", "fc1"): "fc.0",
+    ("gate", "fc2"): "fc.3",
+    ("classifier", "fc"): "classify.1",
+    ("aux_classifier", "fc"): "auxlayer.2",
+}
+
+
+def to_authors(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """Every leaf of a GTN under the names of the authors' model, in PyTorch's layouts.
+
+    Args:
+        variables: {"params": ..., "batch_stats": ...} of a GTN with a trunk of four stages, the
+            gate "sigmoid", an auxiliary classifier and no bias: what their model has.
+
+    Returns:
+        C-contiguous float32 arrays. PyTorch's `num_batches_tracked` is not among them.
+
+    Raises:
+        KeyError: a leaf that their model does not have.
+    """
+    tensors = {}
+    for path, leaf in traverse_util.flatten_dict(dict(variables)).items():
+        if path[1] == "backbone":
+            rest = torch_module(path[3:-1])
+            module = f"{_AUTHORS_STAGES[path[2]]}.{rest}".removesuffix(".")
+        else:
+            module = _AUTHORS_HEADS[path[1], path[2]]
+        tensors[f"{module}.{_torch_leaf(path)}"] = _to_torch_array(leaf)
+    return tensors
+
+
+def torch_module(words: LeafPath) -> str:
+    """Torchvision's name of a module of our trunk: ("layer1", "0", "downsample", "bn") -> ...1."""
+    module = ".".join(words).replace("downsample.conv", "downsample.0")
+    return module.replace("downsample.bn", "downsample.1")
+
+
+def _torch_leaf(path: LeafPath) -> str:
+    leaves = _NORM_LEAVES if path[-2].startswith("bn") else _OTHER_LEAVES
+    return next(key for key, value in leaves.items() if value == (path[0], path[-1]))
+
+
+def _to_torch_array(leaf: Any) -> np.ndarray:
+    return np.array(to_torch_layout(np.asarray(leaf, np.float32)), order="C")

@@ -74,6 +74,12 @@ def port(
     family = family or keymaps.detect_family(tensors)
     if family is None:
         raise ValueError(_no_family(tensors, source))
+    if keymaps.is_folded(tensors, family):
+        raise ValueError(
+            f"{source}: BatchNorm is folded into the convolutions, so it cannot be trained with\n"
+            f"the statistics of a batch; measure them on images of yours, once:\n"
+            f"gtn convert {source} NEW.safetensors --images FOLDER"
+        )
     leaves = cast(dict[keymaps.LeafPath, Any], traverse_util.flatten_dict(dict(template)))
     filled, problems = _fill(tensors, leaves, heads, family)
     if problems:
@@ -172,8 +178,8 @@ def _no_family(tensors: Mapping[str, np.ndarray], source: str) -> str:
     found = ", ".join(list(tensors)[:5]) or "no tensors at all"
     return (
         f"{source}: these are not the names of a ResNet that is known here: {found}\n"
-        "expected torchvision's or timm's (conv1.weight, layer1.0.conv1.weight, ...), the GTN "
-        "authors' or the CIFAR family's"
+        "expected torchvision's or timm's (conv1.weight, layer1.0.conv1.weight, ...), "
+        "transformers', the GTN authors' or the CIFAR family's"
     )
 
 

@@ -4,6 +4,7 @@
 port.py; nothing is trained here.
 """
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ from gtn_jax.arrays import Variables
 from gtn_jax.models.gtn import GTN, init_variables, variable_shapes
 from gtn_jax.weights.port import HEADS, HeadPolicy, port
 from gtn_jax.weights.read import read_safetensors
-from gtn_jax.weights.registry import resolve
+from gtn_jax.weights.registry import WEIGHTS, resolve
+
+_log = logging.getLogger(__name__)
 
 
 def create(
@@ -55,6 +58,8 @@ def load_weights(
 ) -> Variables:
     """Variables of `model` with its trunk ("fresh") or all of it ("load") from `weights`.
 
+    A file that is not ours and holds halves is noted in one line of the log (level warning).
+
     Args:
         model: any GTN.
         weights: as in `create`.
@@ -70,7 +75,9 @@ def load_weights(
             f"weights {weights} are of {info.backbone}, the model is {model.backbone}; "
             f"set model.backbone to {info.backbone} or choose other weights"
         )
-    tensors = read_safetensors(path)
+    # Our own files are stored in halves on purpose, so there is nothing to note about them.
+    note = None if str(weights) in WEIGHTS else _log.warning
+    tensors = read_safetensors(path, note)
     variables = port(tensors, variable_shapes(model), heads=heads, source=str(path))
     if heads == "fresh":
         # Only the heads are drawn: the random start of a trunk takes seconds to compile.

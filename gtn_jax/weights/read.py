@@ -5,7 +5,7 @@ when opened carelessly, so only `gtn convert` opens them (see convert.py), throu
 No name or layout is changed here: that is keymaps.py and port.py.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,11 +31,21 @@ _DTYPES: dict[str, Any] = {
     "U8": np.uint8,
     "BOOL": np.bool_,
 }
-_HALF = (np.dtype(np.float16), np.dtype(ml_dtypes.bfloat16))
+_HALF = {"F16": "float16", "BF16": "bfloat16"}
+# Pickle protocols 2 to 5, and the zip archive that torch.save has written since PyTorch 1.6.
+_PICKLE_STARTS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04")
 
 
-def read_safetensors(path: str | Path) -> dict[str, np.ndarray]:
+Note = Callable[[str], None]
+"""Takes one line about something that was done to a file's numbers."""
+
+
+def read_safetensors(path: str | Path, note: Note | None = None) -> dict[str, np.ndarray]:
     """Every tensor of a .safetensors file; float16 and bfloat16 become float32.
+
+    Args:
+        path: of the file.
+        note: told in one line which halves were widened, if any.
 
     Returns:
         Arrays of their own, in the file's names, layouts and (halves apart) dtypes.
@@ -52,10 +62,50 @@ def read_safetensors(path: str | Path) -> dict[str, np.ndarray]:
     try:
         entries = safetensors.deserialize(path.read_bytes())
     except safetensors.SafetensorError as error:
+        check_kind(path)
         raise ValueError(
             f"{path}: not a sound safetensors file ({error}); fetch or convert it again"
         ) from error
+    _note_halves(path, [entry["dtype"] for _, entry in entries if entry["dtype"] in _HALF], note)
     return {name: _array(path, name, entry) for name, entry in entries}
+
+
+def check_kind(path: Path) -> None:
+    """Refuse what often lies under the name of a weights file and is none, each in its own words.
+
+    Args:
+        path: an existing file that should hold tensors, and that is no sound safetensors file.
+
+    Raises:
+        ValueError: empty, a Git LFS pointer, a web page, or (named .safetensors) a PyTorch file.
+    """
+    with path.open("rb") as file:
+        head = file.read(1024)
+    text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    if not head:
+        raise ValueError(f"{path}: an empty file; fetch it again")
+    if head.startswith(b"version https://git-lfs.github.com/spec/"):
+        raise ValueError(
+            f"{path}: a Git LFS pointer, not the weights; run `git lfs pull` where it was cloned, "
+            "or download the file itself"
+        )
+    if text.startswith((b"<!doctype html", b"<html", b"<head", b"<?xml")):
+        raise ValueError(
+            f"{path}: a web page, not weights; download the file by its direct link (on Hugging "
+            "Face: /resolve/, not /blob/), logged in if it asks for that"
+        )
+    if path.suffix not in PICKLE_SUFFIXES and head.startswith(_PICKLE_STARTS):
+        pickle = path.with_suffix(".pth")
+        raise ValueError(
+            f"{path}: a PyTorch file (pickle) under the name of a safetensors file; rename it\n"
+            f"to {pickle} and run: gtn convert {pickle} {path}"
+        )
+
+
+def _note_halves(path: Path, halves: list[str], note: Note | None) -> None:
+    if halves and note:
+        kinds = " and ".join(sorted(_HALF[kind] for kind in set(halves)))
+        note(f"{path}: {len(halves)} tensors of {kinds} widened to float32")
 
 
 def _array(path: Path, name: str, entry: Mapping[str, Any]) -> np.ndarray:
@@ -63,15 +113,19 @@ def _array(path: Path, name: str, entry: Mapping[str, Any]) -> np.ndarray:
         raise ValueError(f"{path}: {name} is {entry['dtype']}; save it as float32")
     array = np.frombuffer(entry["data"], _DTYPES[entry["dtype"]]).reshape(entry["shape"])
     # A copy: the buffer may be read-only, and a view would keep the whole file in memory.
-    return array.astype(np.float32 if array.dtype in _HALF else array.dtype)
+    return array.astype(np.float32 if entry["dtype"] in _HALF else array.dtype)
 
 
-def read_pickle(path: str | Path) -> dict[str, np.ndarray]:
+def read_pickle(path: str | Path, note: Note | None = None) -> dict[str, np.ndarray]:
     """Every tensor of a PyTorch checkpoint, read without running the code in it.
 
     A checkpoint that holds its tensors under "state_dict" (with an epoch, an optimizer ... beside
     it) is unwrapped. Needs torch 2.10 or later: `weights_only=True` of earlier ones could be made
     to run code (CVE-2025-32434, CVE-2026-24747).
+
+    Args:
+        path: of the file.
+        note: told in one line which halves were widened, if any.
 
     Returns:
         C-contiguous arrays under the file's names; float16 and bfloat16 become float32.
@@ -80,7 +134,8 @@ def read_pickle(path: str | Path) -> dict[str, np.ndarray]:
         ValueError: no such file, no torch or too old a one, or a file that is not a state dict.
     """
     path = existing_file(path)
-    torch = _import_torch(path)
+    check_kind(path)
+    torch = import_torch(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # pickle, zip, I/O and torch's own: a dozen unrelated types
@@ -99,6 +154,9 @@ def read_pickle(path: str | Path) -> dict[str, np.ndarray]:
             f"{path}: {len(other)} entries are not tensors ({', '.join(other[:5])}); "
             "save the model's state_dict() alone"
         )
+    kinds = {torch.float16: "F16", torch.bfloat16: "BF16"}
+    halves = [kinds[value.dtype] for value in content.values() if value.dtype in kinds]
+    _note_halves(path, halves, note)
     return {str(name): _from_torch(torch, value) for name, value in content.items()}
 
 
@@ -109,12 +167,20 @@ def _from_torch(torch: Any, value: Any) -> np.ndarray:
     return np.array(value.numpy(), order="C")
 
 
-def _import_torch(path: Path) -> Any:
+def import_torch(path: Path) -> Any:
+    """PyTorch, an optional extra, in a version that opens files safely.
+
+    Args:
+        path: of the file that it is wanted for.
+
+    Raises:
+        ValueError: not installed, or too old.
+    """
     try:
         import torch  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise ValueError(
-            f'{path}: reading a PyTorch file needs torch: pip install "gtn_jax[torch]"'
+            f'{path}: PyTorch files need torch: pip install "gtn_jax[torch]"'
         ) from error
     if tuple(int(part) for part in torch.__version__.split(".")[:2]) < (2, 10):
         raise ValueError(

@@ -27,6 +27,10 @@ IMAGENET_STD: Rgb = (0.229, 0.224, 0.225)
 class WeightsInfo:
     """What has to travel with a weights file.
 
+    Mean and deviation are what images are normalised with. Interpolation and crop record how the
+    weights were evaluated where they come from; data/decode.py resizes bilinearly and crops as the
+    config says, whatever stands here.
+
     Attributes:
         file: name, inside `ASSETS` for a row of `WEIGHTS`.
         backbone: name in `BACKBONES` that it was trained as; None if not recorded.
@@ -35,6 +39,9 @@ class WeightsInfo:
         licence: of the weights, which need not be that of the code; empty if not recorded.
         description: one line for `gtn list`.
         sha256: hexadecimal digest of the file, compared on use; empty skips that.
+        interpolation: of resizing, e.g. "bilinear".
+        crop: side of the centre square / short side of the resized image.
+        revision: commit of the repository that a row of `HUB` is pinned to; empty: the newest.
     """
 
     file: str
@@ -44,6 +51,9 @@ class WeightsInfo:
     licence: str = ""
     description: str = ""
     sha256: str = ""
+    interpolation: str = "bilinear"
+    crop: float = 0.875
+    revision: str = ""
 
 
 WEIGHTS: dict[str, WeightsInfo] = {
@@ -57,33 +67,108 @@ WEIGHTS: dict[str, WeightsInfo] = {
 }
 """Name -> row, for the files in `ASSETS`."""
 
+# Revisions and digests are those that the file pages of model.safetensors show. Where a page did
+# not show the full commit or the digest, the field is empty: then the newest revision is taken, or
+# the file not compared. Licences and transforms are those of config.json or of timm's own table,
+# for microsoft/resnet-50 of the preprocessor_config.json that models fine-tuned from it carry.
+HUB: dict[str, WeightsInfo] = {
+    "timm/resnet50.tv_in1k": WeightsInfo(
+        hub.FILE,
+        "resnet50",
+        licence="BSD-3-Clause",
+        description="torchvision's first ImageNet-1k weights, what the GTN authors start from",
+        sha256="5d061a3c593d795bfe682d9b152bafbcf550579873492def3515b46db1189888",
+        revision="aa6c2d36d56bc0209040c02b5a7b7d7bf11d57b8",
+    ),
+    "timm/resnet50.ra_in1k": WeightsInfo(
+        hub.FILE,
+        "resnet50",
+        licence="Apache-2.0",
+        description="timm's ImageNet-1k weights with RandAugment",
+        sha256="c49195c94e4fe19545a332e706f998d836f63b5d9892cc54526df3ee9b92ba18",
+        interpolation="bicubic",
+        revision="bd3df32877dc17521c1121ab9498cdc4eebdd720",
+    ),
+    "timm/resnet18.tv_in1k": WeightsInfo(
+        hub.FILE,
+        "resnet18",
+        licence="BSD-3-Clause",
+        description="torchvision's ImageNet-1k weights",
+        sha256="694f673df6520a3158624e8a89af086f59923ee4cd7436fe5bc3bc71d295ad81",
+    ),
+    "timm/resnet152.tv_in1k": WeightsInfo(
+        hub.FILE,
+        "resnet152",
+        licence="BSD-3-Clause",
+        description="torchvision's first ImageNet-1k weights",
+        sha256="15897077afdf4d6334dc0c3f8e6fb483afb3faa9298c139f3c6eb29bca6ae5b2",
+    ),
+    "timm/resnet34.tv_in1k": WeightsInfo(
+        hub.FILE,
+        "resnet34",
+        licence="BSD-3-Clause",
+        description="torchvision's ImageNet-1k weights",
+    ),
+    "timm/resnet101.tv_in1k": WeightsInfo(
+        hub.FILE,
+        "resnet101",
+        licence="BSD-3-Clause",
+        description="torchvision's first ImageNet-1k weights",
+    ),
+    "microsoft/resnet-50": WeightsInfo(
+        hub.FILE,
+        "resnet50",
+        licence="Apache-2.0",
+        description="ImageNet-1k weights under transformers' names",
+        interpolation="bicubic",
+    ),
+}
+"""Repository -> row, for "hf:" names that are known here; others work from their own record."""
+
 
 def resolve(weights: str | Path) -> tuple[Path, WeightsInfo]:
     """The file that `weights` means, and what is known about it.
 
     Args:
-        weights: a key of `WEIGHTS`, "hf:OWNER/NAME[@REVISION]", or the path of a file.
+        weights: a key of `WEIGHTS`, "hf:OWNER/NAME" (at the revision of its row in `HUB`, or the
+            newest), "hf:OWNER/NAME@REVISION", or the path of a file.
 
     Returns:
         An existing file; its row, or one with ImageNet's mean and deviation where none is known.
 
     Raises:
-        ValueError: unknown name, missing file, or a file of ours that has changed on disk.
+        ValueError: unknown name, missing file, or one whose digest is not that of its row.
     """
     name = str(weights)
     if name in WEIGHTS:
         info = WEIGHTS[name]
         path = existing_file(ASSETS / info.file)
-        _check_digest(path, info.sha256)
+        _check_digest(path, info.sha256, "install the package again")
         return path, info
     if name.startswith(hub.PREFIX):
-        fetched = hub.fetch(name)
-        mean, std = fetched.mean or IMAGENET_MEAN, fetched.std or IMAGENET_STD
-        return fetched.path, WeightsInfo(fetched.path.name, mean=mean, std=std)
+        return _resolve_hub(hub.parse_name(name))
     path = Path(weights).expanduser()
     if path.exists() or len(path.parts) > 1 or path.suffix in (".safetensors", *PICKLE_SUFFIXES):
         return existing_file(path), _recorded(path)
     raise ValueError(f"{unknown_name('weights', name, WEIGHTS)}\nor give a .safetensors file")
+
+
+def _resolve_hub(name: hub.HubName) -> tuple[Path, WeightsInfo]:
+    row = HUB.get(name.repository)
+    path = hub.fetch(name, row.revision if row else "")
+    if row is None:
+        mean, std, interpolation, crop, licence = hub.fetch_record(name)
+        return path, WeightsInfo(
+            path.name,
+            mean=mean or IMAGENET_MEAN,
+            std=std or IMAGENET_STD,
+            licence=licence or "",
+            interpolation=interpolation or "bilinear",
+            crop=crop or 0.875,
+        )
+    if name.revision in ("", row.revision):
+        _check_digest(path, row.sha256, "remove it, and it will be fetched again")
+    return path, row
 
 
 def _recorded(path: Path) -> WeightsInfo:
@@ -97,11 +182,14 @@ def _recorded(path: Path) -> WeightsInfo:
     return WeightsInfo(path.name, backbone=metadata.get("backbone"), mean=mean, std=std)
 
 
-def _check_digest(path: Path, expected: str) -> None:
+def _check_digest(path: Path, expected: str, fix: str) -> None:
     # A flipped bit in a safetensors file loads without complaint: the format has no checksum.
-    found = hashlib.sha256(path.read_bytes()).hexdigest()
-    if expected and found != expected:
+    if not expected:
+        return
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != expected:
         raise ValueError(
-            f"{path}: damaged (SHA-256 {found[:12]}..., expected {expected[:12]}...); "
-            "install the package again"
+            f"{path}: damaged, or not the file that is known here (SHA-256 {found[:12]}..., "
+            f"expected {expected[:12]}...); {fix}"
         )

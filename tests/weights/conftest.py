@@ -38,3 +38,10 @@ def shared_weights() -> Path:
     if not SHARED.is_dir():
         pytest.skip("third-party weights are not part of the project (../shared/weights)")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def huggingface() -> ModuleType:
+    """tests/reference/huggingface_resnet.py; skips where PyTorch is not installed."""
+    pytest.importorskip("torch")
+    return _load(TESTS / "reference" / "huggingface_resnet.py")

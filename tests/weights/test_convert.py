@@ -26,6 +26,7 @@ def test_convert(checkpoint, tmp_path):
     result = convert(checkpoint, tmp_path / "out.safetensors")
     assert result.path == tmp_path / "out.safetensors" and result.tensors == 2
     assert result.dropped == ("module.bn1.num_batches_tracked",)
+    assert len(result.notes) == 1 and "1 tensors of float16 widened" in result.notes[0]
     found = read_safetensors(result.path)
     assert sorted(found) == ["conv1.weight", "fc.weight"]
     expected = np.arange(12.0).reshape(2, 2, 1, 3).transpose(1, 0, 2, 3)

@@ -31,6 +31,33 @@ NAMES = [
     ("gtn_authors", "fc.0.weight", "params.gate.fc1.kernel"),
     ("gtn_authors", "fc.3.weight", "params.gate.fc2.kernel"),
     ("gtn_authors", "classify.1.weight", "params.classifier.fc.kernel"),
+    ("huggingface", "resnet.embedder.embedder.convolution.weight", "params.backbone.conv1.kernel"),
+    (
+        "huggingface",
+        "embedder.embedder.normalization.running_var",
+        "batch_stats.backbone.bn1.var",
+    ),
+    (
+        "huggingface",
+        "resnet.encoder.stages.2.layers.5.layer.0.convolution.weight",
+        "params.backbone.layer3.5.conv1.kernel",
+    ),
+    (
+        "huggingface",
+        "resnet.encoder.stages.3.layers.0.layer.2.normalization.weight",
+        "params.backbone.layer4.0.bn3.scale",
+    ),
+    (
+        "huggingface",
+        "resnet.encoder.stages.0.layers.0.shortcut.convolution.weight",
+        "params.backbone.layer1.0.downsample.conv.kernel",
+    ),
+    (
+        "huggingface",
+        "resnet.encoder.stages.1.layers.0.shortcut.normalization.bias",
+        "params.backbone.layer2.0.downsample.bn.bias",
+    ),
+    ("huggingface", "classifier.1.weight", "params.classifier.fc.kernel"),
     ("cifar", "module.conv1.weight", "params.backbone.conv1.kernel"),
     ("cifar", "module.layer2.0.conv1.weight", "params.backbone.layer2.0.conv1.kernel"),
     ("cifar", "module.linear.weight", "params.classifier.fc.kernel"),
@@ -52,7 +79,7 @@ def test_no_path(name):
 
 def test_every_family_is_detected():
     for family, name, _ in NAMES:
-        if name.startswith(("conv1", "module.feature_extract", "module.linear")):
+        if name.startswith(("conv1", "module.feature_extract", "module.linear", "resnet.", "emb")):
             assert keymaps.detect_family([name]) == family
     assert keymaps.detect_family(["layer1.0.conv1.weight"]) == "torchvision"
     assert keymaps.detect_family(["encoder.layers.0.weight"]) is None

@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from gtn_jax.models.gtn import GTN
 from gtn_jax.models.resnet import build_backbone
@@ -131,3 +132,34 @@ def test_three_stages_of_imagenet_real(reference, shared_weights):
     outputs = jax.jit(lambda v, x: model.apply(v, x, False))(variables, images)
     assert_close(outputs.features, maps[-1].mean((2, 3)))
     assert outputs.aux_logits.shape == (2, 5)
+
+
+@pytest.mark.parametrize(
+    ("name", "depths", "sizes"),
+    [("resnet18", (2, 2, 2, 2), (64, 128, 256, 512)), ("resnet50", (3, 4), (256, 512))],
+)
+def test_huggingface_names(name, depths, sizes, rule, huggingface, tmp_path):
+    """From a file under transformers' names to PyTorch's logits."""
+    import torch
+
+    network = huggingface.resnet(depths, sizes, name == "resnet50", classes=7)
+    tensors, images = drawn(rule, network), images_of(64)
+    network.load_state_dict({key: torch.from_numpy(np.array(t)) for key, t in tensors.items()})
+    with torch.no_grad():
+        logits = huggingface.forward(
+            network.eval(), torch.from_numpy(images.transpose(0, 3, 1, 2).copy())
+        )
+    path = tmp_path / "model.safetensors"
+    save_file(tensors, path)
+    arguments = {"gate": "none", "auxiliary": False, "classifier_bias": True, "stages": len(depths)}
+    model, variables = create(name, 7, weights=path, heads="load", **arguments)
+    outputs = jax.jit(lambda v, x: model.apply(v, x, False))(variables, images)
+    assert_close(outputs.logits, logits)
+
+
+def test_huggingface_trunk_of_another_depth_is_named(rule, huggingface, tmp_path):
+    network = huggingface.resnet((2, 2, 2, 2), (64, 128, 256, 512), False, classes=7)
+    path = tmp_path / "model.safetensors"
+    save_file(drawn(rule, network), path)
+    with pytest.raises(ValueError, match="read as huggingface names.*\n.*\n.*looks like resnet18"):
+        create("resnet34", 3, weights=path)

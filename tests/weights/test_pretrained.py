@@ -70,3 +70,18 @@ def test_refusals(file, monkeypatch):
     monkeypatch.setitem(registry.WEIGHTS, "toy", WeightsInfo(file.name, "resnet20"))
     with pytest.raises(ValueError, match="weights toy are of resnet20, the model is resnet32; set"):
         create("resnet32", 2, weights="toy")
+
+
+def test_halves_are_noted_in_one_line(trained, tmp_path, caplog, monkeypatch):
+    path = tmp_path / "half.safetensors"
+    halves = {name: array.astype(np.float16) for name, array in to_torchvision(trained).items()}
+    save_file(halves, path)
+    create("resnet20", 7, weights=path)
+    (record,) = caplog.records
+    # 19 convolutions, 19 BatchNorms of 4 arrays, the classifier.
+    assert record.getMessage() == f"{path}: 96 tensors of float16 widened to float32"
+    caplog.clear()
+    monkeypatch.setattr(registry, "ASSETS", tmp_path)
+    monkeypatch.setitem(registry.WEIGHTS, "toy", WeightsInfo(path.name, "resnet20"))
+    create("resnet20", 7, weights="toy")
+    assert not caplog.records

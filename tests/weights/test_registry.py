@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import re
 
 import pytest
 
@@ -29,7 +30,7 @@ def test_registered_name(row, tmp_path):
 
 def test_changed_or_lost_file(row, tmp_path):
     (tmp_path / "toy.safetensors").write_bytes(b"tox")
-    with pytest.raises(ValueError, match=r"toy\.safetensors: damaged \(SHA-256 .*install"):
+    with pytest.raises(ValueError, match=r"toy\.safetensors: damaged, .* \(SHA-256 .*install"):
         resolve("toy")
     (tmp_path / "toy.safetensors").unlink()
     with pytest.raises(ValueError, match="no such weights file"):
@@ -57,16 +58,21 @@ def test_unknown_name(row):
     assert ".safetensors" in str(caught.value)
 
 
-def test_hub_name_without_a_record(monkeypatch, tmp_path):
-    fetched = hub.Fetched(tmp_path / "model.safetensors", None, (0.5, 0.5, 0.5))
-    monkeypatch.setattr(hub, "fetch", lambda name: fetched)
-    path, info = resolve("hf:timm/resnet50.tv_in1k")
-    assert path == fetched.path
-    assert (info.mean, info.std) == (IMAGENET_MEAN, (0.5, 0.5, 0.5))
-
-
 def test_every_row_is_sound():
     for name, info in registry.WEIGHTS.items():
         path, _ = resolve(name)
         assert path.is_file() and info.backbone in BACKBONES and info.sha256
         assert info.licence and info.description
+
+
+def test_rows_of_the_hub():
+    """What the pages of the repositories showed; revisions and digests have their full length."""
+    official = registry.HUB["timm/resnet50.tv_in1k"]
+    assert (official.mean, official.std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    assert (official.interpolation, official.crop) == ("bilinear", 0.875)
+    assert official.sha256.startswith("5d061a3c") and official.revision.startswith("aa6c2d36")
+    for repository, info in registry.HUB.items():
+        assert hub.parse_name(f"hf:{repository}").repository == repository
+        assert info.backbone in BACKBONES and info.licence and info.description
+        assert re.fullmatch(r"([0-9a-f]{40})?", info.revision)
+        assert re.fullmatch(r"([0-9a-f]{64})?", info.sha256)

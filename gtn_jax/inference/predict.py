@@ -1,0 +1,223 @@
+"""Image files -> class names and probabilities, by the weights that a run selected.
+
+Pixels take the way that they take in evaluation: `decode` to the run's image size, then its mean
+and deviation. A file that is no image is reported and does not stop the others. Nothing is
+augmented or averaged over crops.
+"""
+
+import concurrent.futures
+import csv
+import functools
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple, cast
+
+import jax
+import numpy as np
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from gtn_jax.arrays import Array, Batch, Outputs, Variables
+from gtn_jax.data import augment
+from gtn_jax.data.decode import decode
+from gtn_jax.data.image_files import image_files
+from gtn_jax.inference.restore import Restored, restore
+from gtn_jax.training.sharding import data_mesh, put_batch
+
+OUT_SUFFIXES = (".csv", ".json")
+
+
+class Prediction(NamedTuple):
+    """What the model makes of one image.
+
+    Attributes:
+        file: its path, as found.
+        classes: the most probable ones, best first.
+        probabilities: theirs, 0 to 1; over all classes they add up to 1.
+    """
+
+    file: str
+    classes: tuple[str, ...]
+    probabilities: tuple[float, ...]
+
+
+class Unreadable(NamedTuple):
+    """A file that could not be predicted.
+
+    Attributes:
+        file: its path.
+        reason: one line that names it.
+    """
+
+    file: str
+    reason: str
+
+
+def predict(
+    run: Restored, files: Sequence[Path], topk: int = 3
+) -> Iterator[Prediction | Unreadable]:
+    """Classify image files, in batches of the run's `data.eval_batch_size`.
+
+    Args:
+        run: from `restore`.
+        files: encoded images.
+        topk: classes a file; all of them where there are fewer.
+
+    Yields:
+        One answer a file, in their order.
+
+    Raises:
+        ValueError: `topk` below 1.
+    """
+    if topk < 1:
+        raise ValueError(f"--topk: {topk}, expected at least 1")
+    mesh = data_mesh()
+    probabilities_of = _program(run)
+    # Few files are no reason to compute a full batch; the devices share whatever it is.
+    wanted = max(1, min(run.config.data.eval_batch_size, len(files)))
+    batch_size = -(-wanted // mesh.size) * mesh.size
+    read = functools.partial(_read, image_size=run.config.data.image_size)
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        for start in range(0, len(files), batch_size):
+            chunk = files[start : start + batch_size]
+            images = list(pool.map(read, chunk))
+            pixels = [image for image in images if not isinstance(image, Unreadable)]
+            rows: Iterator[np.ndarray] = iter(())
+            if pixels:
+                batch = put_batch(_padded(pixels, batch_size), mesh)
+                rows = iter(np.asarray(probabilities_of(run.variables, batch.images)))
+            for file, image in zip(chunk, images, strict=True):
+                is_bad = isinstance(image, Unreadable)
+                yield image if is_bad else _best(file, next(rows), run.classes, topk)
+
+
+def predict_paths(
+    workdir: Path, paths: Sequence[Path], topk: int, complain: Callable[[str], None]
+) -> tuple[list[Prediction], int]:
+    """Everything that `gtn predict` does before it shows or writes.
+
+    Args:
+        workdir: run folder.
+        paths: image files, and folders of them.
+        topk: classes a file.
+        complain: takes a line for every path that could not be predicted, as soon as it is known.
+
+    Returns:
+        The predictions, and how many paths could not be predicted.
+
+    Raises:
+        ValueError: no run or no checkpoint, or `topk` below 1.
+    """
+    files, problems = image_files(paths)
+    run = restore(workdir)
+    for problem in problems:
+        complain(problem)
+    good, bad = [], len(problems)
+    for answer in predict(run, files, topk):
+        if isinstance(answer, Prediction):
+            good.append(answer)
+        else:
+            complain(answer.reason)
+            bad += 1
+    return good, bad
+
+
+def prediction_table(predictions: Sequence[Prediction]) -> Table:
+    """A row a file: its path, then each class with its probability in percent."""
+    table = Table("file", box=box.SIMPLE)
+    for rank in range(len(predictions[0].classes)):
+        table.add_column("class" if rank == 0 else f"class {rank + 1}")
+    for file, classes, probabilities in predictions:
+        pairs = zip(classes, probabilities, strict=True)
+        cells = (f"{name} {100 * probability:.1f} %" for name, probability in pairs)
+        # Text: a class or a file may be called "[red]", which is markup to rich.
+        table.add_row(Text(file, overflow="fold"), *(Text(cell) for cell in cells))
+    return table
+
+
+def _program(run: Restored):
+    """uint8 B H W 3 -> float32 B N, probabilities; jitted."""
+    transform = augment.evaluation_transform(*run.preprocessing)
+
+    @jax.jit
+    def probabilities_of(variables: Variables, pixels: Array) -> jax.Array:
+        images = transform(jax.random.key(0), pixels)
+        outputs = cast(Outputs, run.model.apply(variables, images, train=False))
+        return jax.nn.softmax(outputs.logits)
+
+    return probabilities_of
+
+
+def _read(file: Path, image_size: int) -> np.ndarray | Unreadable:
+    try:
+        return decode(file.read_bytes(), image_size, str(file))
+    except (ValueError, OSError) as error:
+        reason = " ".join(str(error).split())
+        return Unreadable(str(file), reason if str(file) in reason else f"{file}: {reason}")
+
+
+def _padded(pixels: list[np.ndarray], batch_size: int) -> Batch:
+    """A batch of `batch_size` rows, the last ones black: one shape, hence one compilation."""
+    images = np.zeros((batch_size, *pixels[0].shape), np.uint8)
+    images[: len(pixels)] = pixels
+    return Batch(images, np.zeros(batch_size, np.int32), np.zeros(batch_size, np.float32))
+
+
+def _best(file: Path, row: np.ndarray, classes: tuple[str, ...], topk: int) -> Prediction:
+    order = np.argsort(-row, kind="stable")[:topk]
+    names = tuple(classes[label] for label in order)
+    return Prediction(str(file), names, tuple(float(row[label]) for label in order))
+
+
+def check_out(path: Path) -> None:
+    """Refuse, before any work, a file that predictions could not be written to.
+
+    Raises:
+        ValueError: neither .csv nor .json, a folder, or in no existing one.
+    """
+    if path.suffix.lower() not in OUT_SUFFIXES:
+        raise ValueError(f"--out: {path} must end in {' or '.join(OUT_SUFFIXES)}")
+    if path.is_dir():
+        raise ValueError(f"--out: {path} is a folder; name a file")
+    if not path.parent.is_dir():
+        raise ValueError(f"--out: {path.parent}: no such folder; make it first")
+
+
+def write_predictions(predictions: Sequence[Prediction], path: Path) -> None:
+    """Write all predictions; what was at `path` is replaced in one step.
+
+    A .csv has the columns file, class, probability, class_2, probability_2, ...; a .json is a list
+    of `{"file": ..., "classes": [...], "probabilities": [...]}`.
+
+    Raises:
+        ValueError: as `check_out`.
+    """
+    check_out(path)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    # A file name need not be valid UTF-8 on Linux; what is not is written as an escape.
+    try:
+        with partial.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
+            if path.suffix.lower() == ".json":
+                rows = [prediction._asdict() for prediction in predictions]
+                file.write(json.dumps(rows, indent=2) + "\n")
+            else:
+                csv.writer(file).writerows(_csv_rows(predictions))
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _csv_rows(predictions: Sequence[Prediction]) -> Iterator[list[str]]:
+    count = len(predictions[0].classes) if predictions else 1
+    header = ["file", "class", "probability"]
+    for rank in range(2, count + 1):
+        header += [f"class_{rank}", f"probability_{rank}"]
+    yield header
+    for prediction in predictions:
+        row = [prediction.file]
+        for name, probability in zip(prediction.classes, prediction.probabilities, strict=True):
+            row += [name, f"{probability:.6f}"]
+        yield row
