@@ -10,12 +10,9 @@ from gtn_jax.config import (
     ModelConfig,
     OptimizerConfig,
     TrainingConfig,
-    differences,
-    flatten,
-    from_json,
     override,
-    to_json,
 )
+from gtn_jax.config_json import differences, flatten, from_json, to_json
 
 
 def test_json_round_trip(tmp_path):

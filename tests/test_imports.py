@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "gtn_jax"
 ROOMS = (
-    ("errors", "config", "presets", "experiment", "arrays"),
+    ("errors", "config", "config_json", "presets", "experiment", "arrays"),
     ("data",),
     ("models",),
     ("weights",),
@@ -16,7 +16,7 @@ ROOMS = (
     ("inference",),
     ("analysis",),
     ("benchmark",),
-    ("cli", "__main__"),
+    ("arguments", "verbs", "cli", "__main__"),
 )
 FILES = sorted(PACKAGE.rglob("*.py"))
 # The root offers public names lazily and, for type checkers only, by import.

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from gtn_jax.cli import main
-from gtn_jax.config import Config, DataConfig, differences
+from gtn_jax.config import Config, DataConfig
+from gtn_jax.config_json import differences
 from gtn_jax.data.pipeline import steps_per_epoch
 from gtn_jax.presets import clean, official
 from gtn_jax.training.optimizer import build_optimizer, relative_schedule

@@ -12,7 +12,8 @@ from typing import Any
 
 from rich.table import Table
 
-from gtn_jax.config import Config, differences, from_json, override, to_json
+from gtn_jax.config import Config, override
+from gtn_jax.config_json import differences, from_json, to_json
 from gtn_jax.data.sources import open_splits
 from gtn_jax.errors import unknown_name
 from gtn_jax.training.loop import run

@@ -13,7 +13,7 @@ import numpy as np
 from gtn_jax.config import ModelConfig
 from gtn_jax.inference.adopt import SOURCE
 from gtn_jax.inference.restore import restore
-from gtn_jax.models.resnet import BACKBONES
+from gtn_jax.models.resnet import BACKBONES, ResNetShape
 from gtn_jax.training.run_folder import RunFolder
 from gtn_jax.weights.keymaps import to_authors
 from gtn_jax.weights.read import import_torch
@@ -71,7 +71,9 @@ def check_authors_model(model: ModelConfig, workdir: Path) -> None:
     Raises:
         ValueError: the first field that differs, and what their model has.
     """
-    backbone = BACKBONES[model.backbone]
+    backbone = BACKBONES.get(model.backbone)
+    if not isinstance(backbone, ResNetShape):
+        raise ValueError(f"{workdir}: {model.backbone} is not a ResNet, the authors' model is")
     stages = model.stages or len(backbone.blocks_per_stage)
     for field, found, theirs, fits in (
         ("gate", model.gate, "sigmoid", model.gate == "sigmoid"),

@@ -9,7 +9,8 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gtn_jax.config import Config, differences, from_json, to_json
+from gtn_jax.config import Config
+from gtn_jax.config_json import differences, from_json, to_json
 
 _TEMPORARY = ".tmp"
 

@@ -1,0 +1,53 @@
+"""Configs as JSON: what a run folder stores, and what differs between two."""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any, get_type_hints
+
+from gtn_jax.config import Config
+
+
+def flatten(config: Config) -> dict[str, Any]:
+    """`{"data.name": ..., ..., "seed": ...}`, tuples as lists, as JSON would give them back."""
+    tree = json.loads(json.dumps(dataclasses.asdict(config)))
+    flat = {}
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            flat.update({f"{name}.{field}": leaf for field, leaf in value.items()})
+        else:
+            flat[name] = value
+    return flat
+
+
+def differences(old: Config, new: Config) -> list[str]:
+    """One line a field that differs: `data.batch_size: 64 -> 32`."""
+    before, after = flatten(old), flatten(new)
+    return [f"{k}: {before[k]!r} -> {after[k]!r}" for k in after if before[k] != after[k]]
+
+
+def to_json(config: Config) -> str:
+    """The resolved config, indented, with a newline at the end."""
+    return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
+
+
+def from_json(path: Path) -> Config:
+    """The config that `to_json` wrote.
+
+    Raises:
+        ValueError: not such a file, or fields of another version of this package.
+    """
+    try:
+        tree = json.loads(path.read_text())
+        sections = get_type_hints(Config)
+        values = {
+            name: sections[name](**_tuples(value)) if isinstance(value, dict) else value
+            for name, value in tree.items()
+        }
+        return Config(**values)
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"{path} is not a config of this version: {error}") from error
+
+
+def _tuples(section: dict[str, Any]) -> dict[str, Any]:
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in section.items()}

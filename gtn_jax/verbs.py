@@ -1,0 +1,292 @@
+"""The verbs of `gtn`: each reads its arguments, calls one function and prints what came of it.
+
+Nothing heavy is imported before a verb runs. No logic here: that is in the rooms.
+"""
+
+import argparse
+import dataclasses
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from gtn_jax.arguments import parse, take_experiment, take_preset
+from gtn_jax.config import Config
+from gtn_jax.experiment import load_experiment, shipped_folder
+from gtn_jax.presets import PRESETS, REMAINING_DEVIATIONS
+
+Positional = tyro.conf.Positional
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainArguments:
+    """What `gtn train EXPERIMENT` takes besides the experiment."""
+
+    config: Annotated[Config, tyro.conf.arg(name="")]
+    """Any field of the experiment's CONFIG."""
+    workdir: Path
+    """Run folder: new, or an unfinished run of the same config, which is continued."""
+
+
+def train(arguments: list[str]) -> None:
+    """Train an experiment; resume an unfinished run; print the summary of a finished one."""
+    name, rest = take_experiment(arguments, "gtn train quickstart --workdir runs/first")
+    preset, rest = take_preset(rest)
+    config = PRESETS[preset](load_experiment(name)) if preset else load_experiment(name)
+    if preset == "official":
+        for deviation in REMAINING_DEVIATIONS:
+            _say(f"not as in the authors' code: {deviation}")
+    parsed = parse(TrainArguments, f"gtn train {name}", rest, TrainArguments(config, tyro.MISSING))
+    from gtn_jax.training.loop import run
+
+    print(json.dumps(run(parsed.config, parsed.workdir), indent=2))
+
+
+def evaluate(arguments: list[str]) -> None:
+    """Evaluate the selected weights of a run on a split of its data set."""
+
+    def form(
+        run: Positional[Path],
+        split: str = "test",
+        data: str | None = None,
+        data_dir: str | None = None,
+    ) -> tuple[Path, str, str | None, str | None]:
+        """Evaluate a run.
+
+        Args:
+            run: run folder.
+            split: test, validation or train.
+            data: a data set with the same classes; default: the run's own.
+            data_dir: folder of prepared data sets; default: the run's own.
+        """
+        return run, split, data, data_dir
+
+    workdir, split, data, data_dir = parse(form, "gtn evaluate", arguments)
+    from gtn_jax.inference.restore import evaluate_run
+
+    result = evaluate_run(workdir, split, data, data_dir)
+    print(json.dumps({"split": split, **result}, indent=2))
+
+
+def predict(arguments: list[str]) -> None:
+    """Name the classes of image files by the selected weights of a run."""
+
+    def form(
+        run: Positional[Path],
+        paths: Positional[tuple[Path, ...]],
+        topk: int = 3,
+        out: Path | None = None,
+    ) -> tuple[Path, tuple[Path, ...], int, Path | None]:
+        """Predict.
+
+        Args:
+            run: run folder.
+            paths: image files, and folders of them.
+            topk: classes to name for each file.
+            out: .csv or .json to write, instead of a table on the screen.
+        """
+        return run, paths, topk, out
+
+    workdir, paths, topk, out = parse(form, "gtn predict", arguments)
+    from gtn_jax.inference import predict as prediction
+
+    if out is not None:
+        prediction.check_out(out)
+    good, bad = prediction.predict_paths(workdir, paths, topk, _complain)
+    if out is not None:
+        prediction.write_predictions(good, out)
+        _say(f"{out}: {len(good)} files")
+    elif good:
+        _print_table(prediction.prediction_table(good))
+    if bad:
+        raise ValueError(f"{bad} of {len(good) + bad} could not be predicted; the others were")
+
+
+def compare(arguments: list[str]) -> None:
+    """Tune a rate for each method on validation, then compare them on paired seeds."""
+    name, rest = take_experiment(
+        arguments, "gtn compare quickstart --methods finetune gtn --seeds 5 --workdir runs/compare"
+    )
+
+    def form(
+        workdir: Path, methods: tuple[str, ...] = ("finetune", "gtn"), seeds: int = 5,
+        trials: int = 2,
+    ) -> tuple[Path, tuple[str, ...], int, int]:  # fmt: skip
+        """Compare methods on an experiment.
+
+        Args:
+            workdir: folder of the comparison; finished runs in it are kept.
+            methods: the first is the one that others are subtracted from.
+            seeds: final runs a method, seeds 0, 1, ...
+            trials: tuning runs a method and rate.
+        """
+        return workdir, methods, seeds, trials
+
+    workdir, methods, seeds, trials = parse(form, f"gtn compare {name}", rest)
+    from gtn_jax.analysis import compare as comparison
+
+    config = load_experiment(name)
+    comparison.check(config, methods, seeds, workdir)
+    tuned = comparison.tune(config, methods, trials, workdir, _say)
+    rates = {method: comparison.best_rate(tuned, method) for method in methods}
+    rows = comparison.compare(config, rates, range(seeds), workdir, _say)
+    _print_table(comparison.comparison_table(rows, methods[0]))
+
+
+def quickstart(arguments: list[str]) -> None:
+    """Adapt the shipped backbone to digits by three methods, and compare them."""
+
+    def form(workdir: Path = Path("runs/quickstart"), seeds: int = 2) -> tuple[Path, int]:
+        """Compare fine-tuning with and without gates on 20 digits a class.
+
+        Args:
+            workdir: a run folder a run goes to WORKDIR/runs.
+            seeds: runs a method.
+        """
+        return workdir, seeds
+
+    workdir, seeds = parse(form, "gtn quickstart", arguments)
+    from gtn_jax.analysis import compare as comparison
+    from gtn_jax.training.run_folder import read_rows
+
+    config = load_experiment("quickstart")
+    # The tuning runs that ship with the experiment: its header has their command.
+    tuned = read_rows(shipped_folder() / "quickstart_tuning.jsonl")
+    methods = ("finetune", "gtn", "gtn_identity")
+    comparison.check(config, methods, seeds, workdir)
+    rates = {method: comparison.best_rate(tuned, method) for method in methods}
+    per_class = config.data.train_images_per_class
+    _say(f"{config.model.weights} backbone, {per_class} training images a class of "
+         f"{config.data.name}; {len(methods)} methods x {seeds} seeds")  # fmt: skip
+    rows = comparison.compare(config, rates, range(seeds), workdir, _say)
+    _print_table(comparison.comparison_table(rows))
+    _say(f"run folders: {workdir}/runs")
+
+
+def prepare(arguments: list[str]) -> None:
+    """Bring a data set in, once: its source becomes records that training reads."""
+
+    def form(
+        dataset: Positional[str],
+        source: Path | None = None,
+        data_dir: str = Config().data.data_dir,
+    ) -> tuple[str, Path | None, str]:
+        """Prepare a data set.
+
+        Args:
+            dataset: digits or tiny_imagenet.
+            source: the file it is made from, where one is needed.
+            data_dir: folder of prepared data sets.
+        """
+        return dataset, source, data_dir
+
+    dataset, source, data_dir = parse(form, "gtn prepare", arguments)
+    from gtn_jax.data import sources
+
+    counts = sources.prepare(dataset, data_dir, source)
+    _say(f"{dataset}: " + ", ".join(f"{split} {count:,}" for split, count in counts.items()))
+
+
+def convert(arguments: list[str]) -> None:
+    """Turn a PyTorch checkpoint or a run into weights, or the authors' checkpoint into a run."""
+
+    def form(
+        source: Positional[Path],
+        destination: Positional[Path],
+        precision: Literal["float32", "float16"] = "float32",
+        classes: Path | None = None,
+        data: str = "none",
+        data_dir: str = Config().data.data_dir,
+        images: Path | None = None,
+        image_size: int = 224,
+    ) -> argparse.Namespace:
+        """Convert weights.
+
+        Args:
+            source: a .pth, .pt or .th file that holds a state dict (needs the extra `torch`), or
+                a run folder, of which trunk and classifier are taken.
+            destination: a .safetensors file to write; or, from a checkpoint of the GTN authors'
+                script, a run folder.
+            precision: of the kernels of a run.
+            classes: for a run folder: text file, a class name a line, in label order.
+            data: for a run folder: the data set that `gtn evaluate` shall use.
+            data_dir: for a run folder: folder of prepared data sets.
+            images: for weights with BatchNorm folded in: folder of images to measure it on.
+            image_size: side of those images in pixels.
+        """
+        return argparse.Namespace(**locals())
+
+    given = parse(form, "gtn convert", arguments)
+    if given.source.is_dir():
+        from gtn_jax.inference.backbone import save_backbone
+
+        count = save_backbone(given.source, given.destination, given.precision)
+        _say(f"{given.destination}: {count} tensors")
+    elif given.images is not None:
+        from gtn_jax.weights.unfold import unfold_file
+
+        count = unfold_file(given.source, given.destination, given.images, given.image_size)
+        _say(f"{given.destination}: BatchNorm measured on {count} images")
+    elif given.destination.suffix == ".safetensors":
+        from gtn_jax.weights.convert import convert as convert_file
+
+        converted = convert_file(given.source, given.destination)
+        for line in converted.notes:
+            _say(f"note    {line}")
+        _say(f"{converted.path}: {converted.tensors} tensors; dropped {len(converted.dropped)}")
+    else:
+        from gtn_jax.inference.adopt import adopt
+
+        run = adopt(given.source, given.destination, given.classes, given.data, given.data_dir)
+        _say(f"{run.path}: a run of {run.backbone} with {run.classes} classes")
+
+
+def export(arguments: list[str]) -> None:
+    """Write a run in another framework's format: the authors' PyTorch model."""
+
+    def form(
+        run: Positional[Path], out: Path, to: Literal["torch"]
+    ) -> tuple[Path, Path, Literal["torch"]]:
+        """Export a run.
+
+        Args:
+            run: run folder.
+            out: folder to write into; new or empty.
+            to: torch, a state dict that the GTN authors' model loads (needs the extra `torch`).
+        """
+        return run, out, to
+
+    workdir, out, _ = parse(form, "gtn export", arguments)
+    from gtn_jax.inference.export import export_torch
+
+    exported = export_torch(workdir, out)
+    _say(f"{exported.path}: {exported.tensors} tensors")
+
+
+VERBS = {
+    "quickstart": quickstart,
+    "train": train,
+    "evaluate": evaluate,
+    "predict": predict,
+    "compare": compare,
+    "prepare": prepare,
+    "convert": convert,
+    "export": export,
+}
+"""Name -> verb, in the order of `gtn --help`."""
+
+
+def _say(line: str) -> None:
+    print(line, flush=True)
+
+
+def _complain(line: str) -> None:
+    print(f"error: {line}", file=sys.stderr, flush=True)
+
+
+def _print_table(table) -> None:
+    from rich.console import Console
+
+    Console(width=None if sys.stdout.isatty() else 80).print("", table, "")
