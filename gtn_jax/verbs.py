@@ -138,7 +138,7 @@ def compare(arguments: list[str]) -> None:
 def quickstart(arguments: list[str]) -> None:
     """Adapt the shipped backbone to digits by three methods, and compare them."""
 
-    def form(workdir: Path = Path("runs/quickstart"), seeds: int = 2) -> tuple[Path, int]:
+    def form(workdir: Path = Path("runs/quickstart"), seeds: int = 3) -> tuple[Path, int]:
         """Compare fine-tuning with and without gates on 20 digits a class.
 
         Args:
@@ -162,7 +162,7 @@ def quickstart(arguments: list[str]) -> None:
          f"{config.data.name}; {len(methods)} methods x {seeds} seeds")  # fmt: skip
     rows = comparison.compare(config, rates, range(seeds), workdir, _say)
     _print_table(comparison.comparison_table(rows))
-    _say(f"run folders: {workdir}/runs")
+    _say(f"time: {comparison.where_time_went(rows, workdir)}\nrun folders: {workdir}/runs")
 
 
 def prepare(arguments: list[str]) -> None:

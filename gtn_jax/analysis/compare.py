@@ -17,7 +17,7 @@ from gtn_jax.config_json import differences, from_json, to_json
 from gtn_jax.data.sources import open_splits
 from gtn_jax.errors import unknown_name
 from gtn_jax.training.loop import run
-from gtn_jax.training.run_folder import append_row, read_rows
+from gtn_jax.training.run_folder import RunFolder, append_row, read_rows
 
 METHODS: dict[str, dict[str, Any]] = {
     "finetune": {"model.gate": "none", "model.aux_weight": 0.0},
@@ -173,9 +173,8 @@ def compare(
             key = {"method": method, "seed": seed, "learning_rate": rate}
             if any(key.items() <= row.items() for row in read_rows(path)):
                 continue
-            name = f"{method}-seed{seed}"
-            settings = method_config(config, method, rate, seed)
-            summary = run(settings, workdir / "runs" / name, quiet=True)
+            folder = run_folder(workdir, method, seed)
+            summary = run(method_config(config, method, rate, seed), folder, quiet=True)
             row = key | {
                 "accuracy": summary["test_accuracy"],
                 "seconds": round(summary["seconds"], 2),
@@ -183,12 +182,28 @@ def compare(
             }
             append_row(path, row)
             say(
-                f"run     {name:<22} test accuracy {row['accuracy']:.4f}  "
+                f"run     {folder.name:<22} test accuracy {row['accuracy']:.4f}  "
                 f"{row['seconds']:5.1f} s, of which compiling {summary['compile_seconds']:.1f}"
             )
     wanted = {(method, seed, rate) for method, rate in rates.items() for seed in seeds}
     rows = read_rows(path)
     return [r for r in rows if (r["method"], r["seed"], r["learning_rate"]) in wanted]
+
+
+def run_folder(workdir: Path, method: str, seed: int) -> Path:
+    """Where `compare` puts a run."""
+    return workdir / "runs" / f"{method}-seed{seed}"
+
+
+def where_time_went(rows: Sequence[Row], workdir: Path) -> str:
+    """One line: the seconds of all runs, by what they were spent on."""
+    parts = dict.fromkeys(("start", "compile", "train", "evaluate", "checkpoint"), 0.0)
+    for row in rows:
+        summary = RunFolder(run_folder(workdir, row["method"], row["seed"])).summary() or {}
+        for part in parts:
+            parts[part] += summary.get(f"{part}_seconds", 0.0)
+    spent = ", ".join(f"{part} {seconds:.0f} s" for part, seconds in parts.items())
+    return f"{sum(parts.values()):.0f} s in {len(rows)} runs: {spent}"
 
 
 def comparison_table(rows: Sequence[Row], baseline: str = "finetune") -> Table:

@@ -67,9 +67,9 @@ WEIGHTS: dict[str, WeightsInfo] = {
 }
 """Name -> row, for the files in `ASSETS`."""
 
-# Revisions and digests are those that the file pages of model.safetensors show. Where a page did
-# not show the full commit or the digest, the field is empty: then the newest revision is taken, or
-# the file not compared. Licences and transforms are those of config.json or of timm's own table,
+# Revisions and digests of model.safetensors are those that other public projects pin and compare;
+# nobody has downloaded these files through this package yet. Where none was found, the field is
+# empty: then the newest revision is taken, or the file not compared. Licences and transforms are those of config.json or of timm's own table,
 # for microsoft/resnet-50 of the preprocessor_config.json that models fine-tuned from it carry.
 HUB: dict[str, WeightsInfo] = {
     "timm/resnet50.tv_in1k": WeightsInfo(
@@ -78,16 +78,14 @@ HUB: dict[str, WeightsInfo] = {
         licence="BSD-3-Clause",
         description="torchvision's first ImageNet-1k weights, what the GTN authors start from",
         sha256="5d061a3c593d795bfe682d9b152bafbcf550579873492def3515b46db1189888",
-        revision="aa6c2d36d56bc0209040c02b5a7b7d7bf11d57b8",
+        revision="78f3ecfdb38e06d9b8397f662e7ab8fee96026fa",
     ),
     "timm/resnet50.ra_in1k": WeightsInfo(
         hub.FILE,
         "resnet50",
         licence="Apache-2.0",
         description="timm's ImageNet-1k weights with RandAugment",
-        sha256="c49195c94e4fe19545a332e706f998d836f63b5d9892cc54526df3ee9b92ba18",
         interpolation="bicubic",
-        revision="bd3df32877dc17521c1121ab9498cdc4eebdd720",
     ),
     "timm/resnet18.tv_in1k": WeightsInfo(
         hub.FILE,
@@ -95,19 +93,21 @@ HUB: dict[str, WeightsInfo] = {
         licence="BSD-3-Clause",
         description="torchvision's ImageNet-1k weights",
         sha256="694f673df6520a3158624e8a89af086f59923ee4cd7436fe5bc3bc71d295ad81",
+        revision="bbd144b3e5565108aad885f145491d11bc6ce807",
     ),
     "timm/resnet152.tv_in1k": WeightsInfo(
         hub.FILE,
         "resnet152",
         licence="BSD-3-Clause",
         description="torchvision's first ImageNet-1k weights",
-        sha256="15897077afdf4d6334dc0c3f8e6fb483afb3faa9298c139f3c6eb29bca6ae5b2",
     ),
     "timm/resnet34.tv_in1k": WeightsInfo(
         hub.FILE,
         "resnet34",
         licence="BSD-3-Clause",
         description="torchvision's ImageNet-1k weights",
+        sha256="0bb82595a564991a9d424708b33f5d843f5aaed7f6c0886ff10849ff97022235",
+        revision="1b7b21cca82ff974d341713f777bf740c2db38c4",
     ),
     "timm/resnet101.tv_in1k": WeightsInfo(
         hub.FILE,

@@ -70,7 +70,7 @@ def test_rows_of_the_hub():
     official = registry.HUB["timm/resnet50.tv_in1k"]
     assert (official.mean, official.std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
     assert (official.interpolation, official.crop) == ("bilinear", 0.875)
-    assert official.sha256.startswith("5d061a3c") and official.revision.startswith("aa6c2d36")
+    assert official.sha256.startswith("5d061a3c") and official.revision.startswith("78f3ecfd")
     for repository, info in registry.HUB.items():
         assert hub.parse_name(f"hf:{repository}").repository == repository
         assert info.backbone in BACKBONES and info.licence and info.description
