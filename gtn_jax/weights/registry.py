@@ -69,8 +69,9 @@ WEIGHTS: dict[str, WeightsInfo] = {
 
 # Revisions and digests of model.safetensors are those that other public projects pin and compare;
 # nobody has downloaded these files through this package yet. Where none was found, the field is
-# empty: then the newest revision is taken, or the file not compared. Licences and transforms are those of config.json or of timm's own table,
-# for microsoft/resnet-50 of the preprocessor_config.json that models fine-tuned from it carry.
+# empty: then the newest revision is taken, or the file not compared. Licences and transforms are
+# those of config.json or of timm's own table, for microsoft/resnet-50 of the
+# preprocessor_config.json that models fine-tuned from it carry.
 HUB: dict[str, WeightsInfo] = {
     "timm/resnet50.tv_in1k": WeightsInfo(
         hub.FILE,
