@@ -105,3 +105,40 @@ def test_preset_comes_before_the_other_fields(tmp_path, data_dir, capsys, form):
 def test_unknown_preset_offers_the_nearest(capsys):
     assert main(["train", "quickstart", "--preset", "oficial", "--workdir", "x"]) == 1
     assert "unknown preset 'oficial'; did you mean official?" in capsys.readouterr().err
+
+
+def test_which_leaves_move_in_which_epoch(tiny_config):
+    """Official: the trunk stands in epochs 0 to 20 while its momentum and statistics move."""
+    import jax
+
+    from gtn_jax.arrays import Batch
+    from gtn_jax.config import override
+    from gtn_jax.training.build import build_model, build_programs
+    from gtn_jax.training.state import create_state
+
+    config = override(official(tiny_config), {"model.gate_reduction": 4})
+    model, variables, preprocessing = build_model(config, 10)
+    programs = build_programs(config, model, preprocessing, steps_per_epoch=1)
+    step = programs.train_step(True, False)  # with zero_lr, the same program frozen or not
+    generator = np.random.default_rng(0)
+    images = generator.integers(0, 256, (8, 16, 16, 3), dtype=np.uint8)
+    batch = Batch(images, np.arange(8, dtype=np.int32), np.ones(8, np.float32))
+    for epoch, moves in [(0, False), (20, False), (21, True), (99, True)]:
+        # A peak rate of 1, so that at epoch 99 no update drowns in rounding.
+        before = create_state(variables, programs.optimizer, 1.0, seed=0)
+        before = jax.tree.map(lambda leaf: leaf.copy(), before.replace(step=np.int32(epoch)))
+        # Copies: the step donates its state, and on CPU device_get shows its very buffers.
+        kept = jax.tree.map(np.array, before.replace(key=None))
+        after, _ = step(before, batch)
+
+        def moved(old, new) -> set[bool]:
+            pairs = zip(jax.tree.leaves(old), jax.tree.leaves(new), strict=True)
+            return {not np.array_equal(a, b) for a, b in pairs}
+
+        assert moved(kept.params["backbone"], after.params["backbone"]) == {moves}
+        for part in ("gate", "classifier", "aux_classifier"):
+            assert moved(kept.params[part], after.params[part]) == {True}
+        assert moved(kept.batch_stats, after.batch_stats) == {True}
+        groups = after.opt_state.inner_states
+        for group in ("backbone", "head"):
+            assert True in moved(kept.opt_state.inner_states[group], groups[group])
