@@ -20,6 +20,7 @@ import numpy as np
 from gtn_jax.arrays import Variables
 from gtn_jax.config import Config, override
 from gtn_jax.models.gtn import variable_shapes
+from gtn_jax.presets import official
 from gtn_jax.training.build import build_module, build_programs
 from gtn_jax.training.checkpoint import Checkpoints
 from gtn_jax.training.run_folder import Preprocessing, RunFolder
@@ -106,18 +107,11 @@ def _model_config(tensors: Mapping[str, np.ndarray], src: Path) -> Config:
     # The port says in detail what is missing from a checkpoint that looks like no backbone.
     hidden, features = _tensor(tensors, "fc.0.weight", src).shape
     return override(
-        Config(),
+        official(Config()),
         {
             "data.image_size": 224,
-            "data.last_batch": "keep",
             "model.backbone": backbone.split(" ")[0] if backbone else "resnet50",
-            "model.gate": "sigmoid",
             "model.gate_reduction": max(1, features // hidden),
-            "model.gate_dropout": 0.7,
-            "model.classifier_dropout": 0.5,
-            "model.classifier_bias": False,
-            "model.aux_weight": 0.2,
-            "training.select": "last",
         },
     )
 
