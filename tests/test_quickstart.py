@@ -26,7 +26,8 @@ def quickstart(workdir, home) -> str:
 
 def test_quickstart(tmp_path):
     output = quickstart(tmp_path / "runs", tmp_path / "home")
-    rows = [json.loads(line) for line in (tmp_path / "runs/results.jsonl").open()]
+    results = (tmp_path / "runs/results.jsonl").read_text()
+    rows = [json.loads(line) for line in results.splitlines()]
     assert [row["method"] for row in rows] == ["finetune", "gtn", "gtn_identity"]
     for row in rows:
         folder = tmp_path / "runs" / "runs" / f"{row['method']}-seed0"
