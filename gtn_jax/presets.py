@@ -70,8 +70,9 @@ PRESETS: dict[str, Callable[[Config], Config]] = {"official": official, "clean":
 """Name -> preset, for `gtn train EXPERIMENT --preset NAME`."""
 
 REMAINING_DEVIATIONS = (
-    "crops: whole-image shifts and flips here, RandomResizedCrop of the image at short side 256 "
-    "in theirs",
+    "crops in training: shifts and flips of the centre square here, RandomResizedCrop of the image "
+    "at short side 256 in theirs",
+    "crops in evaluation: the whole short side here, 224 of 256 pixels of it in theirs",
     "random numbers: the same distributions, not the same draws",
 )
 """What `--preset official` does not reproduce; one line each."""

@@ -48,3 +48,13 @@ def truncated() -> bytes:
 def test_unreadable_bytes_are_named(encoded):
     with pytest.raises(ValueError, match=r"cat/7.png: not a readable image"):
         decode(encoded, 8, "cat/7.png")
+
+
+def test_field_of_view_against_the_authors_evaluation():
+    """Theirs cuts 224 px out of a short side of 256; ours shows the whole: 8/7 of their width."""
+    ramp = np.tile(np.arange(256, dtype=np.uint8), (256, 1))  # grey level = column
+    ours = decode(png(ramp), 224, "a.png")[112, :, 0].astype(int)
+    theirs = np.asarray(Image.fromarray(ramp).crop((16, 16, 240, 240)))[112].astype(int)
+    assert (theirs[0], theirs[-1]) == (16, 239)
+    assert ours[0] <= 1 and ours[-1] >= 254
+    np.testing.assert_allclose((ours[-1] - ours[0]) / (theirs[-1] - theirs[0]), 8 / 7, atol=0.01)
