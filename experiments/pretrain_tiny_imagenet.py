@@ -2,6 +2,11 @@
 
 gtn prepare tiny_imagenet --source tiny_imagenet_32_jpeg.npz
 gtn train pretrain_tiny_imagenet --workdir runs/pretrain
+    gtn convert runs/pretrain tiny_imagenet.safetensors --precision float16
+
+Result: 32.9 % top-1, 59.3 % top-5 on the 10,000 validation images; 68 minutes of training on two
+CPU cores that did other work beside it. Recipe, learning curve, terms of the data and how to go on
+are in gtn_jax/weights/assets/tiny_imagenet.md.
 """
 
 from gtn_jax.config import Config, DataConfig, ModelConfig, OptimizerConfig, TrainingConfig
