@@ -1,7 +1,7 @@
 """Pretrain the small backbone that ships with the package, from scratch on Tiny-ImageNet.
 
-gtn prepare tiny_imagenet --source tiny_imagenet_32_jpeg.npz
-gtn train pretrain_tiny_imagenet --workdir runs/pretrain
+    gtn prepare tiny_imagenet --source tiny_imagenet_32_jpeg.npz
+    gtn train pretrain_tiny_imagenet --workdir runs/pretrain
     gtn convert runs/pretrain tiny_imagenet.safetensors --precision float16
 
 Result: 32.9 % top-1, 59.3 % top-5 on the 10,000 validation images; 68 minutes of training on two
