@@ -6,7 +6,6 @@ Nothing heavy is imported before a verb runs. No logic here: that is in the room
 import argparse
 import dataclasses
 import json
-import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -16,6 +15,7 @@ from gtn_jax.arguments import parse, take_experiment, take_preset
 from gtn_jax.config import Config
 from gtn_jax.experiment import load_experiment, shipped_folder
 from gtn_jax.presets import PRESETS, REMAINING_DEVIATIONS
+from gtn_jax.terminal import complain, say, show
 
 Positional = tyro.conf.Positional
 
@@ -37,7 +37,7 @@ def train(arguments: list[str]) -> None:
     config = PRESETS[preset](load_experiment(name)) if preset else load_experiment(name)
     if preset == "official":
         for deviation in REMAINING_DEVIATIONS:
-            _say(f"not as in the authors' code: {deviation}")
+            say(f"not as in the authors' code: {deviation}")
     parsed = parse(TrainArguments, f"gtn train {name}", rest, TrainArguments(config, tyro.MISSING))
     from gtn_jax.training.loop import run
 
@@ -94,12 +94,12 @@ def predict(arguments: list[str]) -> None:
 
     if out is not None:
         prediction.check_out(out)
-    good, bad = prediction.predict_paths(workdir, paths, topk, _complain)
+    good, bad = prediction.predict_paths(workdir, paths, topk, complain)
     if out is not None:
         prediction.write_predictions(good, out)
-        _say(f"{out}: {len(good)} files")
+        say(f"{out}: {len(good)} files")
     elif good:
-        _print_table(prediction.prediction_table(good))
+        show(prediction.prediction_table(good))
     if bad:
         raise ValueError(f"{bad} of {len(good) + bad} could not be predicted; the others were")
 
@@ -129,10 +129,10 @@ def compare(arguments: list[str]) -> None:
 
     config = load_experiment(name)
     comparison.check(config, methods, seeds, workdir)
-    tuned = comparison.tune(config, methods, trials, workdir, _say)
+    tuned = comparison.tune(config, methods, trials, workdir, say)
     rates = {method: comparison.best_rate(tuned, method) for method in methods}
-    rows = comparison.compare(config, rates, range(seeds), workdir, _say)
-    _print_table(comparison.comparison_table(rows, methods[0]))
+    rows = comparison.compare(config, rates, range(seeds), workdir, say)
+    show(comparison.comparison_table(rows, methods[0]))
 
 
 def quickstart(arguments: list[str]) -> None:
@@ -158,11 +158,11 @@ def quickstart(arguments: list[str]) -> None:
     comparison.check(config, methods, seeds, workdir)
     rates = {method: comparison.best_rate(tuned, method) for method in methods}
     per_class = config.data.train_images_per_class
-    _say(f"{config.model.weights} backbone, {per_class} training images a class of "
+    say(f"{config.model.weights} backbone, {per_class} training images a class of "
          f"{config.data.name}; {len(methods)} methods x {seeds} seeds")  # fmt: skip
-    rows = comparison.compare(config, rates, range(seeds), workdir, _say)
-    _print_table(comparison.comparison_table(rows))
-    _say(f"time: {comparison.where_time_went(rows, workdir)}\nrun folders: {workdir}/runs")
+    rows = comparison.compare(config, rates, range(seeds), workdir, say)
+    show(comparison.comparison_table(rows))
+    say(f"time: {comparison.where_time_went(rows, workdir)}\nrun folders: {workdir}/runs")
 
 
 def prepare(arguments: list[str]) -> None:
@@ -186,7 +186,7 @@ def prepare(arguments: list[str]) -> None:
     from gtn_jax.data import sources
 
     counts = sources.prepare(dataset, data_dir, source)
-    _say(f"{dataset}: " + ", ".join(f"{split} {count:,}" for split, count in counts.items()))
+    say(f"{dataset}: " + ", ".join(f"{split} {count:,}" for split, count in counts.items()))
 
 
 def convert(arguments: list[str]) -> None:
@@ -223,24 +223,24 @@ def convert(arguments: list[str]) -> None:
         from gtn_jax.inference.backbone import save_backbone
 
         count = save_backbone(given.source, given.destination, given.precision)
-        _say(f"{given.destination}: {count} tensors")
+        say(f"{given.destination}: {count} tensors")
     elif given.images is not None:
         from gtn_jax.weights.unfold import unfold_file
 
         count = unfold_file(given.source, given.destination, given.images, given.image_size)
-        _say(f"{given.destination}: BatchNorm measured on {count} images")
+        say(f"{given.destination}: BatchNorm measured on {count} images")
     elif given.destination.suffix == ".safetensors":
         from gtn_jax.weights.convert import convert as convert_file
 
         converted = convert_file(given.source, given.destination)
         for line in converted.notes:
-            _say(f"note    {line}")
-        _say(f"{converted.path}: {converted.tensors} tensors; dropped {len(converted.dropped)}")
+            say(f"note    {line}")
+        say(f"{converted.path}: {converted.tensors} tensors; dropped {len(converted.dropped)}")
     else:
         from gtn_jax.inference.adopt import adopt
 
         run = adopt(given.source, given.destination, given.classes, given.data, given.data_dir)
-        _say(f"{run.path}: a run of {run.backbone} with {run.classes} classes")
+        say(f"{run.path}: a run of {run.backbone} with {run.classes} classes")
 
 
 def export(arguments: list[str]) -> None:
@@ -262,7 +262,7 @@ def export(arguments: list[str]) -> None:
     from gtn_jax.inference.export import export_torch
 
     exported = export_torch(workdir, out)
-    _say(f"{exported.path}: {exported.tensors} tensors")
+    say(f"{exported.path}: {exported.tensors} tensors")
 
 
 VERBS = {
@@ -276,17 +276,3 @@ VERBS = {
     "export": export,
 }
 """Name -> verb, in the order of `gtn --help`."""
-
-
-def _say(line: str) -> None:
-    print(line, flush=True)
-
-
-def _complain(line: str) -> None:
-    print(f"error: {line}", file=sys.stderr, flush=True)
-
-
-def _print_table(table) -> None:
-    from rich.console import Console
-
-    Console(width=None if sys.stdout.isatty() else 80).print("", table, "")

@@ -1,5 +1,9 @@
 """A hostile JAX for every test: four devices, no implicit dtypes or ranks; and small fixtures."""
 
+import importlib.util
+from pathlib import Path
+from types import ModuleType
+
 import jax
 import pytest
 
@@ -91,3 +95,35 @@ def tiny_config(data_dir) -> Config:
             epochs=4, freeze_epochs=1, log_every_steps=1, checkpoint_every_seconds=1e-3
         ),
     )
+
+
+TESTS = Path(__file__).parent
+
+
+def _load(path: Path) -> ModuleType:
+    # pytest's importlib mode puts no test folder on sys.path, so helpers are loaded by file.
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def rule() -> ModuleType:
+    """tests/golden/rule.py."""
+    return _load(TESTS / "golden" / "rule.py")
+
+
+@pytest.fixture(scope="session")
+def reference() -> ModuleType:
+    """tests/reference/torch_resnet.py; skips where PyTorch is not installed."""
+    pytest.importorskip("torch")
+    return _load(TESTS / "reference" / "torch_resnet.py")
+
+
+@pytest.fixture(scope="session")
+def huggingface() -> ModuleType:
+    """tests/reference/huggingface_resnet.py; skips where PyTorch is not installed."""
+    pytest.importorskip("torch")
+    return _load(TESTS / "reference" / "huggingface_resnet.py")

@@ -16,7 +16,7 @@ ROOMS = (
     ("inference",),
     ("analysis",),
     ("benchmark",),
-    ("arguments", "verbs", "cli", "__main__"),
+    ("arguments", "terminal", "verbs", "cli", "__main__"),
 )
 FILES = sorted(PACKAGE.rglob("*.py"))
 # The root offers public names lazily and, for type checkers only, by import.

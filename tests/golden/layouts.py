@@ -7,7 +7,8 @@ layouts relative to the array's norm (losses: relative). Rounding decides a few 
 so two correct float32 runs part by this much; it is the yardstick of tests/weights/test_trajectory.
 """
 
-import importlib.util
+import importlib
+import sys
 from pathlib import Path
 from types import ModuleType
 
@@ -60,7 +61,9 @@ def trajectory(
 
 def main() -> None:
     """Run both layouts and write the differences."""
-    rule, reference = (_load(HERE / "rule.py"), _load(HERE.parent / "reference/torch_resnet.py"))
+    # Run as a script, this folder is on the path; the other one is not.
+    sys.path.append(str(HERE.parent / "reference"))
+    rule, reference = (importlib.import_module(name) for name in ("rule", "torch_resnet"))
     stored = np.load(rule.STORED)
     (losses, one), (other_losses, other) = (
         trajectory(rule, reference, channels_last) for channels_last in (False, True)
@@ -74,14 +77,6 @@ def main() -> None:
     np.savez_compressed(STORED, **{k: np.float32(v) for k, v in differences.items()})
     worst = max(differences, key=lambda key: differences[key])
     print(f"{len(differences)} differences; the largest {differences[worst]:.1e}, of {worst}")
-
-
-def _load(path: Path) -> ModuleType:
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 if __name__ == "__main__":

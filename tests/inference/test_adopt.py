@@ -4,7 +4,6 @@ Their network has one width, so this is ResNet-50 with drawn numbers; the one fo
 computed is on small images.
 """
 
-import importlib.util
 import json
 from pathlib import Path
 
@@ -22,21 +21,11 @@ from gtn_jax.training.run_folder import RunFolder
 
 torch = pytest.importorskip("torch")
 CLASSES = 3
-TESTS = Path(__file__).parents[1]
-
-
-def load(path: Path):
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 @pytest.fixture(scope="module")
-def state() -> dict[str, torch.Tensor]:
+def state(rule) -> dict[str, torch.Tensor]:
     """The authors' names and shapes, drawn numbers, counters that differ from 0."""
-    rule = load(TESTS / "golden" / "rule.py")
     drawn = rule.draw(rule.gtn_shapes(CLASSES), seed=2)
     tensors = {name: torch.from_numpy(np.asarray(array)) for name, array in drawn.items()}
     counters = [name for name in tensors if name.endswith("num_batches_tracked")]
@@ -83,9 +72,9 @@ def test_run_folder(run, checkpoint):
     ]
 
 
-def test_same_outputs_as_their_model(run, state):
+def test_same_outputs_as_their_model(run, state, reference):
     """Evaluation mode against PyTorch, from the run folder."""
-    network = load(TESTS / "reference" / "torch_resnet.py").TorchGTN(CLASSES)
+    network = reference.TorchGTN(CLASSES)
     network.load_state_dict(state, strict=True)
     images = np.random.default_rng(0).standard_normal((1, 64, 64, 3)).astype(np.float32)
     with torch.no_grad():
@@ -97,7 +86,7 @@ def test_same_outputs_as_their_model(run, state):
     np.testing.assert_allclose(outputs.aux_logits, aux, rtol=1e-3, atol=1e-4)
 
 
-def test_round_trip_is_bit_exact_and_loads_strictly(run, state, checkpoint, tmp_path):
+def test_round_trip_is_bit_exact_and_loads_strictly(run, state, checkpoint, reference, tmp_path):
     out = tmp_path / "out"
     assert main(["export", str(run), "--to", "torch", "--out", str(out)]) == 0
     found = torch.load(out / "gtn.pth", weights_only=True)
@@ -105,7 +94,7 @@ def test_round_trip_is_bit_exact_and_loads_strictly(run, state, checkpoint, tmp_
     for name, tensor in state.items():
         assert found[name].dtype == tensor.dtype
         assert torch.equal(found[name], tensor), name
-    network = load(TESTS / "reference" / "torch_resnet.py").TorchGTN(CLASSES)
+    network = reference.TorchGTN(CLASSES)
     network.load_state_dict(found, strict=True)
     # The names come along, so the way back needs nothing else.
     again = adopt(out / "gtn.pth", tmp_path / "again", out / "classes.txt", "none", "nowhere")
