@@ -21,11 +21,14 @@ class Batch(NamedTuple):
         images: uint8 B H W 3, not yet normalised.
         labels: int32 B, in [0, N).
         mask: float32 B, 1 for a real image, 0 for a row that only fills the batch.
+        sizes: int32 B 2, height and width of images that fill only the top left of their H W; None
+            where every image fills its own.
     """
 
     images: Array
     labels: Array
     mask: Array
+    sizes: Array | None = None
 
 
 class Outputs(NamedTuple):

@@ -1,18 +1,28 @@
-"""uint8 images -> normalised float images, inside jit: crop by shifting, flip, resize, normalise.
+"""uint8 images -> normalised float images, inside jit: crop or shift, flip, resize, normalise.
 
-Pure functions of (key, images); the same key gives the same pixels on any number of devices.
+Pure functions of (key, images, sizes); the same key gives the same pixels on any number of
+devices. Random resized crops are crop.py's.
 """
 
-from collections.abc import Callable
+from typing import Protocol
 
 import jax
 import jax.numpy as jnp
 from jax import lax
 
 from gtn_jax.arrays import Array
+from gtn_jax.data.crop import crop_and_resize, random_boxes
 
-Transform = Callable[[jax.Array, Array], jax.Array]
-"""(key, uint8 B H W 3) -> float32 B H' W' 3, normalised. Evaluation ignores the key."""
+
+class Transform(Protocol):
+    """What `training_transform` and `evaluation_transform` return, and a step takes."""
+
+    def __call__(self, key: jax.Array, images: Array, sizes: Array | None = None) -> jax.Array:
+        """uint8 B H W 3, int32 B 2 (`sizes` of a Batch) -> float32 B H' W' 3, normalised.
+
+        Evaluation ignores the key.
+        """
+        ...
 
 
 def normalise(images: Array, mean: tuple[float, ...], std: tuple[float, ...]) -> jax.Array:
@@ -47,6 +57,7 @@ def training_transform(
     random_flip: bool,
     random_shift_pixels: int,
     image_size: int | None = None,
+    random_resized_crop: bool = False,
 ) -> Transform:
     """Augment and normalise.
 
@@ -55,16 +66,22 @@ def training_transform(
         std: of red, green, blue.
         random_flip: whether to mirror at random.
         random_shift_pixels: the furthest shift; 0 is none.
-        image_size: side to resize to, bilinear with antialiasing; None keeps the size.
+        image_size: side to resize to, bilinear with antialiasing; None keeps the height.
+        random_resized_crop: cut a random box out of each image, whose size comes with the batch.
     """
 
-    def transform(key: jax.Array, images: Array) -> jax.Array:
+    def transform(key: jax.Array, images: Array, sizes: Array | None = None) -> jax.Array:
+        side = image_size or images.shape[1]
+        if random_resized_crop:
+            if sizes is None:
+                sizes = jnp.tile(jnp.array([images.shape[1:3]], jnp.int32), (images.shape[0], 1))
+            images = crop_and_resize(images, random_boxes(jax.random.fold_in(key, 0), sizes), side)
         if random_shift_pixels:
             images = shift(jax.random.fold_in(key, 0), images, random_shift_pixels)
         if random_flip:
             images = flip(jax.random.fold_in(key, 1), images)
-        if image_size is not None and image_size != images.shape[1]:
-            shape = (images.shape[0], image_size, image_size, images.shape[3])
+        if side != images.shape[1]:
+            shape = (images.shape[0], side, side, images.shape[3])
             images = jax.image.resize(images.astype(jnp.float32), shape, "linear")
         return normalise(images, mean, std)
 
@@ -74,8 +91,8 @@ def training_transform(
 def evaluation_transform(mean: tuple[float, ...], std: tuple[float, ...]) -> Transform:
     """Normalise only."""
 
-    def transform(key: jax.Array, images: Array) -> jax.Array:
-        del key  # nothing is random
+    def transform(key: jax.Array, images: Array, sizes: Array | None = None) -> jax.Array:
+        del key, sizes  # nothing is random, every image fills its array
         return normalise(images, mean, std)
 
     return transform

@@ -41,18 +41,44 @@ def resize_short_side(image: Image.Image, short_side: int) -> Image.Image:
 
     The long side becomes int(short_side * long / short), as torchvision's does.
     """
-    width, height = image.size
-    short, long = min(image.size), max(image.size)
-    if long > LONGEST_ASPECT * short:
-        cut = (long - LONGEST_ASPECT * short) // 2
-        kept = cut + LONGEST_ASPECT * short
-        box = (cut, 0, kept, height) if width > height else (0, cut, width, kept)
-        return resize_short_side(image.crop(box), short_side)
-    if short == short_side:
-        return image
-    resized = int(short_side * long / short)
-    size = (short_side, resized) if width <= height else (resized, short_side)
-    return image.resize(size, Image.Resampling.BILINEAR)
+    width, height = _kept(image.size)
+    if (width, height) != image.size:
+        left, top = (image.width - width) // 2, (image.height - height) // 2
+        image = image.crop((left, top, left + width, top + height))
+    size = _resized(image.size, short_side)
+    return image if size == image.size else image.resize(size, Image.Resampling.BILINEAR)
+
+
+def whole_size(encoded: bytes, short_side: int, file: str) -> tuple[int, int]:
+    """Height and width of what `decode_whole` returns, from the file's header.
+
+    Raises:
+        ValueError: the bytes begin as no image; names the file.
+    """
+    try:
+        with Image.open(io.BytesIO(encoded)) as opened:
+            # EXIF orientations from 5 on lie on their side.
+            turned = opened.getexif().get(0x0112, 1) >= 5
+            size = (opened.height, opened.width) if turned else opened.size
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise ValueError(f"{file}: not a readable image ({error})") from error
+    width, height = _resized(_kept(size), short_side)
+    return height, width
+
+
+def _kept(size: tuple[int, int]) -> tuple[int, int]:
+    """Width and height without the ends of an image that is too long."""
+    longest = LONGEST_ASPECT * min(size)
+    return min(size[0], longest), min(size[1], longest)
+
+
+def _resized(size: tuple[int, int], short_side: int) -> tuple[int, int]:
+    width, height = size
+    if min(size) == short_side:
+        return size
+    if width <= height:
+        return short_side, int(short_side * height / width)
+    return int(short_side * width / height), short_side
 
 
 def centre_crop(pixels: np.ndarray, image_size: int) -> np.ndarray:

@@ -1,102 +1,120 @@
-"""Splits -> batches of uint8 pixels on the host, in an order that can be stopped and resumed.
+"""Parts of splits -> batches of uint8 pixels on the host, in an order that can be resumed.
 
 Grain (https://google-grain.readthedocs.io) shuffles, batches and keeps the position. Images are
 decoded once into memory where they fit; otherwise each batch is decoded anew, in Grain's threads,
-ahead of the step that wants it. Augmentation is augment.py's, on the device.
+ahead of the step that wants it. Augmentation, cropping included, is augment.py's, on the device.
 """
 
 import concurrent.futures
 import dataclasses
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import grain
+import jax
 import numpy as np
 
 from gtn_jax.arrays import Batch
-from gtn_jax.data.decode import decode
+from gtn_jax.config import DataConfig
+from gtn_jax.data.choice import Part
+from gtn_jax.data.decode import decode, decode_whole, whole_size
 from gtn_jax.data.sources import Split
 
 MEMORY_LIMIT_BYTES = 2 * 2**30
-_READ_AT_ONCE = 1024
+_READ_AT_ONCE = 256
+
+
+@dataclasses.dataclass(frozen=True)
+class View:
+    """What of each image goes into a batch.
+
+    Attributes:
+        image_size: side of the centre square in pixels, unless `whole`.
+        short_side: of the resized image, in pixels.
+        whole: the resized image, for random crops, instead of the centre square.
+    """
+
+    image_size: int
+    short_side: int
+    whole: bool = False
+
+    @classmethod
+    def of(cls, data: DataConfig, training: bool) -> "View":
+        """What a config trains on, or evaluates on."""
+        whole = training and data.random_resized_crop
+        return cls(data.image_size, data.resize_size or data.image_size, whole)
+
+    def decode(self, encoded: bytes, file: str) -> np.ndarray:
+        """uint8 H W 3."""
+        if self.whole:
+            return decode_whole(encoded, self.short_side, file)
+        return decode(encoded, self.image_size, file, self.short_side)
+
+    def size(self, encoded: bytes, file: str) -> tuple[int, int]:
+        """Height and width of what `decode` returns, from the header alone."""
+        if self.whole:
+            return whole_size(encoded, self.short_side, file)
+        return self.image_size, self.image_size
 
 
 @dataclasses.dataclass(frozen=True)
 class Images:
-    """Images of one split (or a choice of them) at one size.
+    """Images of one split (or a choice of them) in one view.
 
     Attributes:
-        split: where they come from.
-        image_size: side in pixels.
-        positions: int64 B, the images used, as positions in the split.
-        labels: int32 B, or None where the split is streamed.
-        pixels: uint8 B H W 3, or None where the split is streamed.
+        part: where they come from.
+        view: what of each is used.
+        height: of a batch's arrays in pixels, that of the highest image.
+        width: of a batch's arrays in pixels, that of the widest image.
+        labels: int32 B.
+        pixels: uint8 H W 3 each, or None where the split is streamed.
     """
 
-    split: Split
-    image_size: int
-    positions: np.ndarray
-    labels: np.ndarray | None = None
-    pixels: np.ndarray | None = None
+    part: Part
+    view: View
+    height: int
+    width: int
+    labels: np.ndarray
+    pixels: list[np.ndarray] | None = None
 
     def __len__(self) -> int:
         """Number of images."""
-        return len(self.positions)
+        return len(self.part.positions)
 
     def gather(self, rows: np.ndarray) -> Batch:
-        """The images at these rows of `positions`, all with mask 1."""
-        if self.pixels is not None and self.labels is not None:
-            pixels, labels = self.pixels[rows], self.labels[rows]
+        """The images at these rows of the part's positions, all with mask 1."""
+        if self.pixels is not None:
+            pixels = [self.pixels[row] for row in rows]
         else:
-            pixels, labels = _read(self.split, self.positions[rows], self.image_size)
-        return Batch(pixels, labels, np.ones(len(rows), np.float32))
+            pixels = _each(self.part.split, self.part.positions[rows], self.view.decode)
+        mask = np.ones(len(rows), np.float32)
+        if not self.view.whole:
+            return Batch(np.stack(pixels), self.labels[rows], mask)
+        padded = np.zeros((len(rows), self.height, self.width, 3), np.uint8)
+        for row, image in enumerate(pixels):
+            padded[row, : image.shape[0], : image.shape[1]] = image
+        sizes = np.array([image.shape[:2] for image in pixels], np.int32)
+        return Batch(padded, self.labels[rows], mask, sizes)
 
 
-def load(
-    split: Split, image_size: int, images_per_class: int | None = None, seed: int = 0
-) -> Images:
-    """Make a split ready to be batched.
-
-    Args:
-        split: from `sources.open_splits`.
-        image_size: side in pixels.
-        images_per_class: keep a seeded choice of this many of each class; None: all.
-        seed: of that choice.
+def load(part: Part, view: View) -> Images:
+    """Make a part ready to be batched.
 
     Raises:
         ValueError: an unreadable image, named.
     """
-    positions = np.arange(len(split))
-    if images_per_class is not None:
-        labels = _labels(split)
-        positions = choose_per_class(labels, images_per_class, seed)
-    if len(positions) * image_size**2 * 3 > MEMORY_LIMIT_BYTES:
-        return Images(split, image_size, positions)
-    chunks = np.split(positions, range(_READ_AT_ONCE, len(positions), _READ_AT_ONCE))
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-        parts = list(pool.map(lambda chunk: _read(split, chunk, image_size), chunks))
-    pixels = np.concatenate([part[0] for part in parts])
-    labels = np.concatenate([part[1] for part in parts])
-    return Images(split, image_size, positions, labels, pixels)
-
-
-def choose_per_class(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """A seeded choice of `count` images of every class (all of a class that has fewer).
-
-    Args:
-        labels: int B.
-        count: images a class.
-        seed: the same seed, the same choice.
-
-    Returns:
-        int64, sorted positions in `labels`.
-    """
-    generator = np.random.default_rng([seed, 1])
-    chosen = [
-        generator.permutation(np.flatnonzero(labels == label))[:count]
-        for label in np.unique(labels)
-    ]
-    return np.sort(np.concatenate(chosen))
+    labels = part.split.labels()[part.positions]
+    aspect = 1.5 if view.whole else 1.0  # of photographs; a guess, to choose a way
+    side = view.short_side if view.whole else view.image_size
+    if len(part.positions) * side**2 * 3 * aspect > MEMORY_LIMIT_BYTES:
+        pixels = None
+        sizes = _in_chunks(part, view.size)
+    else:
+        pixels = _in_chunks(part, view.decode)
+        sizes = [image.shape[:2] for image in pixels]
+    height, width = np.array(sizes).max(axis=0).tolist()
+    return Images(part, view, height, width, labels, pixels)
 
 
 def fit_batch_size(batch_size: int, images: int, devices: int) -> int:
@@ -154,21 +172,21 @@ def evaluation_batches(images: Images, batch_size: int) -> Iterator[Batch]:
     """Every image once, in order; the last batch is filled up with rows of mask 0."""
     for start in range(0, len(images), batch_size):
         batch = images.gather(np.arange(start, min(start + batch_size, len(images))))
-        missing = batch_size - len(batch.labels)
-        yield Batch(*(np.pad(a, [(0, missing)] + [(0, 0)] * (a.ndim - 1)) for a in batch))
+        yield jax.tree.map(functools.partial(_fill_up, rows=batch_size), batch)
 
 
-def _labels(split: Split) -> np.ndarray:
-    labels = []
-    for start in range(0, len(split), _READ_AT_ONCE):
-        stop = min(start + _READ_AT_ONCE, len(split))
-        labels += [example["label"] for example in split.read(range(start, stop))]
-    return np.array(labels, np.int32)
+def _fill_up(array: np.ndarray, rows: int) -> np.ndarray:
+    return np.pad(array, [(0, rows - len(array))] + [(0, 0)] * (array.ndim - 1))
 
 
-def _read(split: Split, positions: Any, image_size: int) -> tuple[np.ndarray, np.ndarray]:
-    examples = split.read(positions)
-    pixels = np.empty((len(examples), image_size, image_size, 3), np.uint8)
-    for row, example in enumerate(examples):
-        pixels[row] = decode(example["image"], image_size, example["file"].decode())
-    return pixels, np.array([example["label"] for example in examples], np.int32)
+def _in_chunks(part: Part, function: Callable[[bytes, str], Any]) -> list[Any]:
+    """`function` of every image of a part, in order, by threads (Pillow lets others run)."""
+    starts = range(_READ_AT_ONCE, len(part.positions), _READ_AT_ONCE)
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        chunks = np.split(part.positions, starts)
+        results = pool.map(lambda chunk: _each(part.split, chunk, function), chunks)
+        return [result for chunk in results for result in chunk]
+
+
+def _each(split: Split, positions: Any, function: Callable[[bytes, str], Any]) -> list[Any]:
+    return [function(e["image"], e["file"].decode()) for e in split.read(positions)]

@@ -12,9 +12,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import tensorflow_datasets as tfds
 
 from gtn_jax.errors import unknown_name
+
+_READ_AT_ONCE = 1024
 
 
 class DatasetEntry(NamedTuple):
@@ -60,6 +63,12 @@ class Split:
     def read(self, positions: Sequence[int]) -> list[dict[str, Any]]:
         """Examples at these positions; many at once cost an eighth of one by one."""
         return self.source.__getitems__([int(position) for position in positions])
+
+    def labels(self) -> np.ndarray:
+        """int32 B, the label of every image; reads all records."""
+        chunks = range(0, len(self), _READ_AT_ONCE)
+        parts = (self.read(range(start, min(start + _READ_AT_ONCE, len(self)))) for start in chunks)
+        return np.array([example["label"] for part in parts for example in part], np.int32)
 
 
 def prepare(name: str, data_dir: str, source: Path | None = None) -> dict[str, int]:

@@ -79,7 +79,8 @@ def predict(
     # Few files are no reason to compute a full batch; the devices share whatever it is.
     wanted = max(1, min(run.config.data.eval_batch_size, len(files)))
     batch_size = -(-wanted // mesh.size) * mesh.size
-    read = functools.partial(_read, image_size=run.config.data.image_size)
+    data = run.config.data
+    read = functools.partial(_read, image_size=data.image_size, short_side=data.resize_size)
     with concurrent.futures.ThreadPoolExecutor() as pool:
         for start in range(0, len(files), batch_size):
             chunk = files[start : start + batch_size]
@@ -151,9 +152,9 @@ def _program(run: Restored):
     return probabilities_of
 
 
-def _read(file: Path, image_size: int) -> np.ndarray | Unreadable:
+def _read(file: Path, image_size: int, short_side: int | None) -> np.ndarray | Unreadable:
     try:
-        return decode(file.read_bytes(), image_size, str(file))
+        return decode(file.read_bytes(), image_size, str(file), short_side)
     except (ValueError, OSError) as error:
         reason = " ".join(str(error).split())
         return Unreadable(str(file), reason if str(file) in reason else f"{file}: {reason}")

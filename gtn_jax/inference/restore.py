@@ -9,6 +9,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from gtn_jax.arrays import Variables
 from gtn_jax.config import Config
 from gtn_jax.data import pipeline
+from gtn_jax.data.choice import choose
 from gtn_jax.data.sources import open_splits
 from gtn_jax.models.gtn import GTN, variable_shapes
 from gtn_jax.training.build import Programs, build_module, build_programs
@@ -101,11 +102,11 @@ def evaluate_run(
             f"{workdir} has no data set, it was converted from a checkpoint; give one: "
             "gtn evaluate RUN --data NAME"
         )
-    splits = open_splits(name, data_dir or data.data_dir)
-    if split not in splits:
-        raise ValueError(f"--split: {name} has {', '.join(sorted(splits))}, no {split!r}")
-    _check_classes(run.classes, splits[split].classes, workdir, name)
-    images = pipeline.load(splits[split], data.image_size)
+    parts = choose(open_splits(name, data_dir or data.data_dir), data, run.config.seed)
+    if split not in parts:
+        raise ValueError(f"--split: {name} has {', '.join(sorted(parts))}, no {split!r}")
+    _check_classes(run.classes, parts[split].split.classes, workdir, name)
+    images = pipeline.load(parts[split], pipeline.View.of(data, training=False))
     mesh = data_mesh()
     batch_size = -(-data.eval_batch_size // mesh.size) * mesh.size
     batches = pipeline.evaluation_batches(images, batch_size)

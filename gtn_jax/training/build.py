@@ -100,7 +100,8 @@ def _build_programs(
             *preprocessing,
             config.data.random_flip,
             config.data.random_shift_pixels,
-            config.data.small_image_size if small else None,
+            config.data.small_image_size if small else config.data.image_size,
+            config.data.random_resized_crop,
         )
         step = make_train_step(
             model,

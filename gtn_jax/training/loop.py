@@ -14,7 +14,8 @@ import jax
 
 from gtn_jax.config import Config
 from gtn_jax.data import pipeline
-from gtn_jax.data.sources import Split, open_splits
+from gtn_jax.data.choice import Part, choose
+from gtn_jax.data.sources import open_splits
 from gtn_jax.training.build import build_model, build_programs
 from gtn_jax.training.checkpoint import Checkpoints
 from gtn_jax.training.evaluate import evaluate
@@ -27,24 +28,23 @@ SELECTED_ON = {"val": "validation", "test_best": "test"}
 """`training.select` -> the split whose best epoch is selected; "last" looks at none."""
 
 
-def load_images(config: Config, splits: dict[str, Split]) -> dict[str, pipeline.Images]:
-    """Every split at the config's image size; of train, the config's choice.
+def load_images(config: Config, parts: dict[str, Part]) -> dict[str, pipeline.Images]:
+    """Every part in the config's view: whole images to crop from in training, squares elsewhere.
 
     Raises:
         ValueError: one class only, no split to select on, or an unreadable image.
     """
     data = config.data
-    classes = splits["train"].classes
+    classes = parts["train"].split.classes
     if len(classes) < 2:
         found = ", ".join(classes)
         raise ValueError(f"data.name: {data.name} has one class ({found}); bring at least two")
     wanted = SELECTED_ON.get(config.training.select, "train")
-    if wanted not in splits:
+    if wanted not in parts:
         raise ValueError(f"training.select: {data.name} has no {wanted} split; use last")
-    per_class = {"train": data.train_images_per_class}
     return {
-        name: pipeline.load(split, data.image_size, per_class.get(name), config.seed)
-        for name, split in splits.items()
+        name: pipeline.load(part, pipeline.View.of(data, training=name == "train"))
+        for name, part in parts.items()
     }
 
 
@@ -73,11 +73,13 @@ def run(config: Config, workdir: Path, quiet: bool = False, devices: int | None 
     # ---- devices, data ---------------------------------------------------------------------
     started = time.monotonic()
     mesh = data_mesh(devices)
-    splits = open_splits(config.data.name, config.data.data_dir)
-    classes = splits["train"].classes
+    parts = choose(open_splits(config.data.name, config.data.data_dir), config.data, config.seed)
+    classes = parts["train"].split.classes
     # Checked before the images are decoded, which can take a while.
-    pipeline.fit_batch_size(config.data.batch_size, max(mesh.size, len(splits["train"])), mesh.size)
-    images = load_images(config, splits)
+    pipeline.fit_batch_size(
+        config.data.batch_size, max(mesh.size, len(parts["train"].positions)), mesh.size
+    )
+    images = load_images(config, parts)
     train = images["train"]
     batch_size = pipeline.fit_batch_size(config.data.batch_size, len(train), mesh.size)
     eval_batch_size = -(-config.data.eval_batch_size // mesh.size) * mesh.size

@@ -63,4 +63,6 @@ def split_batch(batch: Batch, devices: int) -> Batch:
             f"batch of {rows} images: {devices} devices do not divide it; "
             f"make data.batch_size a multiple of {devices} and drop the last, partial batch"
         )
-    return Batch(*(array.reshape(devices, rows // devices, *array.shape[1:]) for array in batch))
+    return jax.tree.map(
+        lambda array: array.reshape(devices, rows // devices, *array.shape[1:]), batch
+    )

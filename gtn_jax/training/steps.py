@@ -67,7 +67,7 @@ def make_train_step(
         if axis_name is not None:  # or every device would draw the same shifts and dropout
             key = jax.random.fold_in(key, lax.axis_index(axis_name))
         params = {**still, **trained}
-        images = transform(jax.random.fold_in(key, 0), batch.images)
+        images = transform(jax.random.fold_in(key, 0), batch.images, batch.sizes)
         outputs, changed = model.apply(
             {"params": params, "batch_stats": state.batch_stats},
             images,
@@ -129,7 +129,7 @@ def make_evaluation_step(model: GTN, transform: Transform) -> EvaluationStep:
     """
 
     def evaluation_step(variables: Variables, batch: Batch) -> Sums:
-        images = transform(jax.random.key(0), batch.images)
+        images = transform(jax.random.key(0), batch.images, batch.sizes)
         outputs = cast(Outputs, model.apply(variables, images, train=False))
         return sums(outputs.logits, batch.labels, batch.mask)
 

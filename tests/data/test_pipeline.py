@@ -1,30 +1,34 @@
 """Order, completeness, position and padding of batches."""
 
+import io
+
 import numpy as np
 import pytest
+from PIL import Image
 
+from gtn_jax.config import DataConfig
 from gtn_jax.data import pipeline
-from gtn_jax.data.sources import open_splits
+from gtn_jax.data.choice import Part, choose
+from gtn_jax.data.decode import decode_whole
+from gtn_jax.data.sources import Split, open_splits
+
+SQUARE = pipeline.View(image_size=8, short_side=8)
 
 
 @pytest.fixture(scope="module")
-def images(data_dir):
+def part(data_dir) -> Part:
     """40 digits."""
-    return pipeline.load(open_splits("digits", data_dir)["train"], 8, images_per_class=4)
+    digits = open_splits("digits", data_dir)
+    return choose(digits, DataConfig(train_images_per_class=4), seed=0)["train"]
+
+
+@pytest.fixture(scope="module")
+def images(part):
+    return pipeline.load(part, SQUARE)
 
 
 def identify(batch) -> list[bytes]:
     return [image.tobytes() for image in batch.images]
-
-
-def test_choice_per_class(data_dir):
-    split = open_splits("digits", data_dir)["train"]
-    chosen = {seed: pipeline.load(split, 8, 4, seed) for seed in (0, 1)}
-    assert np.bincount(chosen[0].labels).tolist() == [4] * 10
-    assert chosen[0].positions.tolist() == pipeline.load(split, 8, 4, 0).positions.tolist()
-    assert chosen[0].positions.tolist() != chosen[1].positions.tolist()
-    # A class with fewer gives all it has: by hand, of labels 0 0 1.
-    assert pipeline.choose_per_class(np.array([0, 0, 1]), 2, 0).tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize(("last_batch", "sizes"), [("drop", [12] * 3), ("keep", [12] * 3 + [4])])
@@ -55,9 +59,9 @@ def test_seed_sets_the_order(images):
     assert first[0] == first[1] != first[2]
 
 
-def test_streaming_gives_the_same_batches(images, data_dir, monkeypatch):
+def test_streaming_gives_the_same_batches(images, part, monkeypatch):
     monkeypatch.setattr(pipeline, "MEMORY_LIMIT_BYTES", 100)
-    streamed = pipeline.load(open_splits("digits", data_dir)["train"], 8, images_per_class=4)
+    streamed = pipeline.load(part, SQUARE)
     assert streamed.pixels is None
     a = next(pipeline.training_batches(streamed, 8, "drop", 0))
     b = next(pipeline.training_batches(images, 8, "drop", 0))
@@ -86,3 +90,50 @@ def test_batch_size_that_does_not_divide():
         pipeline.fit_batch_size(3, 1000, 4)
     with pytest.raises(ValueError, match="3 training images for 4 devices"):
         pipeline.fit_batch_size(8, 3, 4)
+
+
+class Files:
+    """A data source of PNG files of these heights and widths; every pixel tells its place."""
+
+    def __init__(self, sizes):
+        self.examples = []
+        for number, (height, width) in enumerate(sizes):
+            rows, columns = np.mgrid[:height, :width].astype(np.uint8)
+            pixels = np.stack([rows, columns, np.full_like(rows, number)], -1)
+            file = io.BytesIO()
+            Image.fromarray(pixels).save(file, "PNG")
+            name = f"{number}.png".encode()
+            self.examples.append({"image": file.getvalue(), "label": number, "file": name})
+
+    def __len__(self):
+        return len(self.examples)
+
+    def __getitems__(self, positions):
+        return [self.examples[position] for position in positions]
+
+
+@pytest.mark.parametrize("limit", [2**31, 100], ids=["in memory", "streamed"])
+def test_whole_images_keep_their_aspect_and_tell_their_size(monkeypatch, limit):
+    monkeypatch.setattr(pipeline, "MEMORY_LIMIT_BYTES", limit)
+    split = Split(Files([(8, 12), (20, 8), (10, 10)]), ("a", "b", "c"), "train")
+    view = pipeline.View(image_size=6, short_side=8, whole=True)
+    images = pipeline.load(Part(split, np.arange(3)), view)
+    assert (images.height, images.width) == (20, 12)
+    batch = images.gather(np.array([1, 0, 2]))
+    assert batch.images.shape == (3, 20, 12, 3)
+    assert batch.sizes.tolist() == [[20, 8], [8, 12], [8, 8]]
+    assert batch.labels.tolist() == [1, 0, 2]
+    # The first two need no resizing: every pixel as it was, nothing beyond.
+    rows, columns = np.mgrid[:20, :8]
+    np.testing.assert_array_equal(batch.images[0, :20, :8, 0], rows)
+    np.testing.assert_array_equal(batch.images[0, :20, :8, 1], columns)
+    assert not batch.images[0, :, 8:].any() and not batch.images[1, 8:].any()
+    expected = decode_whole(split.read([2])[0]["image"], 8, "2.png")
+    np.testing.assert_array_equal(batch.images[2, :8, :8], expected)
+
+
+def test_evaluation_fills_up_sizes_too():
+    split = Split(Files([(8, 12)]), ("a", "b"), "test")
+    whole = pipeline.load(Part(split, np.arange(1)), pipeline.View(6, 8, whole=True))
+    (batch,) = pipeline.evaluation_batches(whole, 4)
+    assert batch.sizes.tolist() == [[8, 12], [0, 0], [0, 0], [0, 0]]

@@ -143,7 +143,7 @@ def test_evaluation_counts_are_exact(model, start, count):
     """Padding and devices change nothing: the truth is one row at a time, without padding."""
     step = jax.jit(make_evaluation_step(model, evaluation_transform(MEAN, STD)))
     whole = batch_of(9)
-    rows = [Batch(*(a[i : i + 1] for a in whole)) for i in range(count)]
+    rows = [Batch(*(a[i : i + 1] for a in whole[:3])) for i in range(count)]
     truth = evaluate(step, start.variables, rows, data_mesh(1))
 
     def padded(size):
@@ -151,7 +151,10 @@ def test_evaluation_counts_are_exact(model, start, count):
             stop = min(first + size, count)
             missing = size - (stop - first)
             yield Batch(
-                *(np.pad(a[first:stop], [(0, missing)] + [(0, 0)] * (a.ndim - 1)) for a in whole)
+                *(
+                    np.pad(a[first:stop], [(0, missing)] + [(0, 0)] * (a.ndim - 1))
+                    for a in whole[:3]
+                )
             )
 
     for devices in (1, 4):

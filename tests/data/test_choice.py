@@ -1,0 +1,93 @@
+"""What is held out and chosen: by hand on labels, and on the digits."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from gtn_jax.config import DataConfig
+from gtn_jax.data.choice import choose, choose_per_class, stratified
+from gtn_jax.data.sources import Split, open_splits
+
+
+class Labelled:
+    """A data source of labels without images."""
+
+    def __init__(self, labels):
+        self.labels = labels
+
+    def __len__(self):
+        return len(self.labels)
+
+    def __getitems__(self, positions):
+        return [{"label": self.labels[position]} for position in positions]
+
+
+def split_of(labels, name="train") -> Split:
+    return Split(Labelled(labels), ("a", "b", "c"), name)
+
+
+LABELS = [0] * 20 + [1] * 10 + [2] * 1
+
+
+def labels_of(part) -> list[int]:
+    return np.bincount(part.split.labels()[part.positions], minlength=3).tolist()
+
+
+def test_choice_per_class(data_dir):
+    digits = open_splits("digits", data_dir)
+    config = DataConfig(train_images_per_class=4)
+    chosen = [choose(digits, config, seed)["train"] for seed in (0, 0, 1)]
+    labels = digits["train"].labels()
+    assert np.bincount(labels[chosen[0].positions]).tolist() == [4] * 10
+    assert chosen[0].positions.tolist() == chosen[1].positions.tolist()
+    assert chosen[0].positions.tolist() != chosen[2].positions.tolist()
+    # A class with fewer gives all it has: by hand, of labels 0 0 1.
+    assert choose_per_class(np.array([0, 0, 1]), 2, 0).tolist() == [0, 1, 2]
+
+
+def test_a_data_set_with_all_three_splits_stays_as_it_is(data_dir):
+    parts = choose(open_splits("digits", data_dir), DataConfig(), seed=0)
+    assert {name: len(part.positions) for name, part in parts.items()} == {
+        "train": 997,
+        "validation": 300,
+        "test": 500,
+    }
+
+
+def test_stratified_share_by_hand():
+    share = stratified(np.array(LABELS), 0.1, [0])
+    # 2 of 20, 1 of 10; a class of one image is never held out.
+    assert [share[:20].sum(), share[20:30].sum(), share[30]] == [2, 1, 0]
+    # At least one of each class: 0.1 of 4 would round to none.
+    assert stratified(np.zeros(4, int), 0.1, [0]).sum() == 1
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_held_out_images_are_disjoint_and_complete(seed):
+    parts = choose({"train": split_of(LABELS)}, DataConfig(), seed)
+    assert list(parts) == ["train", "validation", "test"]
+    assert labels_of(parts["test"]) == [4, 2, 0]
+    assert labels_of(parts["validation"]) == [2, 1, 0]
+    assert labels_of(parts["train"]) == [14, 7, 1]
+    together = np.concatenate([part.positions for part in parts.values()])
+    assert sorted(together.tolist()) == list(range(31))
+
+
+def test_the_seed_moves_validation_but_never_test():
+    first, second = (choose({"train": split_of(LABELS)}, DataConfig(), seed) for seed in (0, 1))
+    assert first["test"].positions.tolist() == second["test"].positions.tolist()
+    assert first["validation"].positions.tolist() != second["validation"].positions.tolist()
+
+
+def test_own_splits_are_respected():
+    with_test = {"train": split_of(LABELS), "test": split_of([0, 1], "test")}
+    parts = choose(with_test, DataConfig(), seed=0)
+    assert len(parts["test"].positions) == 2
+    assert labels_of(parts["validation"]) == [2, 1, 0]
+    # The authors': all of train trains, nothing validates.
+    parts = choose(with_test, dataclasses.replace(DataConfig(), validation_fraction=0.0), seed=0)
+    assert set(parts) == {"train", "test"}
+    # Without a test split but with validation, no test images are made.
+    with_validation = {"train": split_of(LABELS), "validation": split_of([0], "validation")}
+    assert set(choose(with_validation, DataConfig(), seed=0)) == {"train", "validation"}

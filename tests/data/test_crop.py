@@ -1,0 +1,144 @@
+"""Random resized crops against torchvision's procedure and Pillow's pixels, both written here."""
+
+import math
+import random
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from PIL import Image
+
+from gtn_jax.data import augment
+from gtn_jax.data.crop import crop_and_resize, random_boxes
+
+DRAWS = 20_000
+
+
+def torchvision_box(generator: random.Random, height: int, width: int) -> tuple[int, ...]:
+    """RandomResizedCrop.get_params, scale (0.08, 1), ratio (3/4, 4/3), step by step."""
+    for _ in range(10):
+        area = height * width * generator.uniform(0.08, 1.0)
+        aspect = math.exp(generator.uniform(math.log(3 / 4), math.log(4 / 3)))
+        w, h = round(math.sqrt(area * aspect)), round(math.sqrt(area / aspect))
+        if 0 < w <= width and 0 < h <= height:
+            return generator.randint(0, height - h), generator.randint(0, width - w), h, w
+    if width / height < 3 / 4:
+        h, w = round(width / (3 / 4)), width
+    elif width / height > 4 / 3:
+        h, w = height, round(height * (4 / 3))
+    else:
+        h, w = height, width
+    return (height - h) // 2, (width - w) // 2, h, w
+
+
+def distance(first: np.ndarray, second: np.ndarray) -> float:
+    """Kolmogorov and Smirnov's: the largest gap of the two distribution functions."""
+    values = np.sort(np.concatenate([first, second]))
+    counts = [np.searchsorted(np.sort(a), values, side="right") / len(a) for a in (first, second)]
+    return float(np.abs(counts[0] - counts[1]).max())
+
+
+def statistics(boxes: np.ndarray, height: int, width: int) -> dict[str, np.ndarray]:
+    top, left, h, w = boxes.astype(float).T
+    return {
+        "area": h * w / (height * width),
+        "aspect": np.log(w / h),
+        "height": h,
+        "width": w,
+        "top": top,
+        "left": left,
+        "centre row": top + h / 2,
+        "centre column": left + w / 2,
+    }
+
+
+@pytest.mark.parametrize(("height", "width"), [(256, 256), (256, 341), (400, 256), (256, 1024)])
+def test_boxes_are_distributed_as_torchvisions(height, width):
+    sizes = jnp.tile(jnp.array([[height, width]], jnp.int32), (DRAWS, 1))
+    found = np.asarray(random_boxes(jax.random.key(0), sizes))
+    generator = random.Random(0)
+    expected = np.array([torchvision_box(generator, height, width) for _ in range(DRAWS)])
+    ours, theirs = (statistics(boxes, height, width) for boxes in (found, expected))
+    # Equal distributions stay below this with probability 0.9999 (Smirnov's asymptotic law).
+    bound = 2.23 * math.sqrt(2 / DRAWS)
+    for name in ours:
+        assert distance(ours[name], theirs[name]) < bound, name
+    assert (found[:, :2] >= 0).all()
+    assert (found[:, 0] + found[:, 2] <= height).all()
+    assert (found[:, 1] + found[:, 3] <= width).all()
+
+
+def test_the_distance_sees_another_distribution():
+    """A smallest area of 0.1 instead of 0.08 would not pass."""
+    generator = np.random.default_rng(0)
+    a, b = generator.uniform(0.08, 1, DRAWS), generator.uniform(0.12, 1, DRAWS)
+    assert distance(a, b) > 2.23 * math.sqrt(2 / DRAWS)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "box"),
+    [(20, 600, (0, 286, 20, 27)), (600, 20, (286, 0, 27, 20))],
+)
+def test_fallback_is_the_middle(height, width, box):
+    """Too long for any draw: 0.08 of 30 : 1 is more than a square's 4/3."""
+    sizes = jnp.tile(jnp.array([[height, width]], jnp.int32), (50, 1))
+    boxes = np.asarray(random_boxes(jax.random.key(0), sizes))
+    assert {tuple(row) for row in boxes.tolist()} == {box}
+
+
+def test_each_image_has_its_own_box_and_size():
+    sizes = jnp.array([[10, 10], [300, 300]] * 50, jnp.int32)
+    boxes = np.asarray(random_boxes(jax.random.key(1), sizes))
+    assert (boxes[::2, 2:] <= 10).all() and (boxes[1::2, 2] > 10).all()
+    assert len({tuple(row) for row in boxes[1::2].tolist()}) > 45
+
+
+@pytest.fixture(scope="module")
+def photograph() -> np.ndarray:
+    """Smooth and rough channels, 90 by 120."""
+    rows, columns = np.mgrid[:90, :120]
+    noise = np.random.default_rng(0).integers(0, 256, (90, 120))
+    return np.stack([rows * 2, (rows * columns // 7) % 256, noise], -1).astype(np.uint8)
+
+
+@pytest.mark.parametrize("image_size", [8, 32, 64])
+def test_pixels_are_pillows(photograph, image_size):
+    boxes = np.array(
+        [[0, 0, 90, 120], [10, 20, 32, 32], [5, 7, 80, 61], [40, 3, 11, 13], [89, 119, 1, 1]],
+        np.int32,
+    )
+    images = np.repeat(photograph[None], len(boxes), axis=0)
+    found = np.asarray(crop_and_resize(images, boxes, image_size))
+    assert found.dtype == np.float32
+    for pixels, (top, left, height, width) in zip(found, boxes, strict=True):
+        cut = Image.fromarray(photograph).crop((left, top, left + width, top + height))
+        resized = cut.resize((image_size, image_size), Image.Resampling.BILINEAR)
+        # Pillow rounds to whole grey levels twice, after each axis, and halves go up.
+        np.testing.assert_allclose(pixels, np.asarray(resized), atol=1.01)
+        assert abs(float((pixels - np.asarray(resized)).mean())) < 0.5
+
+
+def test_what_lies_outside_of_the_box_does_not_count(photograph):
+    box = np.array([[10, 20, 30, 40]], np.int32)
+    other = np.zeros_like(photograph)
+    other[10:40, 20:60] = photograph[10:40, 20:60]
+    found = [np.asarray(crop_and_resize(image[None], box, 16)) for image in (photograph, other)]
+    np.testing.assert_array_equal(found[0], found[1])
+
+
+def test_transform_crops_flips_and_normalises(photograph):
+    transform = augment.training_transform(
+        (0.5,) * 3, (0.25,) * 3, True, 0, image_size=16, random_resized_crop=True
+    )
+    images = np.full((6, 90, 120, 3), 102, np.uint8)
+    sizes = np.array([[90, 120], [40, 50]] * 3, np.int32)
+    images[1::2, 40:] = 7  # outside of the true size
+    images[1::2, :, 50:] = 7
+    result = transform(jax.random.key(0), images, sizes)
+    assert result.shape == (6, 16, 16, 3)
+    np.testing.assert_allclose(result, -0.4, atol=1e-5)  # (102 / 255 - 0.5) / 0.25
+    pictures = np.repeat(photograph[None], 6, axis=0)
+    first, second = (transform(jax.random.key(seed), pictures) for seed in (0, 1))
+    assert not np.array_equal(first, second)
+    np.testing.assert_array_equal(first, transform(jax.random.key(0), pictures))
