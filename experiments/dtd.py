@@ -7,14 +7,15 @@ training, the centre in the test. Other splits: prepare dtd/2 and add --data.nam
     gtn train dtd --preset official --workdir runs/dtd-official
     gtn train dtd --preset clean --workdir runs/dtd
 
-`official` is the authors' recipe: 100 epochs in steps of the rate, 21 of them with the
-trunk at rate 0, and the best epoch on the test images.
-`clean`, the default, keeps the rates and epochs below and selects on DTD's own validation
-images; the test images are looked at once, at the end.
-The authors read folders train/ and test/ that everyone made alone; here DTD's validation images
-are never trained on, under either preset.
+`official` is the authors' recipe: 100 epochs in steps of the rate, 21 of them with the trunk at
+rate 0, and the best epoch on the test images.
+`clean`, the default, keeps the rates and epochs below and selects on DTD's own validation images;
+the test images are looked at once, at the end.
+The authors read folders train/ and test/ that everyone made alone; here DTD's validation images are
+never trained on, under either preset.
 
-Not run here: the photographs of all 47 classes are not at hand. docs/fidelity.md says what differs from the authors'.
+Not run here: the photographs of all 47 classes are not at hand. docs/fidelity.md says what differs
+from the authors'.
 """
 
 from gtn_jax.config import Config, DataConfig, ModelConfig, OptimizerConfig, TrainingConfig

@@ -1,7 +1,7 @@
-"""FashionAI, collar designs in photographs of clothes: attribute recognition, a task of the paper.
+"""FashionAI, collar designs in photographs of clothes: attributes, a task of the paper.
 
-One attribute at a time, as the authors do: collar_design, their default, has 5 classes; the label is
-the position of 'y', an 'm' counts for nothing. The first 80 % of the attribute's rows of
+One attribute at a time, as the authors do: collar_design, their default, has 5 classes; the label
+is the position of 'y', an 'm' counts for nothing. The first 80 % of the attribute's rows of
 Annotations/label.csv train and the rest test, in the file's order. Short side 256, random crops of
 224 in training, the centre in the test. Other attributes: prepare fashionai/skirt_length and add
 --data.name fashionai/skirt_length.
@@ -10,10 +10,10 @@ Annotations/label.csv train and the rest test, in the file's order. Short side 2
     gtn train fashionai --preset official --workdir runs/fashionai-official
     gtn train fashionai --preset clean --workdir runs/fashionai
 
-`official` is the authors' recipe: 100 epochs in steps of the rate, 21 of them with the
-trunk at rate 0, and the best epoch on the test images.
-`clean`, the default, keeps the rates and epochs below and validates on a tenth of every
-class's training images; the test images are looked at once, at the end.
+`official` is the authors' recipe: 100 epochs in steps of the rate, 21 of them with the trunk at
+rate 0, and the best epoch on the test images.
+`clean`, the default, keeps the rates and epochs below and validates on a tenth of every class's
+training images; the test images are looked at once, at the end.
 
 Not run here: the photographs are not at hand. docs/fidelity.md says what differs from the authors'.
 """

@@ -8,10 +8,10 @@ random crops of 224 in training, the centre in the test. Other splits: prepare m
     gtn train minc2500 --preset official --workdir runs/minc2500-official
     gtn train minc2500 --preset clean --workdir runs/minc2500
 
-`official` is the authors' recipe: 100 epochs in steps of the rate, 21 of them with the
-trunk at rate 0, and the best epoch on the test images.
-`clean`, the default, keeps the rates and epochs below and selects on MINC's own validation
-images; the test images are looked at once, at the end.
+`official` is the authors' recipe: 100 epochs in steps of the rate, 21 of them with the trunk at
+rate 0, and the best epoch on the test images.
+`clean`, the default, keeps the rates and epochs below and selects on MINC's own validation images;
+the test images are looked at once, at the end.
 
 Not run here: the photographs are not at hand. docs/fidelity.md says what differs from the authors'.
 """

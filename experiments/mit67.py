@@ -7,10 +7,10 @@ crops of 224 in training, the centre in the test.
     gtn train mit67 --preset official --workdir runs/mit67-official
     gtn train mit67 --preset clean --workdir runs/mit67
 
-`official` is the authors' recipe: 100 epochs in steps of the rate, 21 of them with the
-trunk at rate 0, and the best epoch on the test images.
-`clean`, the default, keeps the rates and epochs below and validates on a tenth of every
-class's training images; the test images are looked at once, at the end.
+`official` is the authors' recipe: 100 epochs in steps of the rate, 21 of them with the trunk at
+rate 0, and the best epoch on the test images.
+`clean`, the default, keeps the rates and epochs below and validates on a tenth of every class's
+training images; the test images are looked at once, at the end.
 
 Not run here: the photographs are not at hand. docs/fidelity.md says what differs from the authors'.
 """

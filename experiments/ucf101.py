@@ -1,4 +1,4 @@
-"""UCF101, 101 human actions in video: action recognition from single frames, a task of the paper.
+"""UCF101, 101 human actions in videos: recognition from single frames, a task of the paper.
 
 Split 1 of 3, the authors' one: 9,537 clips train and 3,783 test, stored as 25 evenly spaced frames
 each. An epoch is one random frame of every clip: short side 256, random crop of 224. Reading .avi
@@ -8,12 +8,11 @@ needs PyAV (pip install 'gtn_jax[video]'); frames extracted already need nothing
     gtn train ucf101 --preset official --workdir runs/ucf101-official
     gtn train ucf101 --preset clean --workdir runs/ucf101
 
-`official` is the authors' recipe: 100 epochs in steps of the rate, 21 of them with the
-trunk at rate 0, and the best epoch on the test images, where one
-random frame decides the class of a clip.
-`clean`, the default, keeps the rates and epochs below and validates on a tenth of every
-class's training clips; the mean over 25 frames decides. Either reports all three: clip_accuracy
-(that mean), frame_accuracy (all frames) and random_frame_accuracy (one a clip).
+`official` is the authors' recipe: 100 epochs in steps of the rate, 21 of them with the trunk at
+rate 0, and the best epoch on the test images, where one random frame decides the class of a clip.
+`clean`, the default, keeps the rates and epochs below and validates on a tenth of every class's
+training clips; the mean over 25 frames decides. Either reports all three: clip_accuracy (that
+mean), frame_accuracy (all frames) and random_frame_accuracy (one a clip).
 
 Not run here: the videos are not at hand. docs/fidelity.md says what differs from the authors'.
 """

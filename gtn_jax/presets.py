@@ -41,8 +41,7 @@ def official(config: Config) -> Config:
             # best_pred is the best epoch on the test set.
             "training.select": "test_best",
             "training.eval_every_epochs": 1,
-            # Resize(256), then RandomResizedCrop(224) and a flip; CenterCrop(224) in the test. The
-            # two ways to move an image exclude each other, so one ends before the other starts.
+            # Resize(256), then RandomResizedCrop(224) and a flip; CenterCrop(224) in the test.
             "data.resize_size": round(config.data.image_size * 256 / 224),
             "data.random_shift_pixels": 0,
             "data.random_resized_crop": True,

@@ -64,9 +64,7 @@ def epoch_rows(rows: Sequence[np.ndarray], seed: int, epoch: int) -> np.ndarray:
         seed: of the run.
         epoch: counted from 0.
     """
-    drawn = [
-        own[random_frame(len(own), seed, epoch, clip)] for clip, own in enumerate(rows)
-    ]
+    drawn = [own[random_frame(len(own), seed, epoch, clip)] for clip, own in enumerate(rows)]
     return np.array(drawn, np.int64)
 
 

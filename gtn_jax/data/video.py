@@ -75,9 +75,7 @@ def _packets(av: Any, path: Path) -> int:
         return sum(packet.size > 0 for packet in container.demux(container.streams.video[0]))
 
 
-def _decode(
-    av: Any, path: Path, positions: np.ndarray
-) -> tuple[int, list[tuple[int, np.ndarray]]]:
+def _decode(av: Any, path: Path, positions: np.ndarray) -> tuple[int, list[tuple[int, np.ndarray]]]:
     """How many frames there are, and those at `positions`."""
     wanted, kept, found = set(positions.tolist()), [], 0
     with av.open(str(path)) as container:
