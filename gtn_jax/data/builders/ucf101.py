@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gtn_jax.data.builders.base import Example, ImageClassificationBuilder
-from gtn_jax.data.clips import clip_ids
 from gtn_jax.data.video import frame_positions, read_frames
 
 _LISTS = {"train": "trainlist0{}.txt", "test": "testlist0{}.txt"}
@@ -52,21 +51,43 @@ class Ucf101(ImageClassificationBuilder):
         "2": {"train": 9586, "test": 3734},
         "3": {"train": 9624, "test": 3696},
     }
-    """Variant -> split -> clips, not frames: `count` counts them."""
-
-    @staticmethod
-    def count(files: Iterable[str]) -> int:
-        """Clips among the names of examples: what `known_counts` is about."""
-        return len(set(clip_ids(list(files)).tolist()))
+    """Variant -> split -> clips, not frames."""
 
     def classes(self) -> list[str]:
         """The 101 names of classInd.txt."""
         return read_classes(find_lists(self.source, self.variant)["classes"])
 
-    def examples(self) -> Mapping[str, Iterable[Example]]:
+    def examples(self) -> dict[str, "Frames"]:
         """`train` and `test`: lists are read and checked here, videos as the examples are taken."""
-        clips = read_clips(self.source, self.variant, self.allow_partial)
-        return {split: frames_of(part) for split, part in clips.items()}
+        clips, note = read_clips(self.source, self.variant, self.allow_partial)
+        self.say_note(note)
+        return {split: Frames(part) for split, part in clips.items()}
+
+    def counts(self, splits: Mapping[str, Iterable[Example]]) -> dict[str, int]:
+        """Clips of each split; their frames are not known before they are decoded."""
+        return {
+            split: len(part.clips) for split, part in splits.items() if isinstance(part, Frames)
+        }
+
+
+class Frames:
+    """The stored frames of clips as examples, in order; decoded as they are taken."""
+
+    def __init__(self, clips: list[Clip]):
+        """`clips` is one split's part of `read_clips`."""
+        self.clips = clips
+
+    def __iter__(self) -> Iterator[Example]:
+        """Several clips are decoded at a time."""
+        workers = os.cpu_count() or 1
+        with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+            ahead: deque[concurrent.futures.Future[list[Example]]] = deque()
+            for clip in self.clips:
+                ahead.append(pool.submit(_frames, clip))
+                if len(ahead) > workers:  # a clip is some MB
+                    yield from ahead.popleft().result()
+            while ahead:
+                yield from ahead.popleft().result()
 
 
 def find_lists(source: Path | None, variant: str) -> dict[str, Path]:
@@ -119,13 +140,16 @@ def read_classes(path: Path) -> list[str]:
 
 def read_clips(
     source: Path | None, variant: str, allow_partial: bool = False
-) -> dict[str, list[Clip]]:
+) -> tuple[dict[str, list[Clip]], str]:
     """The clips of both lists, checked against the classes, each other and the files.
 
     Args:
         source: as the module says.
         variant: "1", "2" or "3".
         allow_partial: leave clips out that are missing or were there before.
+
+    Returns:
+        Split -> clips in the order of the list; a line about what was left out, or "".
 
     Raises:
         ValueError: a line that cannot be right, or a clip that is missing, there twice or in both
@@ -149,10 +173,12 @@ def read_clips(
                 problems.append(f"{where}: no {name}.avi in {source}, and no folder of its frames")
             else:
                 splits[split].append(Clip(name, label, where, contents[clip]))
-    if problems and not allow_partial:
-        more = f" (and {len(problems) - 1} more such lines)" if len(problems) > 1 else ""
+    if not problems:
+        return splits, ""
+    if not allow_partial:
+        more = f" (and {len(problems) - 1:,} more such lines)" if len(problems) > 1 else ""
         raise ValueError(f"{problems[0]}{more}\nadd what lacks, or go on with --allow-partial")
-    return splits
+    return splits, f"{len(problems):,} lines of the lists are left out: {problems[0]}, ..."
 
 
 def read_list(path: Path, classes: list[str]) -> Iterator[tuple[str, int, str]]:
@@ -202,19 +228,6 @@ def find_contents(source: Path) -> dict[str, Path]:
                 raise ValueError(f"{path}: a link that leads out of {source}; copy the file")
             table[clip] = path
     return folders | videos
-
-
-def frames_of(clips: Iterable[Clip]) -> Iterator[Example]:
-    """The stored frames of clips, in order; several clips are decoded at a time."""
-    workers = os.cpu_count() or 1
-    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-        ahead: deque[concurrent.futures.Future[list[Example]]] = deque()
-        for clip in clips:
-            ahead.append(pool.submit(_frames, clip))
-            if len(ahead) > workers:  # a clip is some MB
-                yield from ahead.popleft().result()
-        while ahead:
-            yield from ahead.popleft().result()
 
 
 def _frames(clip: Clip) -> list[Example]:

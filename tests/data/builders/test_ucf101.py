@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gtn_jax.data.builders.ucf101 import Ucf101, find_contents, frames_of, read_classes, read_clips
+from gtn_jax.data.builders.ucf101 import Frames, Ucf101, find_contents, read_classes, read_clips
 from gtn_jax.data.clips import clip_ids
+from gtn_jax.data.sources import open_splits, prepare
 
 LISTS = Path(__file__).parents[4] / "shared" / "annotations" / "UCF101"
 
@@ -51,8 +52,9 @@ def test_extracted_frames(source):
         "Archery",
         "HandstandPushups",
     ]
-    clips = read_clips(source, "1")
-    examples = {split: list(frames_of(part)) for split, part in clips.items()}
+    clips, note = read_clips(source, "1")
+    assert note == ""
+    examples = {split: list(Frames(part)) for split, part in clips.items()}
     assert {split: len(part) for split, part in examples.items()} == {"train": 29, "test": 1}
     train = examples["train"]
     # round(29 / 24 * i) + 1: 1, 2.2, 3.4, 4.6, ...
@@ -64,7 +66,6 @@ def test_extracted_frames(source):
     assert [example[2] for example in train] == [0] * 25 + [1] * 4
     assert np.asarray(Image.open(train[3][1])).shape == (6, 8, 3)
     assert clip_ids([example[0] for example in train]).tolist() == [0] * 25 + [1] * 4
-    assert Ucf101.count(example[0] for example in train) == 2
 
 
 def test_videos_win_over_frames_and_lists_may_lie_beside(source):
@@ -78,7 +79,7 @@ def test_videos_win_over_frames_and_lists_may_lie_beside(source):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
         container.mux(stream.encode(None))
     (source / "ucfTrainTestlist").rename(source.parent / "ucfTrainTestlist")
-    train = list(frames_of(read_clips(source, "1")["train"]))
+    train = list(Frames(read_clips(source, "1")[0]["train"]))
     assert [example[0][-4:] for example in train[:3]] == ["0001", "0002", "0003"]
     assert train[24][0] == "Archery/v_Archery_g08_c01/image_0026"
     pixels = train[24][1]
@@ -111,7 +112,8 @@ def test_partial_goes_on_without_what_lacks(source):
     write(source, "trainlist01", [A, "Archery/v_Archery_g09_c01.avi 1", A])
     with pytest.raises(ValueError, match=r"and 1 more such lines\)\nadd .*--allow-partial"):
         read_clips(source, "1")
-    clips = read_clips(source, "1", allow_partial=True)
+    clips, note = read_clips(source, "1", allow_partial=True)
+    assert note.startswith("2 lines of the lists are left out: ") and ":2: no Archery/" in note
     assert [clip.name for clip in clips["train"]] == ["Archery/v_Archery_g08_c01"]
     assert len(clips["test"]) == 1
 
@@ -151,6 +153,20 @@ def test_a_link_may_not_lead_out(source, tmp_path):
         find_contents(source)
 
 
+def test_prepared(source, tmp_path):
+    """Through `gtn prepare`: counted in clips, stored at one size, refused where clips lack."""
+    data_dir = str(tmp_path / "data")
+    with pytest.raises(ValueError, match=r"train 2 of 9,537, test 1 of 3,783 clips"):
+        prepare("ucf101/1", data_dir, source)
+    counts = prepare("ucf101/1", data_dir, source, allow_partial=True)
+    assert counts == {"train": 29, "test": 1}
+    train = open_splits("ucf101/1", data_dir)["train"]
+    assert train.classes == ("Archery", "HandstandPushups")
+    (example,) = train.read([25])
+    assert example["file"].decode() == f"{HANDSTAND}_g08_c02/image_0001"
+    assert example["label"] == 1
+
+
 @pytest.mark.skipif(not LISTS.is_dir(), reason="the genuine lists are not part of the project")
 def test_the_genuine_lists(tmp_path):
     """Placeholders for all 13,320 clips, under the archive's names: lists agree, as counted."""
@@ -167,7 +183,7 @@ def test_the_genuine_lists(tmp_path):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     for variant in ("1", "2", "3"):
-        clips = read_clips(tmp_path, variant)
+        clips, _ = read_clips(tmp_path, variant)
         counts = {split: len(part) for split, part in clips.items()}
         assert counts == Ucf101.known_counts[variant]
         assert {clip.label for part in clips.values() for clip in part} == set(range(101))
