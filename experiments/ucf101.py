@@ -2,8 +2,8 @@
 
 Split 1 of 3, the authors' one: 9,537 clips train and 3,783 test, stored as 25 evenly spaced frames
 each. An epoch is one random frame of every clip: short side 256, random crop of 224. Reading .avi
-needs PyAV (pip install 'gtn_jax[video]'); frames extracted already need nothing. 333,000 frames are kept
-without loss: expect some tens of GB.
+needs PyAV (pip install 'gtn_jax[video]'); frames extracted already need nothing. 333,000 frames are
+kept without loss: expect some tens of GB.
 
     gtn prepare ucf101/1 --source UCF-101    # the folder; ucfTrainTestlist/ in it or beside it
     gtn train ucf101 --preset official --workdir runs/ucf101-official

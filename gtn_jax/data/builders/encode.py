@@ -20,8 +20,8 @@ from PIL import Image
 from gtn_jax.data.decode import open_rgb, resize_short_side
 from gtn_jax.data.files import read_regular
 
-Content = bytes | Path | np.ndarray
-"""An encoded image, a file that holds one, or uint8 H W 3."""
+Content = bytes | Path | np.ndarray | ValueError
+"""An encoded image, a file that holds one, uint8 H W 3, or why there is none (of a video)."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -32,7 +32,8 @@ class Example(NamedTuple):
 
     Attributes:
         file: its name in the source, unique in the split.
-        content: the bytes of a file (JPEG, PNG, ...), the path of one, or uint8 H W 3.
+        content: the bytes of a file (JPEG, PNG, ...), the path of one, uint8 H W 3, or the error
+            that reading it ended with.
         label: index into the builder's classes.
     """
 
@@ -64,6 +65,8 @@ def encode(content: Content, file: str, short_side: int | None) -> Encoded:
     Raises:
         ValueError: no readable image; names the file.
     """
+    if isinstance(content, ValueError):
+        raise content
     if isinstance(content, np.ndarray):
         pixels = np.ascontiguousarray(content)
         image = resize(Image.fromarray(pixels), short_side)

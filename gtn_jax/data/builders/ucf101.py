@@ -7,15 +7,15 @@ beside it. Of every clip 25 evenly spaced frames are stored (data/video.py says 
 name CLASS/CLIP/image_0001, counted from 1: the clip is the file's folder.
 """
 
-import concurrent.futures
 import os
 import re
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from gtn_jax.data.builders.base import Example, ImageClassificationBuilder
+from gtn_jax.data.builders.base import ImageClassificationBuilder
+from gtn_jax.data.builders.encode import Example, ordered_map
+from gtn_jax.data.builders.lists import read_lines
 from gtn_jax.data.video import frame_positions, read_frames
 
 _LISTS = {"train": "trainlist0{}.txt", "test": "testlist0{}.txt"}
@@ -71,23 +71,19 @@ class Ucf101(ImageClassificationBuilder):
 
 
 class Frames:
-    """The stored frames of clips as examples, in order; decoded as they are taken."""
+    """The stored frames of clips as examples, in order; decoded as they are taken.
+
+    A video that cannot be read gives one example that holds the error.
+    """
 
     def __init__(self, clips: list[Clip]):
         """`clips` is one split's part of `read_clips`."""
         self.clips = clips
 
     def __iter__(self) -> Iterator[Example]:
-        """Several clips are decoded at a time."""
-        workers = os.cpu_count() or 1
-        with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-            ahead: deque[concurrent.futures.Future[list[Example]]] = deque()
-            for clip in self.clips:
-                ahead.append(pool.submit(_frames, clip))
-                if len(ahead) > workers:  # a clip is some MB
-                    yield from ahead.popleft().result()
-            while ahead:
-                yield from ahead.popleft().result()
+        """Several clips are decoded at a time; 25 frames of 320x240 are 6 MB."""
+        for examples in ordered_map(_frames, self.clips):
+            yield from examples
 
 
 def find_lists(source: Path | None, variant: str) -> dict[str, Path]:
@@ -128,12 +124,12 @@ def read_classes(path: Path) -> list[str]:
         ValueError: numbers that do not count from 1, or a name that comes twice; names the line.
     """
     names: list[str] = []
-    for number, line in _lines(path):
+    for line, where in read_lines(path.parent.resolve(), path.name):
         first, _, name = line.partition(" ")
         if first != str(len(names) + 1) or not name:
-            raise ValueError(f"{path}:{number}: {line!r}, expected '{len(names) + 1} CLASS'")
+            raise ValueError(f"{where}: {line!r}, expected '{len(names) + 1} CLASS'")
         if name in names:
-            raise ValueError(f"{path}:{number}: class {name} is there twice; remove one")
+            raise ValueError(f"{where}: class {name} is there twice; remove one")
         names.append(name)
     return names
 
@@ -189,8 +185,7 @@ def read_list(path: Path, classes: list[str]) -> Iterator[tuple[str, int, str]]:
     """
     # Copies differ in the case of HandstandPushups / HandStandPushups.
     labels = {name.casefold(): label for label, name in enumerate(classes)}
-    for number, line in _lines(path):
-        where = f"{path}:{number}"
+    for line, where in read_lines(path.parent.resolve(), path.name):
         form = re.fullmatch(r"([^/\s]+)/([^/\s]+)\.avi(?:\s+(\d+))?", line)
         if form is None:
             raise ValueError(f"{where}: {line!r}, expected CLASS/CLIP.avi, or that and a number")
@@ -235,7 +230,10 @@ def _frames(clip: Clip) -> list[Example]:
         stored = _frame_files(clip.content)
         chosen = [stored[position] for position in frame_positions(len(stored))]
         return [Example(f"{clip.name}/image_{n:04d}", path, clip.label) for n, path in chosen]
-    frames = read_frames(clip.content)
+    try:
+        frames = read_frames(clip.content)
+    except ValueError as error:
+        return [Example(f"{clip.name}/image_0001", error, clip.label)]
     return [Example(f"{clip.name}/image_{n + 1:04d}", pixels, clip.label) for n, pixels in frames]
 
 
@@ -243,12 +241,3 @@ def _frame_files(folder: Path) -> list[tuple[int, Path]]:
     """(number in its name, file) of each frame, in the order of the numbers."""
     forms = ((_FRAME.fullmatch(path.name), path) for path in folder.iterdir())
     return sorted((int(form[1]), path) for form, path in forms if form)
-
-
-def _lines(path: Path) -> list[tuple[int, str]]:
-    """(number, text) of the lines that are not empty; line ends of any system."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not a text file ({error})") from error
-    return [(number, line.strip()) for number, line in enumerate(lines, 1) if line.strip()]

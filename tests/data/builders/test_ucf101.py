@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gtn_jax.data.builders.encode import encode
 from gtn_jax.data.builders.ucf101 import Frames, Ucf101, find_contents, read_classes, read_clips
 from gtn_jax.data.clips import clip_ids
-from gtn_jax.data.sources import open_splits, prepare
 
 LISTS = Path(__file__).parents[4] / "shared" / "annotations" / "UCF101"
 
@@ -154,17 +154,41 @@ def test_a_link_may_not_lead_out(source, tmp_path):
 
 
 def test_prepared(source, tmp_path):
-    """Through `gtn prepare`: counted in clips, stored at one size, refused where clips lack."""
-    data_dir = str(tmp_path / "data")
+    """Counted in clips, stored at one size, refused where clips lack."""
+
+    def prepare(**arguments):
+        said = []
+        builder = Ucf101(
+            source=source,
+            variant="1",
+            short_side=16,
+            data_dir=tmp_path,
+            say=said.append,
+            **arguments,
+        )
+        builder.download_and_prepare()
+        return builder, said
+
     with pytest.raises(ValueError, match=r"train 2 of 9,537, test 1 of 3,783 clips"):
-        prepare("ucf101/1", data_dir, source)
-    counts = prepare("ucf101/1", data_dir, source, allow_partial=True)
-    assert counts == {"train": 29, "test": 1}
-    train = open_splits("ucf101/1", data_dir)["train"]
-    assert train.classes == ("Archery", "HandstandPushups")
-    (example,) = train.read([25])
+        prepare()
+    builder, said = prepare(allow_partial=True)
+    assert said[0].startswith("ucf101/1: train 2 of 9,537, test 1 of 3,783 clips: not the publish")
+    assert {name: part.num_examples for name, part in builder.info.splits.items()} == {
+        "train": 29,
+        "test": 1,
+    }
+    assert builder.info.features["label"].names == ["Archery", "HandstandPushups"]
+    example = builder.as_data_source("train")[25]
     assert example["file"].decode() == f"{HANDSTAND}_g08_c02/image_0001"
-    assert example["label"] == 1
+    assert example["label"] == 1 and example["image"].shape == (16, 21, 3)
+
+
+def test_a_broken_video_is_one_error_in_its_turn(source):
+    (source / "v_HandStandPushups_g08_c02.avi").write_bytes(b"no video")
+    *_, last = Frames(read_clips(source, "1")[0]["train"])
+    assert last.file == f"{HANDSTAND}_g08_c02/image_0001"
+    with pytest.raises(ValueError, match="v_HandStandPushups_g08_c02.avi: "):
+        encode(last.content, last.file, 32)
 
 
 @pytest.mark.skipif(not LISTS.is_dir(), reason="the genuine lists are not part of the project")
