@@ -261,9 +261,12 @@ def override(config: Config, values: dict[str, Any]) -> Config:
     Raises:
         KeyError: a name that is no field (ours to get right: users' names go through the parser).
     """
+    # All at once: on the way from one good config to another, single fields can contradict.
+    top: dict[str, Any] = {}
+    sections: dict[str, dict[str, Any]] = {}
     for dotted, value in values.items():
         section, _, field = dotted.rpartition(".")
-        if section:
-            value = dataclasses.replace(getattr(config, section), **{field: value})
-        config = dataclasses.replace(config, **{section or field: value})
-    return config
+        (sections.setdefault(section, {}) if section else top)[field] = value
+    for section, fields in sections.items():
+        top[section] = dataclasses.replace(getattr(config, section), **fields)
+    return dataclasses.replace(config, **top)

@@ -7,16 +7,72 @@ from gtn_jax.data.sources import DATASETS
 from gtn_jax.experiment import load_experiment, shipped_experiments
 from gtn_jax.models.gate import GATES
 from gtn_jax.models.resnet import BACKBONES
-from gtn_jax.weights.registry import WEIGHTS
+from gtn_jax.presets import PRESETS, clean, official
+from gtn_jax.weights.registry import HUB, WEIGHTS
 
 
 @pytest.mark.parametrize("name", shipped_experiments())
 def test_shipped(name):
     config = load_experiment(name)
-    assert config.data.name in DATASETS
+    assert config.data.name in DATASETS or name in TASKS
     assert config.model.backbone in BACKBONES
     assert config.model.gate in GATES
-    assert config.model.weights is None or config.model.weights in WEIGHTS
+    weights = config.model.weights
+    assert weights is None or weights in WEIGHTS or weights.removeprefix("hf:") in HUB
+
+
+TASKS = {
+    "cub200": "cub200",
+    "dtd": "dtd/1",
+    "minc2500": "minc2500/1",
+    "mit67": "mit67",
+    "ucf101": "ucf101/1",
+    "fashionai": "fashionai/collar_design",
+}
+
+
+@pytest.mark.parametrize(("name", "data"), TASKS.items())
+def test_tasks_of_the_paper(name, data):
+    ours, theirs = clean(load_experiment(name)), official(load_experiment(name))
+    for config in (ours, theirs):
+        section = config.data
+        assert section.name == data
+        assert (section.image_size, section.resize_size, section.batch_size) == (224, 256, 64)
+        assert (section.random_resized_crop, section.random_flip) == (True, True)
+        assert section.random_shift_pixels == 0 and section.small_image_epochs == 0
+        assert config.model.backbone == "resnet50"
+        assert config.model.weights == "hf:timm/resnet50.tv_in1k"
+        assert (config.model.gate, config.model.aux_weight) == ("sigmoid", 0.2)
+        assert (config.optimizer.learning_rate, config.training.epochs) == (1e-2, 100)
+        assert config.training.freeze_epochs == 21
+    assert (ours.optimizer.schedule, theirs.optimizer.schedule) == ("cosine", "step")
+    assert (ours.training.freeze_mode, theirs.training.freeze_mode) == ("no_grad", "zero_lr")
+    assert (ours.training.select, theirs.training.select) == ("val", "test_best")
+    assert (ours.data.last_batch, theirs.data.last_batch) == ("drop", "keep")
+    assert (ours.data.validation_fraction, theirs.data.validation_fraction) == (0.1, 0.0)
+    assert (ours.data.clip_eval, theirs.data.clip_eval) == ("mean_of_25", "random_frame")
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+@pytest.mark.parametrize("name", shipped_experiments())
+def test_every_experiment_takes_every_preset(name, preset):
+    before = load_experiment(name)
+    after = PRESETS[preset](before)
+    kept = ("name", "image_size", "train_images_per_class")
+    for field in kept:
+        assert getattr(after.data, field) == getattr(before.data, field)
+    assert after.model.weights == before.model.weights
+
+
+def test_headers_of_the_tasks():
+    """Each says how to prepare and train, and that nobody has; no figure of the paper."""
+    for name, path in shipped_experiments().items():
+        if name in TASKS:
+            header = path.read_text().split('"""')[1]
+            assert f"    gtn prepare {TASKS[name]} --source " in header
+            for preset in ("official", "clean"):
+                assert f"    gtn train {name} --preset {preset} --workdir runs/{name}" in header
+            assert "Not run here: " in header and "accuracy of" not in header
 
 
 def test_unknown_name_offers_the_nearest():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gtn_jax.cli import main
-from gtn_jax.config import Config, DataConfig
+from gtn_jax.config import Config, DataConfig, override
 from gtn_jax.config_json import differences
 from gtn_jax.data.pipeline import steps_per_epoch
 from gtn_jax.presets import clean, official
@@ -59,6 +59,17 @@ def test_official_changes_only_the_recipe():
     assert steps_per_epoch(5994, config.data.batch_size, clean(config).data.last_batch) == 93
 
 
+def test_official_pixels():
+    """Resize(256), RandomResizedCrop(224), flip: in proportion for another size."""
+    moved = DataConfig(image_size=32, random_shift_pixels=2, small_image_epochs=3)
+    for image_size, short_side in [(224, 256), (112, 128), (32, 37)]:
+        data = official(override(Config(data=moved), {"data.image_size": image_size})).data
+        assert (data.image_size, data.resize_size) == (image_size, short_side)
+        assert (data.random_resized_crop, data.random_flip) == (True, True)
+        assert (data.random_shift_pixels, data.small_image_epochs) == (0, 0)
+        assert (data.validation_fraction, data.clip_eval) == (0.0, "random_frame")
+
+
 def test_clean_takes_each_quirk_back_and_is_the_default():
     assert clean(Config()) == Config()
     changed = {
@@ -70,6 +81,7 @@ def test_clean_takes_each_quirk_back_and_is_the_default():
         "model.torch_running_variance",
         "data.last_batch",
         "training.select",
+        "data.clip_eval",
     }
 
 
@@ -93,7 +105,7 @@ def test_preset_comes_before_the_other_fields(tmp_path, data_dir, capsys, form):
     workdir = tmp_path / "run"
     assert main(["train", str(experiment), *form, "--workdir", str(workdir), *fields]) == 0
     output = capsys.readouterr().out
-    assert "not as in the authors' code: crops" in output
+    assert "not as in the authors' code: random numbers" in output
     assert "epoch 1/1  test accuracy" in output
     assert '"selected_on": "test"' in output
     folder = RunFolder(workdir)
@@ -112,7 +124,6 @@ def test_which_leaves_move_in_which_epoch(tiny_config):
     import jax
 
     from gtn_jax.arrays import Batch
-    from gtn_jax.config import override
     from gtn_jax.training.build import build_model, build_programs
     from gtn_jax.training.state import create_state
 

@@ -28,16 +28,19 @@ class DatasetEntry(NamedTuple):
         builder: its class.
         needs_source: whether the user must bring a file or folder; otherwise the first use
             prepares the data by itself.
+        clips: whether images are frames of videos, see `gtn_jax.data.clips`.
     """
 
     module: str
     builder: str
     needs_source: bool
+    clips: bool = False
 
 
 DATASETS = {
     "digits": DatasetEntry("digits", "Digits", needs_source=False),
     "tiny_imagenet": DatasetEntry("tiny_imagenet", "TinyImagenet", needs_source=True),
+    "ucf101": DatasetEntry("ucf101", "Ucf101", needs_source=True, clips=True),
 }
 """Name -> builder. A later data set is one builder file and one row."""
 

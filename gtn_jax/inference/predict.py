@@ -12,7 +12,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -20,12 +20,13 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from gtn_jax.arrays import Array, Batch, Outputs, Variables
+from gtn_jax.arrays import Batch
 from gtn_jax.data import augment
 from gtn_jax.data.decode import decode
 from gtn_jax.data.image_files import image_files
 from gtn_jax.inference.restore import Restored, restore
 from gtn_jax.training.sharding import data_mesh, put_batch
+from gtn_jax.training.steps import make_probabilities_step
 
 OUT_SUFFIXES = (".csv", ".json")
 
@@ -75,7 +76,8 @@ def predict(
     if topk < 1:
         raise ValueError(f"--topk: {topk}, expected at least 1")
     mesh = data_mesh()
-    probabilities_of = _program(run)
+    transform = augment.evaluation_transform(*run.preprocessing)
+    probabilities_step = jax.jit(make_probabilities_step(run.model, transform))
     # Few files are no reason to compute a full batch; the devices share whatever it is.
     wanted = max(1, min(run.config.data.eval_batch_size, len(files)))
     batch_size = -(-wanted // mesh.size) * mesh.size
@@ -89,7 +91,7 @@ def predict(
             rows: Iterator[np.ndarray] = iter(())
             if pixels:
                 batch = put_batch(_padded(pixels, batch_size), mesh)
-                rows = iter(np.asarray(probabilities_of(run.variables, batch.images)))
+                rows = iter(np.asarray(probabilities_step(run.variables, batch)))
             for file, image in zip(chunk, images, strict=True):
                 is_bad = isinstance(image, Unreadable)
                 yield image if is_bad else _best(file, next(rows), run.classes, topk)
@@ -137,19 +139,6 @@ def prediction_table(predictions: Sequence[Prediction]) -> Table:
         # Text: a class or a file may be called "[red]", which is markup to rich.
         table.add_row(Text(file, overflow="fold"), *(Text(cell) for cell in cells))
     return table
-
-
-def _program(run: Restored):
-    """uint8 B H W 3 -> float32 B N, probabilities; jitted."""
-    transform = augment.evaluation_transform(*run.preprocessing)
-
-    @jax.jit
-    def probabilities_of(variables: Variables, pixels: Array) -> jax.Array:
-        images = transform(jax.random.key(0), pixels)
-        outputs = cast(Outputs, run.model.apply(variables, images, train=False))
-        return jax.nn.softmax(outputs.logits)
-
-    return probabilities_of
 
 
 def _read(file: Path, image_size: int, short_side: int | None) -> np.ndarray | Unreadable:

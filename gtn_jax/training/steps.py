@@ -24,6 +24,7 @@ from gtn_jax.training.state import TrainState
 Metrics = dict[str, jax.Array]
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 EvaluationStep = Callable[[Variables, Batch], Sums]
+ProbabilitiesStep = Callable[[Variables, Batch], jax.Array]
 Penalty = Callable[[Any], jax.Array]
 """Parameters -> float32 scalar, pure; what is added to the loss of the paper."""
 
@@ -134,3 +135,21 @@ def make_evaluation_step(model: GTN, transform: Transform) -> EvaluationStep:
         return sums(outputs.logits, batch.labels, batch.mask)
 
     return evaluation_step
+
+
+def make_probabilities_step(model: GTN, transform: Transform) -> ProbabilitiesStep:
+    """Build `probabilities_step(variables, batch) -> float32 B N`, rows that add up to 1.
+
+    As `make_evaluation_step`, but what it returns of padded rows means nothing.
+
+    Args:
+        model: a GTN; its auxiliary head is not used.
+        transform: from `augment.evaluation_transform`.
+    """
+
+    def probabilities_step(variables: Variables, batch: Batch) -> jax.Array:
+        images = transform(jax.random.key(0), batch.images, batch.sizes)
+        outputs = cast(Outputs, model.apply(variables, images, train=False))
+        return jax.nn.softmax(outputs.logits)
+
+    return probabilities_step

@@ -1,0 +1,104 @@
+"""One exact pass over a split of videos: all stored frames, and one answer a clip."""
+
+from collections.abc import Iterable
+
+import jax
+import numpy as np
+
+from gtn_jax.arrays import Batch, Variables
+from gtn_jax.data.clips import clip_rows, epoch_rows, mean_of_frames
+from gtn_jax.training.sharding import put_batch
+from gtn_jax.training.steps import ProbabilitiesStep
+
+
+def evaluate_clips(
+    step: ProbabilitiesStep,
+    variables: Variables,
+    batches: Iterable[Batch],
+    ids: np.ndarray,
+    mesh: jax.sharding.Mesh,
+    clip_eval: str,
+    seed: int,
+    draw: int,
+) -> dict[str, float]:
+    """Classify every frame once, then judge clips in three ways.
+
+    Args:
+        step: jitted, from `make_probabilities_step`.
+        variables: replicated on the mesh.
+        batches: from `pipeline.evaluation_batches`, in the order of `ids`; padded rows do not
+            count.
+        ids: int B, the clip of each frame, from `clips.clip_ids`.
+        mesh: whose devices share each batch.
+        clip_eval: "mean_of_25" or "random_frame": what `accuracy`, `top5_accuracy` and `loss` are
+            of.
+        seed: of the random frames.
+        draw: number of that draw, e.g. the training step.
+
+    Returns:
+        loss (nats), accuracy, top5_accuracy, clip_accuracy (largest mean probability over a clip's
+        frames), frame_accuracy (of all frames), random_frame_accuracy (of one frame a clip), images
+        (frames) and clips.
+    """
+    parts, labels = [], []
+    for batch in batches:
+        real = np.asarray(batch.mask) > 0
+        parts.append(jax.device_get(step(variables, put_batch(batch, mesh)))[real])
+        labels.append(np.asarray(batch.labels)[real])
+    return judge(np.concatenate(parts), np.concatenate(labels), ids, clip_eval, seed, draw)
+
+
+def judge(
+    probabilities: np.ndarray,
+    labels: np.ndarray,
+    ids: np.ndarray,
+    clip_eval: str,
+    seed: int,
+    draw: int,
+) -> dict[str, float]:
+    """The figures of `evaluate_clips` from the probabilities of all frames.
+
+    Args:
+        probabilities: float32 B N.
+        labels: int B; one label a clip.
+        ids: int B, the clip of each frame.
+        clip_eval: as in `evaluate_clips`, and so `seed` and `draw`.
+        seed: of the random frames.
+        draw: number of that draw.
+    """
+    rows = clip_rows(ids)
+    drawn = epoch_rows(rows, seed, draw)
+    firsts = np.array([own[0] for own in rows])
+    ways = {
+        "mean_of_25": (mean_of_frames(probabilities, ids), labels[firsts]),
+        "random_frame": (probabilities[drawn], labels[drawn]),
+        "frame": (probabilities, labels),
+    }
+    ranks = {way: _ranks(*pair) for way, pair in ways.items()}
+    chosen, truth = ways[clip_eval]
+    own = chosen[np.arange(len(truth)), truth]
+    # A probability too small for float32 is 0; its logarithm should not end the run's average.
+    losses = -np.log(np.maximum(own, np.finfo(np.float32).tiny))
+    return {
+        "loss": float(np.mean(losses, dtype=np.float64)),
+        "accuracy": _share(ranks[clip_eval], 1),
+        "top5_accuracy": _share(ranks[clip_eval], 5),
+        "clip_accuracy": _share(ranks["mean_of_25"], 1),
+        "frame_accuracy": _share(ranks["frame"], 1),
+        "random_frame_accuracy": _share(ranks["random_frame"], 1),
+        "images": len(labels),
+        "clips": len(rows),
+    }
+
+
+def _ranks(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """How many classes come before the label's; of equal ones the first, as argmax decides it."""
+    own = probabilities[np.arange(len(labels)), labels][:, None]
+    before = np.arange(probabilities.shape[1])[None, :] < labels[:, None]
+    ranks = np.sum((probabilities > own) | ((probabilities == own) & before), axis=1)
+    # What is no number is last: comparisons with it are all false, which would make it first.
+    return np.where(np.isfinite(own[:, 0]), ranks, probabilities.shape[1])
+
+
+def _share(ranks: np.ndarray, best: int) -> float:
+    return float(np.mean(ranks < best))
