@@ -1,7 +1,7 @@
 """Which images of which split a run uses: what is held out, what is chosen, all by seeds.
 
 A data set may come without a validation split, or with training images only; then a share of every
-class is held out here. Nothing is decoded.
+class is held out here. Frames of a video stay together. Nothing is decoded.
 """
 
 from collections.abc import Sequence
@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gtn_jax.config import DataConfig
+from gtn_jax.data.clips import clip_ids, group_ids
 from gtn_jax.data.sources import Split
 
 _VALIDATION, _CHOICE = 2, 1  # streams of one seed
@@ -21,10 +22,18 @@ class Part(NamedTuple):
     Attributes:
         split: where they are.
         positions: int64 B, sorted, in the split.
+        labels: int32 B.
+        files: str B, names in the source.
     """
 
     split: Split
     positions: np.ndarray
+    labels: np.ndarray
+    files: np.ndarray
+
+    def only(self, rows: np.ndarray) -> "Part":
+        """These rows of the part: bool B, or sorted integers."""
+        return Part(self.split, self.positions[rows], self.labels[rows], self.files[rows])
 
 
 def choose(splits: dict[str, Split], data: DataConfig, seed: int) -> dict[str, Part]:
@@ -33,71 +42,81 @@ def choose(splits: dict[str, Split], data: DataConfig, seed: int) -> dict[str, P
     Args:
         splits: of `sources.open_splits`.
         data: its validation_fraction holds out where there is no validation split, its
-            test_fraction where there is nothing but train, its train_images_per_class chooses
-            from what is left.
+            test_fraction where there is nothing but train, its train_images_per_class (of videos:
+            clips) chooses from what is left.
         seed: of the held-out validation images and of the choice; test images do not depend on it.
 
     Returns:
         Split name -> part; names in the order train, validation, test where they exist.
     """
-    parts = {name: Part(split, np.arange(len(split))) for name, split in splits.items()}
+    parts = {name: whole(split) for name, split in splits.items()}
     only_train = set(parts) == {"train"}
     if only_train and data.test_fraction:
         _hold_out(parts, "test", data.test_fraction, [0])
     if "validation" not in parts and data.validation_fraction:
         _hold_out(parts, "validation", data.validation_fraction, [seed, _VALIDATION])
     if data.train_images_per_class is not None:
-        split, positions = parts["train"]
-        labels = split.labels()[positions]
-        chosen = choose_per_class(labels, data.train_images_per_class, seed)
-        parts["train"] = Part(split, positions[chosen])
+        train = parts["train"]
+        units = clip_ids(train.files) if train.split.clips else np.arange(len(train.labels))
+        parts["train"] = train.only(
+            choose_per_class(train.labels, units, data.train_images_per_class, seed)
+        )
     order = ["train", "validation", "test"]
     return {name: parts[name] for name in sorted(parts, key=order.index)}
 
 
-def choose_per_class(labels: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """A seeded choice of `count` images of every class (all of a class that has fewer).
+def whole(split: Split) -> Part:
+    """All images of a split."""
+    return Part(split, np.arange(len(split)), *split.index())
+
+
+def choose_per_class(labels: np.ndarray, units: np.ndarray, count: int, seed: int) -> np.ndarray:
+    """A seeded choice of `count` units of every class (all of a class that has fewer).
 
     Args:
         labels: int B.
-        count: images a class.
+        units: int B; images of one unit are chosen together, and have one label.
+        count: units a class.
         seed: the same seed, the same choice.
 
     Returns:
-        int64, sorted positions in `labels`.
+        bool B, True for what is chosen.
     """
     generator = np.random.default_rng([seed, _CHOICE])
     chosen = [
-        generator.permutation(np.flatnonzero(labels == label))[:count]
+        generator.permutation(np.unique(units[labels == label]))[:count]
         for label in np.unique(labels)
     ]
-    return np.sort(np.concatenate(chosen))
+    return np.isin(units, np.concatenate(chosen))
 
 
-def stratified(labels: np.ndarray, fraction: float, seeds: Sequence[int]) -> np.ndarray:
-    """A seeded share of every class: `fraction` of it, rounded, but at least one image.
+def stratified(
+    labels: np.ndarray, units: np.ndarray, fraction: float, seeds: Sequence[int]
+) -> np.ndarray:
+    """A seeded share of every class: `fraction` of its units, rounded, but at least one.
 
     Args:
         labels: int B.
+        units: int B; images of one unit stay together, and have one label.
         fraction: in (0, 1).
         seeds: the same seeds, the same share.
 
     Returns:
-        bool B, True for the share. A class of one image stays out of it whole.
+        bool B, True for the share. A class of one unit stays out of it whole.
     """
     generator = np.random.default_rng(list(seeds))
-    share = np.zeros(len(labels), bool)
+    chosen = []
     for label in np.unique(labels):
-        members = generator.permutation(np.flatnonzero(labels == label))
+        members = generator.permutation(np.unique(units[labels == label]))
         count = max(1, round(fraction * len(members)))
-        share[members[: min(count, len(members) - 1)]] = True
-    return share
+        chosen.append(members[: min(count, len(members) - 1)])
+    return np.isin(units, np.concatenate(chosen))
 
 
 def _hold_out(parts: dict[str, Part], name: str, fraction: float, seeds: Sequence[int]) -> None:
     """Move a share of the part `train` to a new part."""
-    split, positions = parts["train"]
-    share = stratified(split.labels()[positions], fraction, seeds)
+    train = parts["train"]
+    units = group_ids(train.files) if train.split.clips else np.arange(len(train.labels))
+    share = stratified(train.labels, units, fraction, seeds)
     if share.any():
-        parts["train"] = Part(split, positions[~share])
-        parts[name] = Part(split, positions[share])
+        parts["train"], parts[name] = train.only(~share), train.only(share)

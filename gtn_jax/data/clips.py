@@ -5,7 +5,7 @@ number of the draw, clip) alone: whoever resumes or restarts sees the same frame
 """
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -13,7 +13,7 @@ _STREAM = 25
 """Keeps these draws apart from others of the same seed."""
 
 
-def clip_ids(files: Sequence[str]) -> np.ndarray:
+def clip_ids(files: Iterable[str]) -> np.ndarray:
     """int32 B, the clip of each frame; clips are numbered as they first appear.
 
     Args:
@@ -22,7 +22,7 @@ def clip_ids(files: Sequence[str]) -> np.ndarray:
     return _numbered([file.rpartition("/")[0] for file in files])
 
 
-def group_ids(files: Sequence[str]) -> np.ndarray:
+def group_ids(files: Iterable[str]) -> np.ndarray:
     """int32 B, the group of each frame: clips cut from one recording.
 
     UCF101 names a clip v_CLASS_gGG_cCC; clips of one group share person and place, and its official

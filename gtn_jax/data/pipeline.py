@@ -18,6 +18,7 @@ import numpy as np
 from gtn_jax.arrays import Batch
 from gtn_jax.config import DataConfig
 from gtn_jax.data.choice import Part
+from gtn_jax.data.clips import clip_ids, clip_rows, row_drawer
 from gtn_jax.data.decode import decode, decode_whole, whole_size
 from gtn_jax.data.sources import Split
 
@@ -67,20 +68,25 @@ class Images:
         view: what of each is used.
         height: of a batch's arrays in pixels, that of the highest image.
         width: of a batch's arrays in pixels, that of the widest image.
-        labels: int32 B.
         pixels: uint8 H W 3 each, or None where the split is streamed.
+        clips: int32 B, the clip of each image, of videos only.
     """
 
     part: Part
     view: View
     height: int
     width: int
-    labels: np.ndarray
     pixels: list[np.ndarray] | None = None
+    clips: np.ndarray | None = None
 
     def __len__(self) -> int:
         """Number of images."""
         return len(self.part.positions)
+
+    @property
+    def epoch_images(self) -> int:
+        """Images that an epoch shows: each one, or one of each clip."""
+        return len(self) if self.clips is None else int(self.clips.max()) + 1
 
     def gather(self, rows: np.ndarray) -> Batch:
         """The images at these rows of the part's positions, all with mask 1."""
@@ -88,14 +94,14 @@ class Images:
             pixels = [self.pixels[row] for row in rows]
         else:
             pixels = _each(self.part.split, self.part.positions[rows], self.view.decode)
-        mask = np.ones(len(rows), np.float32)
+        labels, mask = self.part.labels[rows], np.ones(len(rows), np.float32)
         if not self.view.whole:
-            return Batch(np.stack(pixels), self.labels[rows], mask)
+            return Batch(np.stack(pixels), labels, mask)
         padded = np.zeros((len(rows), self.height, self.width, 3), np.uint8)
         for row, image in enumerate(pixels):
             padded[row, : image.shape[0], : image.shape[1]] = image
         sizes = np.array([image.shape[:2] for image in pixels], np.int32)
-        return Batch(padded, self.labels[rows], mask, sizes)
+        return Batch(padded, labels, mask, sizes)
 
 
 def load(part: Part, view: View) -> Images:
@@ -104,7 +110,6 @@ def load(part: Part, view: View) -> Images:
     Raises:
         ValueError: an unreadable image, named.
     """
-    labels = part.split.labels()[part.positions]
     aspect = 1.5 if view.whole else 1.0  # of photographs; a guess, to choose a way
     side = view.short_side if view.whole else view.image_size
     if len(part.positions) * side**2 * 3 * aspect > MEMORY_LIMIT_BYTES:
@@ -114,7 +119,8 @@ def load(part: Part, view: View) -> Images:
         pixels = _in_chunks(part, view.decode)
         sizes = [image.shape[:2] for image in pixels]
     height, width = np.array(sizes).max(axis=0).tolist()
-    return Images(part, view, height, width, labels, pixels)
+    clips = clip_ids(part.files) if part.split.clips else None
+    return Images(part, view, height, width, pixels, clips)
 
 
 def fit_batch_size(batch_size: int, images: int, devices: int) -> int:
@@ -153,14 +159,18 @@ def training_batches(
     The iterator's `get_state()` and `set_state()` are the data position: small, JSON, exact.
 
     Args:
-        images: what to draw from; each is seen once an epoch (with "drop": at most once).
+        images: what to draw from; each is seen once an epoch (with "drop": at most once), of a
+            clip one image.
         batch_size: images a batch.
         last_batch: "drop" or "keep" an epoch's partial batch.
         seed: of the order.
     """
+    rows = grain.MapDataset.range(images.epoch_images)
+    if images.clips is not None:
+        # Right here, where Grain's index still tells the epoch.
+        rows = rows.map_with_index(row_drawer(clip_rows(images.clips), seed))
     dataset = (
-        grain.MapDataset.range(len(images))
-        .shuffle(seed=seed)
+        rows.shuffle(seed=seed)
         .batch(batch_size, drop_remainder=last_batch == "drop", batch_fn=np.array)
         .map(images.gather)
         .repeat()

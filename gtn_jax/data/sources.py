@@ -45,6 +45,18 @@ DATASETS = {
 """Name -> builder. A later data set is one builder file and one row."""
 
 
+class Index(NamedTuple):
+    """What is known of a split's images without their pixels.
+
+    Attributes:
+        labels: int32 B.
+        files: str B, names in the source.
+    """
+
+    labels: np.ndarray
+    files: np.ndarray
+
+
 @dataclasses.dataclass(frozen=True)
 class Split:
     """Random access to one split, still encoded.
@@ -53,11 +65,13 @@ class Split:
         source: TFDS data source of `{"image": bytes, "label": int, "file": bytes}`.
         classes: class names in label order.
         name: "train", "validation" or "test".
+        clips: whether the images are frames of videos, see clips.py.
     """
 
     source: Any
     classes: tuple[str, ...]
     name: str
+    clips: bool = False
 
     def __len__(self) -> int:
         """Number of images."""
@@ -67,11 +81,14 @@ class Split:
         """Examples at these positions; many at once cost an eighth of one by one."""
         return self.source.__getitems__([int(position) for position in positions])
 
-    def labels(self) -> np.ndarray:
-        """int32 B, the label of every image; reads all records."""
-        chunks = range(0, len(self), _READ_AT_ONCE)
-        parts = (self.read(range(start, min(start + _READ_AT_ONCE, len(self)))) for start in chunks)
-        return np.array([example["label"] for part in parts for example in part], np.int32)
+    def index(self) -> "Index":
+        """Label and file of every image; reads all records."""
+        labels, files = [], []
+        for start in range(0, len(self), _READ_AT_ONCE):
+            for example in self.read(range(start, min(start + _READ_AT_ONCE, len(self)))):
+                labels.append(example["label"])
+                files.append(example["file"].decode())
+        return Index(np.array(labels, np.int32), np.array(files))
 
 
 def prepare(name: str, data_dir: str, source: Path | None = None) -> dict[str, int]:

@@ -14,19 +14,16 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import jax
 import numpy as np
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
 from gtn_jax.arrays import Batch
-from gtn_jax.data import augment
 from gtn_jax.data.decode import decode
 from gtn_jax.data.image_files import image_files
 from gtn_jax.inference.restore import Restored, restore
 from gtn_jax.training.sharding import data_mesh, put_batch
-from gtn_jax.training.steps import make_probabilities_step
 
 OUT_SUFFIXES = (".csv", ".json")
 
@@ -76,8 +73,6 @@ def predict(
     if topk < 1:
         raise ValueError(f"--topk: {topk}, expected at least 1")
     mesh = data_mesh()
-    transform = augment.evaluation_transform(*run.preprocessing)
-    probabilities_step = jax.jit(make_probabilities_step(run.model, transform))
     # Few files are no reason to compute a full batch; the devices share whatever it is.
     wanted = max(1, min(run.config.data.eval_batch_size, len(files)))
     batch_size = -(-wanted // mesh.size) * mesh.size
@@ -91,7 +86,7 @@ def predict(
             rows: Iterator[np.ndarray] = iter(())
             if pixels:
                 batch = put_batch(_padded(pixels, batch_size), mesh)
-                rows = iter(np.asarray(probabilities_step(run.variables, batch)))
+                rows = iter(np.asarray(run.programs.probabilities_step(run.variables, batch)))
             for file, image in zip(chunk, images, strict=True):
                 is_bad = isinstance(image, Unreadable)
                 yield image if is_bad else _best(file, next(rows), run.classes, topk)

@@ -14,7 +14,7 @@ from gtn_jax.data.sources import open_splits
 from gtn_jax.models.gtn import GTN, variable_shapes
 from gtn_jax.training.build import Programs, build_module, build_programs
 from gtn_jax.training.checkpoint import Checkpoints
-from gtn_jax.training.evaluate import evaluate
+from gtn_jax.training.evaluate import evaluate_images
 from gtn_jax.training.run_folder import Preprocessing, RunFolder
 from gtn_jax.training.sharding import data_mesh
 from gtn_jax.training.state import create_state
@@ -107,10 +107,9 @@ def evaluate_run(
         raise ValueError(f"--split: {name} has {', '.join(sorted(parts))}, no {split!r}")
     _check_classes(run.classes, parts[split].split.classes, workdir, name)
     images = pipeline.load(parts[split], pipeline.View.of(data, training=False))
-    mesh = data_mesh()
-    batch_size = -(-data.eval_batch_size // mesh.size) * mesh.size
-    batches = pipeline.evaluation_batches(images, batch_size)
-    return evaluate(run.programs.evaluation_step, run.variables, batches, mesh)
+    return evaluate_images(
+        run.programs, run.variables, images, run.config, data_mesh(), draw=run.step
+    )
 
 
 def _check_classes(ours: tuple[str, ...], theirs: tuple[str, ...], run: Path, name: str) -> None:

@@ -13,7 +13,14 @@ from gtn_jax.data import augment
 from gtn_jax.models.gtn import GTN, init_variables
 from gtn_jax.training.optimizer import Optimizer, build_optimizer, relative_schedule
 from gtn_jax.training.run_folder import Preprocessing
-from gtn_jax.training.steps import EvaluationStep, TrainStep, make_evaluation_step, make_train_step
+from gtn_jax.training.steps import (
+    EvaluationStep,
+    ProbabilitiesStep,
+    TrainStep,
+    make_evaluation_step,
+    make_probabilities_step,
+    make_train_step,
+)
 from gtn_jax.weights.pretrained import load_weights
 from gtn_jax.weights.registry import IMAGENET_MEAN, IMAGENET_STD, resolve
 
@@ -25,11 +32,13 @@ class Programs(NamedTuple):
         optimizer: that the training steps use.
         train_step: (frozen trunk?, small images?) -> step; donates its state.
         evaluation_step: variables, batch -> Sums.
+        probabilities_step: variables, batch -> float32 B N.
     """
 
     optimizer: Optimizer
     train_step: Callable[[bool, bool], TrainStep]
     evaluation_step: EvaluationStep
+    probabilities_step: ProbabilitiesStep
 
 
 def build_module(config: Config, num_classes: int) -> GTN:
@@ -115,4 +124,5 @@ def _build_programs(
 
     evaluation_transform = augment.evaluation_transform(*preprocessing)
     evaluation_step = jax.jit(make_evaluation_step(model, evaluation_transform))
-    return Programs(optimizer, train_step, evaluation_step)
+    probabilities_step = jax.jit(make_probabilities_step(model, evaluation_transform))
+    return Programs(optimizer, train_step, evaluation_step, probabilities_step)

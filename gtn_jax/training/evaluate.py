@@ -1,4 +1,4 @@
-"""One exact pass over a split."""
+"""One exact pass over a split, of images or of videos."""
 
 from collections.abc import Iterable
 
@@ -6,8 +6,49 @@ import jax
 import numpy as np
 
 from gtn_jax.arrays import Batch, Variables
+from gtn_jax.config import Config
+from gtn_jax.data.pipeline import Images, evaluation_batches
+from gtn_jax.training.build import Programs
+from gtn_jax.training.clip_evaluation import evaluate_clips
 from gtn_jax.training.sharding import put_batch
 from gtn_jax.training.steps import EvaluationStep
+
+
+def evaluate_images(
+    programs: Programs,
+    variables: Variables,
+    images: Images,
+    config: Config,
+    mesh: jax.sharding.Mesh,
+    draw: int,
+) -> dict[str, float]:
+    """Evaluate as a config says: every image, or every clip of a split of videos.
+
+    Args:
+        programs: of the run.
+        variables: replicated on the mesh.
+        images: from `pipeline.load`, in the view of evaluation.
+        config: of the run: data.eval_batch_size, data.clip_eval, seed.
+        mesh: whose devices share each batch.
+        draw: number of the draw of random frames: the step that the variables are of.
+
+    Returns:
+        As `evaluate`, or `evaluate_clips`.
+    """
+    batch_size = -(-config.data.eval_batch_size // mesh.size) * mesh.size
+    batches = evaluation_batches(images, batch_size)
+    if images.clips is None:
+        return evaluate(programs.evaluation_step, variables, batches, mesh)
+    return evaluate_clips(
+        programs.probabilities_step,
+        variables,
+        batches,
+        images.clips,
+        mesh,
+        config.data.clip_eval,
+        config.seed,
+        draw,
+    )
 
 
 def evaluate(

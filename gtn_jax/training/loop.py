@@ -18,7 +18,7 @@ from gtn_jax.data.choice import Part, choose
 from gtn_jax.data.sources import open_splits
 from gtn_jax.training.build import build_model, build_programs
 from gtn_jax.training.checkpoint import Checkpoints
-from gtn_jax.training.evaluate import evaluate
+from gtn_jax.training.evaluate import evaluate_images
 from gtn_jax.training.progress import ProgressBar
 from gtn_jax.training.run_folder import RunFolder
 from gtn_jax.training.sharding import data_mesh, put_batch, replicate
@@ -81,9 +81,8 @@ def run(config: Config, workdir: Path, quiet: bool = False, devices: int | None 
     )
     images = load_images(config, parts)
     train = images["train"]
-    batch_size = pipeline.fit_batch_size(config.data.batch_size, len(train), mesh.size)
-    eval_batch_size = -(-config.data.eval_batch_size // mesh.size) * mesh.size
-    per_epoch = pipeline.steps_per_epoch(len(train), batch_size, config.data.last_batch)
+    batch_size = pipeline.fit_batch_size(config.data.batch_size, train.epoch_images, mesh.size)
+    per_epoch = pipeline.steps_per_epoch(train.epoch_images, batch_size, config.data.last_batch)
     total_steps = config.training.epochs * per_epoch
 
     # ---- model, optimizer, state -----------------------------------------------------------
@@ -116,7 +115,7 @@ def run(config: Config, workdir: Path, quiet: bool = False, devices: int | None 
     bar.say(f"data    {config.data.name}: {len(classes)} classes; {sizes} images")
     bar.say(f"model   {config.model.backbone}, gate {config.model.gate}, {parameters:,} parameters")
     if batch_size != config.data.batch_size:
-        bar.say(f"note    batch of {batch_size} images: there are only {len(train)}")
+        bar.say(f"note    batch of {batch_size} images: there are only {train.epoch_images}")
     if step:
         bar.say(f"resume  at step {step} of {total_steps}")
 
@@ -137,8 +136,7 @@ def run(config: Config, workdir: Path, quiet: bool = False, devices: int | None 
 
     def validate(split: str) -> dict[str, float]:
         started = time.monotonic()
-        held_out = pipeline.evaluation_batches(images[split], eval_batch_size)
-        result = evaluate(programs.evaluation_step, state.variables, held_out, mesh)
+        result = evaluate_images(programs, state.variables, images[split], config, mesh, step)
         clock["evaluate"] += time.monotonic() - started
         log(split, step, result)
         return result
@@ -213,11 +211,8 @@ def run(config: Config, workdir: Path, quiet: bool = False, devices: int | None 
         }
         for split in ("validation", "test"):
             if split in images:
-                result = evaluate(
-                    programs.evaluation_step,
-                    state.variables,
-                    pipeline.evaluation_batches(images[split], eval_batch_size),
-                    mesh,
+                result = evaluate_images(
+                    programs, state.variables, images[split], config, mesh, selected or step
                 )
                 summary |= {f"{split}_{name}": value for name, value in result.items()}
         clock["evaluate"] += time.monotonic() - started

@@ -20,7 +20,7 @@ class Labelled:
         return len(self.labels)
 
     def __getitems__(self, positions):
-        return [{"label": self.labels[position]} for position in positions]
+        return [{"label": self.labels[p], "file": b"%d.png" % p} for p in positions]
 
 
 def split_of(labels, name="train") -> Split:
@@ -31,19 +31,18 @@ LABELS = [0] * 20 + [1] * 10 + [2] * 1
 
 
 def labels_of(part) -> list[int]:
-    return np.bincount(part.split.labels()[part.positions], minlength=3).tolist()
+    return np.bincount(part.labels, minlength=3).tolist()
 
 
 def test_choice_per_class(data_dir):
     digits = open_splits("digits", data_dir)
     config = DataConfig(train_images_per_class=4)
     chosen = [choose(digits, config, seed)["train"] for seed in (0, 0, 1)]
-    labels = digits["train"].labels()
-    assert np.bincount(labels[chosen[0].positions]).tolist() == [4] * 10
+    assert np.bincount(chosen[0].labels).tolist() == [4] * 10
     assert chosen[0].positions.tolist() == chosen[1].positions.tolist()
     assert chosen[0].positions.tolist() != chosen[2].positions.tolist()
     # A class with fewer gives all it has: by hand, of labels 0 0 1.
-    assert choose_per_class(np.array([0, 0, 1]), 2, 0).tolist() == [0, 1, 2]
+    assert choose_per_class(np.array([0, 0, 1]), np.arange(3), 2, 0).tolist() == [True] * 3
 
 
 def test_a_data_set_with_all_three_splits_stays_as_it_is(data_dir):
@@ -56,11 +55,11 @@ def test_a_data_set_with_all_three_splits_stays_as_it_is(data_dir):
 
 
 def test_stratified_share_by_hand():
-    share = stratified(np.array(LABELS), 0.1, [0])
+    share = stratified(np.array(LABELS), np.arange(31), 0.1, [0])
     # 2 of 20, 1 of 10; a class of one image is never held out.
     assert [share[:20].sum(), share[20:30].sum(), share[30]] == [2, 1, 0]
     # At least one of each class: 0.1 of 4 would round to none.
-    assert stratified(np.zeros(4, int), 0.1, [0]).sum() == 1
+    assert stratified(np.zeros(4, int), np.arange(4), 0.1, [0]).sum() == 1
 
 
 @pytest.mark.parametrize("seed", [0, 1])
@@ -91,3 +90,38 @@ def test_own_splits_are_respected():
     # Without a test split but with validation, no test images are made.
     with_validation = {"train": split_of(LABELS), "validation": split_of([0], "validation")}
     assert set(choose(with_validation, DataConfig(), seed=0)) == {"train", "validation"}
+
+
+def video_files() -> list[str]:
+    """Two classes, each of 3 groups of 2 clips of 2 frames."""
+    return [
+        f"{name}/v_{name}_g{group:02d}_c{clip:02d}/image_{frame}"
+        for name in "ab"
+        for group in (1, 2, 3)
+        for clip in (1, 2)
+        for frame in (1, 2)
+    ]
+
+
+class Videos(Labelled):
+    """A data source of frames."""
+
+    def __init__(self):
+        super().__init__([0] * 12 + [1] * 12)
+
+    def __getitems__(self, positions):
+        files = video_files()
+        return [{"label": self.labels[p], "file": files[p].encode()} for p in positions]
+
+
+def test_videos_stay_together():
+    split = Split(Videos(), ("a", "b"), "train", clips=True)
+    test = Split(Labelled([0, 1]), ("a", "b"), "test")
+    parts = choose({"train": split, "test": test}, DataConfig(train_images_per_class=3), seed=0)
+    held_out = {file.split("_c")[0] for file in parts["validation"].files}
+    # One group of three, at least one: 4 frames a class; then 3 clips of the other 4.
+    assert len(held_out) == 2 and labels_of(parts["validation"]) == [4, 4, 0]
+    assert not held_out & {file.split("_c")[0] for file in parts["train"].files}
+    assert labels_of(parts["train"]) == [6, 6, 0]
+    clips = {file.rpartition("/")[0] for file in parts["train"].files}
+    assert len(clips) == 6

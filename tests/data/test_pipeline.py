@@ -8,7 +8,7 @@ from PIL import Image
 
 from gtn_jax.config import DataConfig
 from gtn_jax.data import pipeline
-from gtn_jax.data.choice import Part, choose
+from gtn_jax.data.choice import Part, choose, whole
 from gtn_jax.data.decode import decode_whole
 from gtn_jax.data.sources import Split, open_splits
 
@@ -74,7 +74,7 @@ def test_evaluation_pads_the_last_batch(images):
     assert [batch.images.shape for batch in batches] == [(16, 8, 8, 3)] * 3
     assert [batch.mask.sum() for batch in batches] == [16, 16, 8]
     labels = np.concatenate([batch.labels[batch.mask > 0] for batch in batches])
-    np.testing.assert_array_equal(labels, images.labels)
+    np.testing.assert_array_equal(labels, images.part.labels)
 
 
 def test_batch_size_that_works():
@@ -117,7 +117,7 @@ def test_whole_images_keep_their_aspect_and_tell_their_size(monkeypatch, limit):
     monkeypatch.setattr(pipeline, "MEMORY_LIMIT_BYTES", limit)
     split = Split(Files([(8, 12), (20, 8), (10, 10)]), ("a", "b", "c"), "train")
     view = pipeline.View(image_size=6, short_side=8, whole=True)
-    images = pipeline.load(Part(split, np.arange(3)), view)
+    images = pipeline.load(whole(split), view)
     assert (images.height, images.width) == (20, 12)
     batch = images.gather(np.array([1, 0, 2]))
     assert batch.images.shape == (3, 20, 12, 3)
@@ -134,6 +134,19 @@ def test_whole_images_keep_their_aspect_and_tell_their_size(monkeypatch, limit):
 
 def test_evaluation_fills_up_sizes_too():
     split = Split(Files([(8, 12)]), ("a", "b"), "test")
-    whole = pipeline.load(Part(split, np.arange(1)), pipeline.View(6, 8, whole=True))
-    (batch,) = pipeline.evaluation_batches(whole, 4)
+    images = pipeline.load(whole(split), pipeline.View(6, 8, whole=True))
+    (batch,) = pipeline.evaluation_batches(images, 4)
     assert batch.sizes.tolist() == [[8, 12], [0, 0], [0, 0], [0, 0]]
+
+
+def test_an_epoch_of_videos_shows_a_frame_of_each_clip():
+    split = Split(Files([(8, 8)] * 6), tuple("abcdef"), "train", clips=True)
+    files = np.array(["a/one/1", "a/one/2", "a/one/3", "a/two/1", "a/two/2", "b/three/1"])
+    part = Part(split, np.arange(6), np.array([0, 0, 0, 0, 0, 1], np.int32), files)
+    images = pipeline.load(part, pipeline.View(8, 8))
+    assert (len(images), images.epoch_images) == (6, 3)
+    batches = pipeline.training_batches(images, 3, "drop", seed=0)
+    shown = [sorted({int(row) for row in next(batches).images[:, 0, 0, 2]}) for _ in range(30)]
+    # Pixels tell the number of the frame: 0 to 2, 3 or 4, and 5, in every epoch one of each.
+    assert all(a in (0, 1, 2) and b in (3, 4) and c == 5 for a, b, c in shown)
+    assert {a for a, _, _ in shown} == {0, 1, 2} and {b for _, b, _ in shown} == {3, 4}

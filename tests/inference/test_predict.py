@@ -12,7 +12,7 @@ from PIL import Image
 
 from gtn_jax.cli import main
 from gtn_jax.config import override
-from gtn_jax.data.choice import Part
+from gtn_jax.data.choice import whole
 from gtn_jax.data.image_files import image_files
 from gtn_jax.data.pipeline import View, evaluation_batches, load
 from gtn_jax.data.sources import open_splits
@@ -50,8 +50,7 @@ def test_probabilities_are_those_of_the_evaluation_images(drawn_run, tiny_config
     """A data set's own files, predicted, against a forward by hand on evaluation's batches."""
     run = restore(drawn_run)
     split = open_splits("digits", tiny_config.data.data_dir)["test"]
-    part = Part(split, np.arange(len(split)))
-    images = load(part, View.of(tiny_config.data, training=False))
+    images = load(whole(split), View.of(tiny_config.data, training=False))
     batch = next(evaluation_batches(images, 8))
     pixels = np.asarray(batch.images, np.float32) / 255
     normalised = (pixels - np.float32([0.4, 0.5, 0.6])) / np.float32([0.2, 0.3, 0.4])

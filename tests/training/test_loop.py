@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gtn_jax.config import Config, override
-from gtn_jax.data.choice import Part
+from gtn_jax.data.choice import whole
 from gtn_jax.data.sources import Split
 from gtn_jax.training import loop
 from gtn_jax.training.build import build_model, build_programs
@@ -160,9 +160,9 @@ def test_mesh_has_all_devices_by_default():
 
 def test_data_that_cannot_be_trained_on():
     config = Config()
-    one = Part(Split([], ("cat",), "train"), np.arange(0))
+    one = whole(Split([], ("cat",), "train"))
     with pytest.raises(ValueError, match=r"digits has one class \(cat\); bring at least two"):
         loop.load_images(config, {"train": one, "validation": one})
-    no_validation = {"train": Part(Split([], ("cat", "dog"), "train"), np.arange(0))}
+    no_validation = {"train": whole(Split([], ("cat", "dog"), "train"))}
     with pytest.raises(ValueError, match="training.select: digits has no validation split"):
         loop.load_images(config, no_validation)
