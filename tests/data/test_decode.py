@@ -51,7 +51,7 @@ def test_unreadable_bytes_are_named(encoded):
 
 
 def torchvision_evaluation(image: Image.Image, resize: int, crop: int) -> np.ndarray:
-    """Resize and CenterCrop by the words of torchvision 0.25's functional.py, on a PIL image.
+    """Resize and CenterCrop by the words of torchvision/transforms/functional.py.
 
     `_compute_resized_output_size`: the short side becomes `resize`, the long one
     int(resize * long / short). `center_crop`: offsets int(round((side - crop) / 2.0)).
