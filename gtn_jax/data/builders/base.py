@@ -2,48 +2,69 @@
 
 TFDS (https://www.tensorflow.org/datasets) is used without TensorFlow: examples hold *encoded*
 image files, records are ArrayRecord, and `tfds.core.DatasetInfo(builder=self, ...)` is the way to
-give information that works then. Decoding is data/decode.py's.
+give information that works then. Writing is writing.py's, decoding data/decode.py's.
 """
 
-import io
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sized
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import tensorflow_datasets as tfds
+from tensorflow_datasets.core.dataset_builder import FileReaderBuilder
+
+from gtn_jax.data.builders.encode import Example
+from gtn_jax.data.builders.writing import SplitWriter
+from gtn_jax.data.progress import PrepareBar
 
 
-class Example(NamedTuple):
-    """One labelled image file.
-
-    Attributes:
-        file: its name in the source, unique in the split.
-        encoded: the bytes of the file (JPEG, PNG, ...).
-        label: index into the builder's classes.
-    """
-
-    file: str
-    encoded: bytes
-    label: int
-
-
-class ImageClassificationBuilder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class ImageClassificationBuilder(FileReaderBuilder, skip_registration=True):
     """A builder that needs only classes and examples; subclasses fill in the rest.
 
     Attributes:
-        encoding: "png" or "jpeg", of every example.
+        variants: what may follow the name ("1" in dtd/1); empty if nothing may.
+        known_counts: variant -> split -> how many `unit` were published; checked.
+        unit: what `known_counts` counts.
+        keeps_files: files are stored as they are, whatever short side is asked for.
+        encoding: "png" or "jpeg", of files that are stored as they are.
         description: one paragraph for the dataset's info.
         homepage: where the data comes from.
     """
 
     VERSION = tfds.core.Version("1.0.0")
+    variants: tuple[str, ...] = ()
+    known_counts: Mapping[str, Mapping[str, int]] = {}
+    unit = "images"
+    keeps_files = False
     encoding = "jpeg"
     description = ""
     homepage = ""
 
-    def __init__(self, *, source: Path | None = None, **arguments: Any):
-        """`source` is the archive or folder that the examples are read from, if one is needed."""
-        self.source = source
+    def __init__(
+        self,
+        *,
+        source: Path | None = None,
+        variant: str = "",
+        short_side: int | None = None,
+        allow_partial: bool = False,
+        say: Callable[[str], None] | None = None,
+        **arguments: Any,
+    ):
+        """Read the lists of a source; nothing is written yet.
+
+        Args:
+            source: the folder or file that the examples are read from, if one is needed.
+            variant: one of `variants`, or "".
+            short_side: of the images that are stored, in pixels; None stores files as they are.
+            allow_partial: go on over missing and unreadable files and wrong counts.
+            say: takes lines for the user.
+            arguments: of TFDS, e.g. data_dir.
+        """
+        self.source, self.variant, self.short_side = source, variant, short_side
+        self.allow_partial = allow_partial
+        self.say = say or (lambda line: None)
+        name = config_name(variant, short_side)
+        if name:
+            arguments["config"] = tfds.core.BuilderConfig(name=name)
         super().__init__(file_format="array_record", **arguments)
 
     def classes(self) -> list[str]:
@@ -51,13 +72,32 @@ class ImageClassificationBuilder(tfds.core.GeneratorBasedBuilder, skip_registrat
         raise NotImplementedError
 
     def examples(self) -> Mapping[str, Iterable[Example]]:
-        """Split name -> its examples, in a fixed order."""
+        """Split name -> its examples, in a fixed order; lists are counted before work begins."""
         raise NotImplementedError
 
+    def counts(self, splits: Mapping[str, Iterable[Example]]) -> dict[str, int]:
+        """How many `unit` each split has, as far as that is known before reading.
+
+        Args:
+            splits: what `examples` returned.
+        """
+        return {name: len(part) for name, part in splits.items() if isinstance(part, Sized)}
+
+    def say_note(self, note: str) -> None:
+        """Pass a line on to the user, if there is one."""
+        if note:
+            self.say(note)
+
+    @property
+    def title(self) -> str:
+        """The data set's name with its variant."""
+        return "/".join(filter(None, [self.name, self.variant]))
+
     def _info(self) -> tfds.core.DatasetInfo:
+        encoding = "png" if self.short_side else self.encoding
         features = tfds.features.FeaturesDict(
             {
-                "image": tfds.features.Image(shape=(None, None, 3), encoding_format=self.encoding),
+                "image": tfds.features.Image(shape=(None, None, 3), encoding_format=encoding),
                 "label": tfds.features.ClassLabel(names=self.classes()),
                 "file": tfds.features.Text(),
             }
@@ -70,12 +110,62 @@ class ImageClassificationBuilder(tfds.core.GeneratorBasedBuilder, skip_registrat
             disable_shuffling=True,
         )
 
-    def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
-        del dl_manager  # nothing here is downloaded
-        splits = self.examples()
-        return {split: self._generate_examples(examples) for split, examples in splits.items()}
+    def _log_download_bytes(self) -> None:
+        """TFDS's account of what it does goes to nobody: `say` has ours."""
 
-    def _generate_examples(self, examples: Iterable[Example]) -> Iterator[tuple[int, dict]]:
-        for number, example in enumerate(examples):
-            image = io.BytesIO(example.encoded)
-            yield number, {"image": image, "label": example.label, "file": example.file}
+    def _log_download_done(self) -> None:
+        """As above."""
+
+    def _download_and_prepare(self, dl_manager: Any, download_config: Any = None) -> None:
+        """Write every split; TFDS calls this with `data_path` set to an unfinished folder."""
+        del dl_manager, download_config  # nothing here is downloaded
+        splits = self.examples()
+        check_counts(self, self.counts(splits))
+        sizes = [len(part) for part in splits.values() if isinstance(part, Sized)]
+        total = sum(sizes) if len(sizes) == len(splits) else None
+        writer = SplitWriter(self.info.features, self.short_side, self.allow_partial, self.say)
+        infos = []
+        with PrepareBar(self.title, total) as bar:
+            for name, part in splits.items():
+                template = self._get_filename_template(split_name=name)
+                path = template.sharded_filepath(shard_index=0, num_shards=1)
+                stored = writer.write(name, part, Path(path), bar.advance)
+                infos.append(
+                    tfds.core.SplitInfo(
+                        name=name,
+                        shard_lengths=[stored],
+                        num_bytes=path.stat().length,
+                        filename_template=template,
+                    )
+                )
+        writer.finish()
+        self.info.set_splits(tfds.core.SplitDict(infos))
+
+
+def config_name(variant: str, short_side: int | None) -> str:
+    """The folder between a data set's and its version's: "1-256px"; "" where there is none."""
+    return "-".join(filter(None, [variant, f"{short_side}px" if short_side else ""]))
+
+
+def check_counts(builder: ImageClassificationBuilder, found: Mapping[str, int]) -> None:
+    """Compare with what was published, and say so.
+
+    Raises:
+        ValueError: another number, and no `allow_partial`.
+    """
+    known = builder.known_counts.get(builder.variant, {})
+    parts = [
+        f"{split} {count:,}" + (f" of {known[split]:,}" if split in known else "")
+        for split, count in found.items()
+    ]
+    line = f"{builder.title}: {', '.join(parts)} {builder.unit}"
+    if all(found.get(split) == count for split, count in known.items()):
+        if parts:
+            builder.say(line + (", as published" if known else ""))
+    elif builder.allow_partial:
+        builder.say(f"{line}: not the published data set (--allow-partial)")
+    else:
+        raise ValueError(
+            f"{line}: not the published numbers; complete the data set, or go on with "
+            "--allow-partial"
+        )

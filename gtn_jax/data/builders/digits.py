@@ -35,6 +35,7 @@ def split_indices(labels: np.ndarray) -> dict[str, np.ndarray]:
 class Digits(ImageClassificationBuilder):
     """Ten classes, PNG, 8x8 grey stored as RGB."""
 
+    keeps_files = True
     encoding = "png"
     description = "UCI handwritten digits as carried by scikit-learn, 1,797 images of 8x8 pixels."
     homepage = "https://archive.ics.uci.edu/dataset/80"

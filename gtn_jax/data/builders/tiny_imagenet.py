@@ -21,6 +21,7 @@ _ARRAYS = ("jpeg", "offsets", "labels")
 class TinyImagenet(ImageClassificationBuilder):
     """Two hundred classes, JPEG, 32x32 RGB. Needs `source`, the .npz file, to prepare."""
 
+    keeps_files = True
     description = "Tiny-ImageNet, 200 classes of ImageNet, resized to 32x32 pixels."
     homepage = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
 

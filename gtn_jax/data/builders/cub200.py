@@ -1,0 +1,104 @@
+"""CUB-200-2011: 200 species of birds, 11,788 photographs.
+
+https://www.vision.caltech.edu/datasets/cub_200_2011/ (Wah et al., 2011). The root holds `images/`,
+`images.txt` (lines "1 001.Black_footed_Albatross/Black_Footed_Albatross_0046_18.jpg"),
+`image_class_labels.txt` ("1 1": image, class) and `train_test_split.txt` ("1 0": image, 1 to
+train).
+"""
+
+import functools
+from pathlib import Path
+
+from gtn_jax.data.builders.base import ImageClassificationBuilder
+from gtn_jax.data.builders.encode import Example
+from gtn_jax.data.builders.lists import FileList, Line, Listing, find_root, read_lines
+
+_IMAGES, _LABELS, _SPLITS = "images.txt", "image_class_labels.txt", "train_test_split.txt"
+
+
+class Cub200(ImageClassificationBuilder):
+    """Two hundred classes; there is no validation split."""
+
+    known_counts = {"": {"train": 5_994, "test": 5_794}}
+    description = "Caltech-UCSD Birds-200-2011, 11,788 photographs of 200 species."
+    homepage = "https://www.vision.caltech.edu/datasets/cub_200_2011/"
+
+    @functools.cached_property
+    def _listing(self) -> Listing:
+        root = find_root(self.source, ("images", _IMAGES, _LABELS, _SPLITS), self.title)
+        return _read(root, self.allow_partial)
+
+    def classes(self) -> list[str]:
+        """Names of the folders ("001.Black_footed_Albatross"), in the order of the class numbers."""
+        return self._listing.classes
+
+    def examples(self) -> dict[str, list[Example]]:
+        """`train` and `test`, in the order of images.txt."""
+        self.say_note(self._listing.note)
+        return self._listing.examples
+
+
+def _read(root: Path, allow_partial: bool) -> Listing:
+    images, labels, splits = (_numbered(root, name) for name in (_IMAGES, _LABELS, _SPLITS))
+    for lines, name in ((labels, _LABELS), (splits, _SPLITS)):
+        _check_same_images(images, lines, name)
+    names = _class_names(images, labels)
+    order = {number: label for label, number in enumerate(sorted(names))}
+    files = FileList(root, allow_partial)
+    examples: dict[str, list[Example]] = {"train": [], "test": []}
+    for image, line in images.items():
+        if splits[image].text not in ("0", "1"):
+            raise ValueError(f"{splits[image].where}: {splits[image].text!r} is neither 0 nor 1")
+        split = "train" if splits[image].text == "1" else "test"
+        # FileList must see a name that leads out as it is written.
+        name = line.text if line.text.startswith("/") else f"images/{line.text}"
+        normal, path = files.add(name, line.where)
+        if path is not None:
+            label = order[_number(labels[image])]
+            examples[split].append(Example(normal, path, label))
+    return Listing([names[number] for number in sorted(names)], examples, files.finish())
+
+
+def _numbered(root: Path, name: str) -> dict[int, Line]:
+    """Lines "NUMBER REST" of a list -> number -> the rest."""
+    lines: dict[int, Line] = {}
+    for text, where in read_lines(root, name):
+        number, _, rest = text.partition(" ")
+        image = _number(Line(number, where))
+        if not rest.strip():
+            raise ValueError(f"{where}: {text!r} is not of the form IMAGE VALUE")
+        if image in lines:
+            raise ValueError(f"{where}: image {image} stands in {lines[image].where} already")
+        lines[image] = Line(rest.strip(), where)
+    return lines
+
+
+def _number(line: Line) -> int:
+    if not (line.text.isascii() and line.text.isdigit()):
+        raise ValueError(f"{line.where}: {line.text!r} is no number")
+    return int(line.text)
+
+
+def _check_same_images(images: dict[int, Line], lines: dict[int, Line], name: str) -> None:
+    lacking = [line.where for image, line in images.items() if image not in lines]
+    foreign = [line.where for image, line in lines.items() if image not in images]
+    if lacking:
+        raise ValueError(f"{lacking[0]}: this image is not in {name}; the lists belong together")
+    if foreign:
+        raise ValueError(f"{foreign[0]}: no such image in {_IMAGES}; the lists belong together")
+
+
+def _class_names(images: dict[int, Line], labels: dict[int, Line]) -> dict[int, str]:
+    """Class number -> name of its folder."""
+    names: dict[int, str] = {}
+    for image, (text, where) in images.items():
+        folder, _, file = text.partition("/")
+        if not file:
+            raise ValueError(f"{where}: {text!r} is not of the form CLASS/FILE")
+        number = _number(labels[image])
+        if names.setdefault(number, folder) != folder:
+            raise ValueError(
+                f"{labels[image].where}: class {number} is {names[number]} elsewhere, and "
+                f"{folder} in {where}"
+            )
+    return names

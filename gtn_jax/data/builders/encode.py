@@ -1,0 +1,113 @@
+"""What a builder found -> the bytes that are stored, on all cores, in order.
+
+An image is decoded and resized once, and kept as PNG, so training loses nothing to a second JPEG.
+The PNG is not deflated: ArrayRecord's own compression gets the same size in half the time, and
+reading back takes two thirds of it (docs/datasets.md has the figures). Does not write: writing.py does.
+"""
+
+import collections
+import concurrent.futures
+import hashlib
+import io
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from PIL import Image
+
+from gtn_jax.data.decode import open_rgb, resize_short_side
+from gtn_jax.data.files import read_regular
+
+Content = bytes | Path | np.ndarray
+"""An encoded image, a file that holds one, or uint8 H W 3."""
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class Example(NamedTuple):
+    """One labelled image.
+
+    Attributes:
+        file: its name in the source, unique in the split.
+        content: the bytes of a file (JPEG, PNG, ...), the path of one, or uint8 H W 3.
+        label: index into the builder's classes.
+    """
+
+    file: str
+    content: Content
+    label: int
+
+
+class Encoded(NamedTuple):
+    """One image as it is stored.
+
+    Attributes:
+        image: an encoded file.
+        digest: of what it was made from; equal for equal bytes.
+    """
+
+    image: bytes
+    digest: bytes
+
+
+def encode(content: Content, file: str, short_side: int | None) -> Encoded:
+    """Read, decode, resize and encode one image.
+
+    Args:
+        content: where it is.
+        file: its name, for errors.
+        short_side: in pixels, aspect kept; None keeps files as they are, unread.
+
+    Raises:
+        ValueError: no readable image; names the file.
+    """
+    if isinstance(content, np.ndarray):
+        pixels = np.ascontiguousarray(content)
+        image = resize(Image.fromarray(pixels), short_side)
+        return Encoded(_png(image), hashlib.blake2b(pixels.tobytes(), digest_size=16).digest())
+    encoded = content if isinstance(content, bytes) else read_regular(content)
+    digest = hashlib.blake2b(encoded, digest_size=16).digest()
+    if short_side is None:
+        return Encoded(encoded, digest)
+    return Encoded(_png(resize(open_rgb(encoded, file), short_side)), digest)
+
+
+def resize(image: Image.Image, short_side: int | None) -> Image.Image:
+    """`decode.resize_short_side`, or the image itself for None."""
+    return image if short_side is None else resize_short_side(image, short_side)
+
+
+def _png(image: Image.Image) -> bytes:
+    file = io.BytesIO()
+    image.save(file, "PNG", compress_level=0)
+    return file.getvalue()
+
+
+def ordered_map(
+    function: Callable[[Item], Result], items: Iterable[Item], workers: int | None = None
+) -> Iterator[Result]:
+    """`map` in threads, with a few items in flight however long `items` is.
+
+    Threads are enough: Pillow lets go of the interpreter while it decodes, resizes and encodes.
+
+    Args:
+        function: what raises there is raised here, in its turn.
+        items: taken in the caller's thread.
+        workers: threads; None: as many as this process may use cores.
+    """
+    workers = workers or len(os.sched_getaffinity(0))
+    waiting: collections.deque[concurrent.futures.Future[Result]] = collections.deque()
+    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(function, item))
+                if len(waiting) >= 8 * workers:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for future in waiting:
+                future.cancel()

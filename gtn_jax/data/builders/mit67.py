@@ -1,0 +1,36 @@
+"""MIT67, indoor scenes: 67 classes of 80 training and 20 test photographs.
+
+http://web.mit.edu/torralba/www/indoor.html (Quattoni and Torralba, CVPR 2009). The root holds
+`Images/`, `TrainImages.txt` and `TestImages.txt`, which are downloaded one by one. Some names hold
+spaces. Of the 15,620 photographs the lists name 6,700.
+"""
+
+import functools
+
+from gtn_jax.data.builders.base import ImageClassificationBuilder
+from gtn_jax.data.builders.encode import Example
+from gtn_jax.data.builders.lists import Listing, find_root, listed_by_class
+
+LISTS = {"train": "TrainImages.txt", "test": "TestImages.txt"}
+
+
+class Mit67(ImageClassificationBuilder):
+    """Sixty-seven classes; there is no validation split."""
+
+    known_counts = {"": {"train": 5_360, "test": 1_340}}
+    description = "MIT indoor scene recognition, 6,700 photographs of 67 kinds of place."
+    homepage = "http://web.mit.edu/torralba/www/indoor.html"
+
+    @functools.cached_property
+    def _listing(self) -> Listing:
+        root = find_root(self.source, ("Images", *LISTS.values()), self.title)
+        return listed_by_class(root, LISTS, "Images", self.allow_partial)
+
+    def classes(self) -> list[str]:
+        """Names of the folders in the lists, sorted."""
+        return self._listing.classes
+
+    def examples(self) -> dict[str, list[Example]]:
+        """`train` and `test`, in the order of the lists."""
+        self.say_note(self._listing.note)
+        return self._listing.examples

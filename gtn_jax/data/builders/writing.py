@@ -1,0 +1,120 @@
+"""Examples -> ArrayRecord files, and what is found on the way: unreadable and repeated images.
+
+TFDS's own writer is not used: above 1 GB a split it needs TensorFlow, and memory for the whole of
+the split. The files are the same (https://github.com/google/array_record).
+"""
+
+import functools
+import io
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from array_record.python.array_record_module import ArrayRecordWriter
+
+from gtn_jax.data.builders.encode import Encoded, Example, encode, ordered_map
+
+# One record a group: random access. zstd's lowest level: docs/datasets.md has the figures.
+_OPTIONS = "group_size:1,zstd:1"
+_NAMED_FILES = 10
+
+
+class SplitWriter:
+    """Writes one split after the other; remembers what all of them together have to tell."""
+
+    def __init__(
+        self,
+        features: Any,
+        short_side: int | None,
+        allow_partial: bool,
+        say: Callable[[str], None],
+    ):
+        """Open nothing yet.
+
+        Args:
+            features: TFDS features of `{"image", "label", "file"}`.
+            short_side: of the images that are stored, in pixels; None: files as they are.
+            allow_partial: leave unreadable files out.
+            say: takes lines for the user.
+        """
+        self._features, self._short_side = features, short_side
+        self._allow_partial, self._say = allow_partial, say
+        self._seen: dict[bytes, tuple[str, str]] = {}
+        self._repeated: list[str] = []
+        self._unreadable: list[str] = []
+
+    def write(
+        self, split: str, examples: Iterable[Example], path: Path, advance: Callable[[], None]
+    ) -> int:
+        """Write one split into one file.
+
+        Args:
+            split: its name.
+            examples: in the order of the file.
+            path: the file.
+            advance: called once an image.
+
+        Returns:
+            Number of images written.
+
+        Raises:
+            ValueError: not one image could be.
+        """
+        stored = 0
+        writer = ArrayRecordWriter(str(path), _OPTIONS)
+        try:
+            work = functools.partial(_try_encode, short_side=self._short_side)
+            for file, label, encoded in ordered_map(work, examples):
+                advance()
+                if isinstance(encoded, Encoded):
+                    self._note_repeated(split, file, encoded.digest)
+                    image = io.BytesIO(encoded.image)
+                    record = {"image": image, "label": label, "file": file}
+                    writer.write(self._features.serialize_example(record))
+                    stored += 1
+                else:
+                    self._unreadable.append(str(encoded))
+        finally:
+            writer.close()
+        if not stored:
+            self._unreadable.append(f"the split {split} has no image at all")
+            raise ValueError(self._complaint())
+        return stored
+
+    def finish(self) -> None:
+        """Tell it, after the last split.
+
+        Raises:
+            ValueError: unreadable files that are not to be left out.
+        """
+        if self._repeated:
+            self._say(
+                f"warning: {len(self._repeated):,} images are byte for byte in another split "
+                f"too, e.g. {self._repeated[0]}"
+            )
+        if self._unreadable and not self._allow_partial:
+            raise ValueError(self._complaint())
+        if self._unreadable:
+            self._say(f"{self._complaint()}; left out (--allow-partial)")
+
+    def _note_repeated(self, split: str, file: str, digest: bytes) -> None:
+        first = self._seen.setdefault(digest, (split, file))
+        if first[0] != split:
+            self._repeated.append(f"{split} {file} = {first[0]} {first[1]}")
+
+    def _complaint(self) -> str:
+        more = len(self._unreadable) - _NAMED_FILES
+        lines = "; ".join(self._unreadable[:_NAMED_FILES])
+        return f"{len(self._unreadable):,} unreadable: {lines}" + (
+            f"; and {more:,} more" if more > 0 else ""
+        )
+
+
+def _try_encode(
+    example: Example, short_side: int | None
+) -> tuple[str, int, Encoded | ValueError | OSError]:
+    try:
+        encoded = encode(example.content, example.file, short_side)
+    except (ValueError, OSError) as error:
+        return example.file, example.label, error
+    return example.file, example.label, encoded
