@@ -5,27 +5,22 @@ belongs to which class is folder.py's; nothing is written or repaired.
 """
 
 import collections
-import concurrent.futures
 import dataclasses
 import hashlib
-import os
-import stat
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from rich import box
-from rich.progress import track
 from rich.table import Table
 from rich.text import Text
 
+from gtn_jax.data.builders.encode import ordered_map
+from gtn_jax.data.files import read_regular
 from gtn_jax.data.folder import FolderListing, read_folder
 from gtn_jax.data.folder_tree import shown
+from gtn_jax.data.progress import PrepareBar
 from gtn_jax.data.rgb import open_rgb
-
-MAX_FILE_BYTES = 2**30
-"""Of one image file; the largest that `open_rgb` takes has half of that."""
 
 
 class Inspection(NamedTuple):
@@ -82,21 +77,6 @@ class Report:
         return ", ".join(f"{count:,} {what}" for count, what in found if count)
 
 
-def read_image_file(path: Path) -> bytes:
-    """The bytes of a regular file; a pipe or device would wait for ever.
-
-    Raises:
-        ValueError: it is none, or larger than `MAX_FILE_BYTES`; leaves naming it to the caller.
-        OSError: it cannot be read.
-    """
-    status = path.stat()
-    if not stat.S_ISREG(status.st_mode):
-        raise ValueError("not a regular file")
-    if status.st_size > MAX_FILE_BYTES:
-        raise ValueError("larger than 1 GiB")
-    return path.read_bytes()
-
-
 def inspect(root: Path, files: Sequence[str]) -> list[Inspection]:
     """Read and decode files, in parallel, with a bar on a terminal.
 
@@ -110,9 +90,9 @@ def inspect(root: Path, files: Sequence[str]) -> list[Inspection]:
 
     def one(file: str) -> Inspection:
         try:
-            encoded = read_image_file(root / file)
+            encoded = read_regular(root / file)
         except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
+            reason = error.strerror if isinstance(error, OSError) else "not a regular file"
             return Inspection(b"", f"{shown(file)}: not a readable image ({reason})")
         digest = hashlib.sha256(encoded).digest()
         try:
@@ -121,10 +101,19 @@ def inspect(root: Path, files: Sequence[str]) -> list[Inspection]:
             return Inspection(digest, str(error))
         return Inspection(digest, "")
 
-    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        found = pool.map(one, files)
-        bar = track(found, "checking", len(files), transient=True, disable=not sys.stdout.isatty())
-        return list(bar)
+    found = []
+    with PrepareBar("check", len(files)) as bar:
+        for inspection in ordered_map(one, files):
+            found.append(inspection)
+            bar.advance()
+    return found
+
+
+def unreadable_files(listing: FolderListing) -> dict[str, str]:
+    """File -> why it cannot be read, for every one that cannot; decodes all of them."""
+    files = [file for part in listing.splits.values() for file, _ in part]
+    found = zip(files, inspect(listing.root, files), strict=True)
+    return {file: inspection.reason for file, inspection in found if inspection.reason}
 
 
 def check_folder(path: str | Path) -> Report:
