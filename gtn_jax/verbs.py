@@ -13,6 +13,7 @@ import tyro
 
 from gtn_jax.arguments import parse, take_experiment, take_preset
 from gtn_jax.config import Config
+from gtn_jax.data_verbs import check_data
 from gtn_jax.experiment import load_experiment, shipped_folder
 from gtn_jax.presets import PRESETS, REMAINING_DEVIATIONS
 from gtn_jax.terminal import complain, say, show
@@ -272,6 +273,7 @@ VERBS = {
     "predict": predict,
     "compare": compare,
     "prepare": prepare,
+    "check-data": check_data,
     "convert": convert,
     "export": export,
 }

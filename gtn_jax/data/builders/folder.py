@@ -73,18 +73,27 @@ def open_folder(
     listing = read_folder(path)
     home = Path(data_dir).expanduser() / "folder" / _digest(listing, short_side, bad_images)
     home.mkdir(parents=True, exist_ok=True)
-    builder = Folder(listing=listing, short_side=short_side, say=say, data_dir=home)
-    if not (Path(builder.data_dir) / "dataset_info.json").is_file():
-        bad = unreadable_files(listing) if bad_images == "skip" else {}
+    note = home / _LEFT_OUT
+    options: dict[str, Any] = {"short_side": short_side, "say": say, "data_dir": home}
+    builder = Folder(listing=listing, **options)
+    # The note is written last: a preparation that was cut short has none.
+    if not note.is_file():
+        # Files that are kept as they are would not be opened before training.
+        is_looked_through = bad_images == "skip" or short_side is None
+        bad = unreadable_files(listing) if is_looked_through else {}
+        if bad and bad_images == "error":
+            raise _complaint(bad, path)
         _check_left(listing, bad, path)
-        (home / _LEFT_OUT).write_text("".join(f"{reason}\n" for reason in bad.values()))
-        builder = Folder(
-            listing=listing, left_out=bad, short_side=short_side, say=say, data_dir=home
-        )
-        _prepare(builder, listing, path)
-    left_out = (home / _LEFT_OUT).read_text().splitlines()
+        builder = Folder(listing=listing, left_out=bad, **options)
+        try:
+            builder.download_and_prepare()
+        except ValueError as error:
+            bad = unreadable_files(listing)
+            raise (_complaint(bad, path) if bad else error) from error
+        note.write_text("".join(f"{reason}\n" for reason in bad.values()))
+    left_out = note.read_text().splitlines()
     if left_out:
-        say(f"folder {path}: {len(left_out):,} unreadable files left out ({home / _LEFT_OUT})")
+        say(f"folder {path}: {len(left_out):,} unreadable files left out, listed in {note}")
     return _open(Path(builder.data_dir))
 
 
@@ -109,21 +118,15 @@ def _check_left(listing: FolderListing, bad: Collection[str], path: str | Path) 
         )
 
 
-def _prepare(builder: Folder, listing: FolderListing, path: str | Path) -> None:
-    try:
-        builder.download_and_prepare()
-    except ValueError as error:
-        bad = unreadable_files(listing)
-        if not bad:
-            raise
-        more = len(bad) - _NAMED_FILES
-        named = "; ".join(list(bad.values())[:_NAMED_FILES])
-        raise ValueError(
-            f"folder {path}: {len(bad):,} unreadable files: {named}"
-            + (f"; and {more:,} more" if more > 0 else "")
-            + f"\n`gtn check-data {path}` lists them; remove them, or leave them out with "
-            "--data.bad_images skip"
-        ) from error
+def _complaint(bad: dict[str, str], path: str | Path) -> ValueError:
+    more = len(bad) - _NAMED_FILES
+    named = "; ".join(list(bad.values())[:_NAMED_FILES])
+    return ValueError(
+        f"folder {path}: {len(bad):,} unreadable files: {named}"
+        + (f"; and {more:,} more" if more > 0 else "")
+        + f"\n`gtn check-data {path}` lists them; remove them, or leave them out with "
+        "--data.bad_images skip"
+    )
 
 
 def _open(prepared: Path) -> dict[str, Split]:
