@@ -13,7 +13,7 @@ from gtn_jax.weights.registry import WEIGHTS
 @pytest.mark.parametrize("name", shipped_experiments())
 def test_shipped(name):
     config = load_experiment(name)
-    assert config.data.name in DATASETS
+    assert config.data.name in DATASETS or config.data.name == "folder:"  # the user's own
     assert config.model.backbone in BACKBONES
     assert config.model.gate in GATES
     assert config.model.weights is None or config.model.weights in WEIGHTS

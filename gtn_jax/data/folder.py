@@ -69,6 +69,10 @@ def read_folder(path: str | Path) -> FolderListing:
             that only validation or test has, one class only, names that clash, a link that leaves
             the folder or turns in a circle.
     """
+    if not str(path):
+        raise ValueError(
+            "data.name: 'folder:' names no folder; give yours, --data.name folder:PATH"
+        )
     path = Path(path).expanduser()
     if not path.is_dir():
         what = "is a file; unpack it if it is an archive, and" if path.exists() else "is not there;"
@@ -134,7 +138,7 @@ def _split_folders(tree: Tree, path: Path) -> _Parts:
     if "train" not in parts:
         there = " and ".join(place for place, _ in parts.values())
         raise ValueError(f"folder {path}: {there} but no train/; rename or add it")
-    return parts
+    return {split: parts[split] for split in ("train", "validation", "test") if split in parts}
 
 
 def _check_class_folders(tree: Tree, path: Path) -> None:

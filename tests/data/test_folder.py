@@ -38,6 +38,7 @@ def test_split_folders(tmp_path, validation):
         "validation": [Labelled(f"{validation}/b/2.jpg", 1)],  # no a: labels do not shift
         "test": [Labelled("Test/a/3.jpg", 0)],
     }
+    assert list(listing.splits) == ["train", "validation", "test"]
 
 
 def test_what_is_hidden_foreign_or_nested(tmp_path):
@@ -110,6 +111,8 @@ def test_what_is_wrong_is_said(case, tmp_path):
 
 
 def test_no_folder(tmp_path):
+    with pytest.raises(ValueError, match="give yours, --data.name folder:PATH"):
+        read_folder("")
     with pytest.raises(ValueError, match="nowhere is not there"):
         read_folder(tmp_path / "nowhere")
     (tmp_path / "photos.zip").touch()

@@ -89,7 +89,9 @@ def open_folder(
             builder.download_and_prepare()
         except ValueError as error:
             bad = unreadable_files(listing)
-            raise (_complaint(bad, path) if bad else error) from error
+            if not bad:
+                raise
+            raise _complaint(bad, path) from error
         note.write_text("".join(f"{reason}\n" for reason in bad.values()))
     left_out = note.read_text().splitlines()
     if left_out:
