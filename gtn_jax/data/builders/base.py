@@ -12,6 +12,7 @@ from typing import Any
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core.dataset_builder import FileReaderBuilder
 
+from gtn_jax.data import stores
 from gtn_jax.data.builders.encode import Example
 from gtn_jax.data.builders.writing import SplitWriter
 from gtn_jax.data.progress import PrepareBar
@@ -30,7 +31,7 @@ class ImageClassificationBuilder(FileReaderBuilder, skip_registration=True):
         homepage: where the data comes from.
     """
 
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version(stores.VERSION)
     variants: tuple[str, ...] = ()
     known_counts: Mapping[str, Mapping[str, int]] = {}
     unit = "images"
@@ -62,7 +63,7 @@ class ImageClassificationBuilder(FileReaderBuilder, skip_registration=True):
         self.source, self.variant, self.short_side = source, variant, short_side
         self.allow_partial = allow_partial
         self.say = say or (lambda line: None)
-        name = config_name(variant, short_side)
+        name = stores.config_name(variant, short_side)
         if name:
             arguments["config"] = tfds.core.BuilderConfig(name=name)
         super().__init__(file_format="array_record", **arguments)
@@ -140,11 +141,6 @@ class ImageClassificationBuilder(FileReaderBuilder, skip_registration=True):
                 )
         writer.finish()
         self.info.set_splits(tfds.core.SplitDict(infos))
-
-
-def config_name(variant: str, short_side: int | None) -> str:
-    """The folder between a data set's and its version's: "1-256px"; "" where there is none."""
-    return "-".join(filter(None, [variant, f"{short_side}px" if short_side else ""]))
 
 
 def check_counts(builder: ImageClassificationBuilder, found: Mapping[str, int]) -> None:

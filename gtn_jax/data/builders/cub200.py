@@ -29,7 +29,7 @@ class Cub200(ImageClassificationBuilder):
         return _read(root, self.allow_partial)
 
     def classes(self) -> list[str]:
-        """Names of the folders ("001.Black_footed_Albatross"), in the order of the class numbers."""
+        """Names of the folders ("001.Black_footed_Albatross"), in order of the class numbers."""
         return self._listing.classes
 
     def examples(self) -> dict[str, list[Example]]:
