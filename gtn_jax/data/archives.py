@@ -167,7 +167,7 @@ def _unpack_tar(archive: Path, writer: _Writer) -> None:
     packed = archive.stat().st_size
     with archive.open("rb") as file, _decompressed(archive, file) as stream:
         watched: Any = _Watched(stream)
-        opened = tarfile.open(fileobj=watched, mode="r:")
+        opened: Any = tarfile.open(fileobj=watched, mode="r:")
         for member in opened:
             if not member.name.strip("./"):
                 continue  # "./" is the folder itself

@@ -5,11 +5,14 @@ image files, records are ArrayRecord, and `tfds.core.DatasetInfo(builder=self, .
 give information that works then. Writing is writing.py's, decoding data/decode.py's.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sized
+import contextlib
+import types
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from pathlib import Path
 from typing import Any
 
 import tensorflow_datasets as tfds
+from absl import logging
 from tensorflow_datasets.core.dataset_builder import FileReaderBuilder
 
 from gtn_jax.data import stores
@@ -66,7 +69,8 @@ class ImageClassificationBuilder(FileReaderBuilder, skip_registration=True):
         name = stores.config_name(variant, short_side)
         if name:
             arguments["config"] = tfds.core.BuilderConfig(name=name)
-        super().__init__(file_format="array_record", **arguments)
+        with _quiet():
+            super().__init__(file_format="array_record", **arguments)
 
     def classes(self) -> list[str]:
         """Class names in label order; stored with the data, so reading needs no source."""
@@ -117,6 +121,11 @@ class ImageClassificationBuilder(FileReaderBuilder, skip_registration=True):
     def _log_download_done(self) -> None:
         """As above."""
 
+    def _make_download_manager(self, **arguments: Any) -> Any:
+        """TFDS's own would make a folder for downloads, of which there are none."""
+        del arguments
+        return types.SimpleNamespace(downloaded_size=0)
+
     def _download_and_prepare(self, dl_manager: Any, download_config: Any = None) -> None:
         """Write every split; TFDS calls this with `data_path` set to an unfinished folder."""
         del dl_manager, download_config  # nothing here is downloaded
@@ -141,6 +150,17 @@ class ImageClassificationBuilder(FileReaderBuilder, skip_registration=True):
                 )
         writer.finish()
         self.info.set_splits(tfds.core.SplitDict(infos))
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    # TFDS warns of every config that is not listed in the class; ours hold a number of pixels.
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
 
 
 def check_counts(builder: ImageClassificationBuilder, found: Mapping[str, int]) -> None:
