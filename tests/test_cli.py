@@ -171,7 +171,7 @@ def test_prepare_says_what_it_stored(tmp_path, capsys):
     data_dir = str(tmp_path / "data")
     assert main(["prepare", "digits", "--data-dir", data_dir]) == 0
     captured = capsys.readouterr()
-    assert captured.out == f"digits: train 997, validation 300, test 500 images in {data_dir}\n"
+    assert captured.out == f"digits: test 500, validation 300, train 997 images in {data_dir}\n"
     assert captured.err == ""
     (tmp_path / "dtd").mkdir()
     arguments = ["prepare", "dtd/1", "--data-dir", data_dir, "--short-side", "64"]

@@ -81,7 +81,9 @@ class ImageClassificationBuilder(FileReaderBuilder, skip_registration=True):
         raise NotImplementedError
 
     def counts(self, splits: Mapping[str, Iterable[Example]]) -> dict[str, int]:
-        """How many `unit` each split has, as far as that is known before reading.
+        """How many `unit` each split has; compared with `known_counts` before anything is read.
+
+        Here: the splits that have a length. A builder with `known_counts` has to count all.
 
         Args:
             splits: what `examples` returned.

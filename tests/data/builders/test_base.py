@@ -1,7 +1,6 @@
 """What all builders share: resizing, checks, and that only a finished job counts."""
 
 import io
-import itertools
 import os
 
 import numpy as np
@@ -39,7 +38,7 @@ class Three(ImageClassificationBuilder):
         return self.splits(self.source)
 
     def counts(self, splits):
-        return {"train": 2, **super().counts({"test": splits["test"]})}
+        return {"train": 2, "test": len(splits["test"])}
 
 
 def three(tmp_path, splits, **arguments):
@@ -104,7 +103,9 @@ def test_wrong_count(tmp_path):
     assert "not the published data set" in said[0]
 
 
-def test_unreadable_files_are_listed_once(tmp_path):
+def test_unreadable_files_are_listed_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(Three, "known_counts", {})
+
     def splits(source):
         good, last = (Example(name, png(noise(9, 9)), 0) for name in ("good", "last"))
         bad = [Example(f"bad{i}", b"<html>", 0) for i in range(2)]
