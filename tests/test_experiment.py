@@ -16,7 +16,8 @@ def test_shipped(name):
     assert config.data.name in DATASETS or config.data.name == "folder:"  # the user's own
     assert config.model.backbone in BACKBONES
     assert config.model.gate in GATES
-    assert config.model.weights is None or config.model.weights in WEIGHTS
+    weights = config.model.weights
+    assert weights is None or weights in WEIGHTS or weights.startswith("hf:timm/")
 
 
 def test_unknown_name_offers_the_nearest():

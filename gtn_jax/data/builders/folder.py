@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import tensorflow_datasets as tfds
 
+from gtn_jax.data import stores
 from gtn_jax.data.builders.base import ImageClassificationBuilder
 from gtn_jax.data.builders.encode import Example
 from gtn_jax.data.check import unreadable_files
@@ -72,31 +73,38 @@ def open_folder(
     """
     listing = read_folder(path)
     home = Path(data_dir).expanduser() / "folder" / _digest(listing, short_side, bad_images)
-    home.mkdir(parents=True, exist_ok=True)
     note = home / _LEFT_OUT
-    options: dict[str, Any] = {"short_side": short_side, "say": say, "data_dir": home}
-    builder = Folder(listing=listing, **options)
+    parent = stores.parent_folder(str(home), Folder.name, "", short_side)
     # The note is written last: a preparation that was cut short has none.
     if not note.is_file():
-        # Files that are kept as they are would not be opened before training.
-        is_looked_through = bad_images == "skip" or short_side is None
-        bad = unreadable_files(listing) if is_looked_through else {}
-        if bad and bad_images == "error":
-            raise _complaint(bad, path)
-        _check_left(listing, bad, path)
-        builder = Folder(listing=listing, left_out=bad, **options)
-        try:
-            builder.download_and_prepare()
-        except ValueError as error:
-            bad = unreadable_files(listing)
-            if not bad:
-                raise
-            raise _complaint(bad, path) from error
-        note.write_text("".join(f"{reason}\n" for reason in bad.values()))
+        with stores.locked(parent, say):
+            options = {"short_side": short_side, "say": say, "data_dir": home}
+            bad = _prepare(listing, path, bad_images, options)
+            note.write_text("".join(f"{reason}\n" for reason in bad.values()))
     left_out = note.read_text().splitlines()
     if left_out:
         say(f"folder {path}: {len(left_out):,} unreadable files left out, listed in {note}")
-    return _open(Path(builder.data_dir))
+    return _open(parent / stores.VERSION, short_side)
+
+
+def _prepare(
+    listing: FolderListing, path: str | Path, bad_images: str, options: dict[str, Any]
+) -> dict[str, str]:
+    """Write the records; file -> reason of what is not in them."""
+    # Files that are kept as they are would not be opened before training.
+    is_looked_through = bad_images == "skip" or options["short_side"] is None
+    bad = unreadable_files(listing) if is_looked_through else {}
+    if bad and bad_images == "error":
+        raise _complaint(bad, path)
+    _check_left(listing, bad, path)
+    try:
+        Folder(listing=listing, left_out=bad, **options).download_and_prepare()
+    except ValueError as error:
+        bad = unreadable_files(listing)
+        if not bad:
+            raise
+        raise _complaint(bad, path) from error
+    return bad
 
 
 def _digest(listing: FolderListing, short_side: int | None, bad_images: str) -> str:
@@ -131,11 +139,13 @@ def _complaint(bad: dict[str, str], path: str | Path) -> ValueError:
     )
 
 
-def _open(prepared: Path) -> dict[str, Split]:
+def _open(prepared: Path, short_side: int | None) -> dict[str, Split]:
     builder: Any = tfds.builder_from_directory(prepared)
     classes = tuple(builder.info.features["label"].names)
     as_stored = {"image": tfds.decode.SkipDecoding()}
     return {
-        split: Split(builder.as_data_source(split=split, decoders=as_stored), classes, split)
+        split: Split(
+            builder.as_data_source(split=split, decoders=as_stored), classes, split, short_side
+        )
         for split in builder.info.splits
     }

@@ -35,7 +35,9 @@ def find_root(source: Path | None, markers: tuple[str, ...], what: str) -> Path:
         ValueError: there is none, or there are several of the same depth.
     """
     if source is None or not source.is_dir():
-        raise ValueError(f"{what}: {source} is no folder; bring the unpacked data set or its archive")
+        raise ValueError(
+            f"{what}: {source} is no folder; bring the unpacked data set or its archive"
+        )
     level = [source.resolve()]
     for _ in range(_LEVELS + 1):
         found = [path for path in level if all((path / marker).exists() for marker in markers)]
@@ -171,7 +173,9 @@ def listed_by_class(
         ValueError: as `FileList`, and for a line of another form.
     """
     files = FileList(root, allow_partial)
-    named = {split: _classified(root, name, folder, starts_with_folder) for split, name in lists.items()}
+    named = {
+        split: _classified(root, name, folder, starts_with_folder) for split, name in lists.items()
+    }
     classes = sorted({kind for rows in named.values() for kind, _, _ in rows})
     labels = {kind: label for label, kind in enumerate(classes)}
     examples: dict[str, list[Example]] = {}

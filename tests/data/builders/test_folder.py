@@ -56,6 +56,7 @@ def test_splits(opened, short_side):
     splits, _ = opened(short_side=short_side)
     assert {name: len(split) for name, split in splits.items()} == {"train": 3, "validation": 1}
     assert splits["validation"].classes == ("ant", "bee")
+    assert splits["train"].stored_short_side == short_side
     examples = splits["train"].read([0, 1, 2])
     assert [(example["file"].decode(), example["label"]) for example in examples] == [
         ("train/ant/a b.png", 0),
