@@ -13,6 +13,7 @@ import tyro
 
 from gtn_jax.arguments import parse, take_experiment, take_preset
 from gtn_jax.config import Config
+from gtn_jax.data_verbs import check_data, prepare
 from gtn_jax.experiment import load_experiment, shipped_folder
 from gtn_jax.presets import PRESETS, REMAINING_DEVIATIONS
 from gtn_jax.terminal import complain, say, show
@@ -165,30 +166,6 @@ def quickstart(arguments: list[str]) -> None:
     say(f"time: {comparison.where_time_went(rows, workdir)}\nrun folders: {workdir}/runs")
 
 
-def prepare(arguments: list[str]) -> None:
-    """Bring a data set in, once: its source becomes records that training reads."""
-
-    def form(
-        dataset: Positional[str],
-        source: Path | None = None,
-        data_dir: str = Config().data.data_dir,
-    ) -> tuple[str, Path | None, str]:
-        """Prepare a data set.
-
-        Args:
-            dataset: digits or tiny_imagenet.
-            source: the file it is made from, where one is needed.
-            data_dir: folder of prepared data sets.
-        """
-        return dataset, source, data_dir
-
-    dataset, source, data_dir = parse(form, "gtn prepare", arguments)
-    from gtn_jax.data import sources
-
-    counts = sources.prepare(dataset, data_dir, source)
-    say(f"{dataset}: " + ", ".join(f"{split} {count:,}" for split, count in counts.items()))
-
-
 def convert(arguments: list[str]) -> None:
     """Turn a PyTorch checkpoint or a run into weights, or the authors' checkpoint into a run."""
 
@@ -272,6 +249,7 @@ VERBS = {
     "predict": predict,
     "compare": compare,
     "prepare": prepare,
+    "check-data": check_data,
     "convert": convert,
     "export": export,
 }

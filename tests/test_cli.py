@@ -165,3 +165,17 @@ def test_truncated_checkpoint_is_named(experiment, tmp_path, capsys):
     error = capsys.readouterr().err
     assert "run/checkpoints" in error
     assert len(error.splitlines()) <= 3
+
+
+def test_prepare_says_what_it_stored(tmp_path, capsys):
+    data_dir = str(tmp_path / "data")
+    assert main(["prepare", "digits", "--data-dir", data_dir]) == 0
+    captured = capsys.readouterr()
+    assert captured.out == f"digits: test 500, validation 300, train 997 images in {data_dir}\n"
+    assert captured.err == ""
+    (tmp_path / "dtd").mkdir()
+    arguments = ["prepare", "dtd/1", "--data-dir", data_dir, "--short-side", "64"]
+    assert main(arguments) == 1
+    assert "`gtn prepare dtd/1 --source PATH --data-dir" in capsys.readouterr().err
+    assert main([*arguments, "--source", str(tmp_path / "dtd"), "--allow-partial"]) == 1
+    assert "holds images, labels/train1.txt together" in capsys.readouterr().err

@@ -11,7 +11,7 @@ import numpy as np
 
 from gtn_jax.config import DataConfig
 from gtn_jax.data.clips import clip_ids, group_ids
-from gtn_jax.data.sources import Split
+from gtn_jax.data.splits import Split
 
 _VALIDATION, _CHOICE = 2, 1  # streams of one seed
 

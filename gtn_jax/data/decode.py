@@ -1,39 +1,18 @@
 """Encoded image files -> uint8 pixels: upright RGB, one short side, the centre square.
 
-Pillow decodes and resizes (https://pillow.readthedocs.io). Sizes and offsets are those of
-torchvision's Resize and CenterCrop on PIL images (torchvision/transforms/functional.py). Does not
-augment: that is augment.py's, on the device.
+What a file's pixels are is rgb.py's; Pillow resizes (https://pillow.readthedocs.io). Sizes and
+offsets are those of torchvision's Resize and CenterCrop on PIL images
+(torchvision/transforms/functional.py). Does not augment: that is augment.py's, on the device.
 """
 
-import io
-
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
+
+from gtn_jax.data.rgb import open_rgb
 
 LONGEST_ASPECT = 4
 """Of an image longer than so many times its short side, the middle of that length counts: one
 panorama would otherwise set the size that all others are padded to."""
-
-
-def open_rgb(encoded: bytes, file: str) -> Image.Image:
-    """Decode to 8-bit RGB.
-
-    Args:
-        encoded: a JPEG, PNG, ... file.
-        file: its name, for the error.
-
-    Raises:
-        ValueError: the bytes are no readable image; names the file.
-    """
-    try:
-        with Image.open(io.BytesIO(encoded)) as opened:
-            return opened.convert("RGB")
-    # SyntaxError is how Pillow calls a broken PNG.
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        # Pillow's own words for it name an object in memory instead of the file.
-        is_unknown = isinstance(error, UnidentifiedImageError)
-        reason = "of no format that Pillow knows" if is_unknown else error
-        raise ValueError(f"{file}: not a readable image ({reason})") from error
 
 
 def resize_short_side(image: Image.Image, short_side: int) -> Image.Image:

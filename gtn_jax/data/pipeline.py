@@ -20,7 +20,7 @@ from gtn_jax.config import DataConfig
 from gtn_jax.data.choice import Part
 from gtn_jax.data.clips import clip_ids, clip_rows, row_drawer
 from gtn_jax.data.decode import decode, decode_whole, whole_size
-from gtn_jax.data.sources import Split
+from gtn_jax.data.splits import Split
 
 MEMORY_LIMIT_BYTES = 2 * 2**30
 _READ_AT_ONCE = 256

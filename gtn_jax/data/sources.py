@@ -1,23 +1,24 @@
 """Names of data sets -> their images on disk.
 
-`prepare` runs a builder once; `open_splits` reads what it wrote, through ArrayRecord and TFDS's
-`as_data_source`, with random access and without decoding. Does not shuffle or batch: pipeline.py.
+`prepare` runs a builder once; `open_splits` opens what it wrote, a folder of photographs or a data
+set of TFDS's own. Where things lie is stores.py's, reading splits.py's.
 """
 
 import contextlib
-import dataclasses
 import importlib
-import io
-from collections.abc import Sequence
+import re
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
-import numpy as np
-import tensorflow_datasets as tfds
-
+from gtn_jax.config import DataConfig
+from gtn_jax.data import archives, stock, stores
+from gtn_jax.data.builders.folder import open_folder
+from gtn_jax.data.splits import Split, open_store
 from gtn_jax.errors import unknown_name
 
-_READ_AT_ONCE = 1024
+FOLDER_PREFIX = "folder:"
+Say = Callable[[str], None]
 
 
 class DatasetEntry(NamedTuple):
@@ -40,59 +41,34 @@ class DatasetEntry(NamedTuple):
 DATASETS = {
     "digits": DatasetEntry("digits", "Digits", needs_source=False),
     "tiny_imagenet": DatasetEntry("tiny_imagenet", "TinyImagenet", needs_source=True),
+    "cub200": DatasetEntry("cub200", "Cub200", needs_source=True),
+    "dtd": DatasetEntry("dtd", "Dtd", needs_source=True),
+    "minc2500": DatasetEntry("minc2500", "Minc2500", needs_source=True),
+    "mit67": DatasetEntry("mit67", "Mit67", needs_source=True),
     "ucf101": DatasetEntry("ucf101", "Ucf101", needs_source=True, clips=True),
+    "fashionai": DatasetEntry("fashionai", "Fashionai", needs_source=True),
 }
 """Name -> builder. A later data set is one builder file and one row."""
 
 
-class Index(NamedTuple):
-    """What is known of a split's images without their pixels.
+def prepare(
+    name: str,
+    data_dir: str,
+    source: Path | None = None,
+    short_side: int | None = 256,
+    allow_partial: bool = False,
+    say: Say | None = None,
+) -> dict[str, int]:
+    """Build a data set into `data_dir`; where it is already there, only count.
 
-    Attributes:
-        labels: int32 B.
-        files: str B, names in the source.
-    """
-
-    labels: np.ndarray
-    files: np.ndarray
-
-
-@dataclasses.dataclass(frozen=True)
-class Split:
-    """Random access to one split, still encoded.
-
-    Attributes:
-        source: TFDS data source of `{"image": bytes, "label": int, "file": bytes}`.
-        classes: class names in label order.
-        name: "train", "validation" or "test".
-        clips: whether the images are frames of videos, see clips.py.
-    """
-
-    source: Any
-    classes: tuple[str, ...]
-    name: str
-    clips: bool = False
-
-    def __len__(self) -> int:
-        """Number of images."""
-        return len(self.source)
-
-    def read(self, positions: Sequence[int]) -> list[dict[str, Any]]:
-        """Examples at these positions; many at once cost an eighth of one by one."""
-        return self.source.__getitems__([int(position) for position in positions])
-
-    def index(self) -> "Index":
-        """Label and file of every image; reads all records."""
-        labels, files = [], []
-        for start in range(0, len(self), _READ_AT_ONCE):
-            for example in self.read(range(start, min(start + _READ_AT_ONCE, len(self)))):
-                labels.append(example["label"])
-                files.append(example["file"].decode())
-        return Index(np.array(labels, np.int32), np.array(files))
-
-
-def prepare(name: str, data_dir: str, source: Path | None = None) -> dict[str, int]:
-    """Build a data set into `data_dir` (a no-op where it is already there).
+    Args:
+        name: in `DATASETS`, with its variant: dtd/1.
+        data_dir: folder of prepared data sets.
+        source: folder, file or archive that it is made from, where one is needed.
+        short_side: of the stored images, in pixels; None stores the files as they are, as digits
+            and tiny_imagenet always do.
+        allow_partial: go on over missing and unreadable files and wrong counts.
+        say: takes lines for the user.
 
     Returns:
         Images per split.
@@ -100,45 +76,143 @@ def prepare(name: str, data_dir: str, source: Path | None = None) -> dict[str, i
     Raises:
         ValueError: unknown name, or a source that is missing or not what the builder reads.
     """
-    if name not in DATASETS:
-        raise unknown_name("data set", name, DATASETS)
-    entry = DATASETS[name]
-    module = importlib.import_module(f"gtn_jax.data.builders.{entry.module}")
-    folder = Path(data_dir).expanduser()
-    folder.mkdir(parents=True, exist_ok=True)
-    builder = getattr(module, entry.builder)(source=source, data_dir=folder)
-    builder.download_and_prepare()
-    return {split: info.num_examples for split, info in builder.info.splits.items()}
+    if name.startswith((FOLDER_PREFIX, stock.PREFIX)):
+        raise ValueError(f"{name}: prepared by itself on first use; nothing to do here")
+    say = say or (lambda line: None)
+    builder_class, variant, needs_source = _look_up(name)
+    if short_side is not None and short_side < 1:
+        raise ValueError(f"short_side: {short_side} does not work; wanted at least 1 pixel")
+    if builder_class.keeps_files:
+        short_side = None
+    folder = stores.parent_folder(data_dir, name, variant, short_side) / stores.VERSION
+    if stores.is_prepared(folder):
+        known = builder_class.known_counts.get(variant) if builder_class.unit == "images" else None
+        say(f"{name} is there already; to prepare it anew, remove {folder}")
+        _check_whole(name, folder, known, allow_partial)
+        return stores.counts(folder)
+    if needs_source:
+        _check_source(name, data_dir, source)
+    with stores.locked(folder.parent, say), _readable(source, folder.parent, say) as readable:
+        builder: Any = builder_class(
+            source=readable,
+            variant=variant,
+            short_side=short_side,
+            allow_partial=allow_partial,
+            say=say,
+            data_dir=Path(data_dir).expanduser(),
+        )
+        # Does nothing where the one that was waited for has done it.
+        builder.download_and_prepare()
+    return stores.counts(folder)
 
 
-def open_splits(name: str, data_dir: str) -> dict[str, Split]:
+def open_data(data: DataConfig, say: Say = print) -> dict[str, Split]:
+    """`open_splits` as a config says."""
+    short_side = data.resize_size or data.image_size
+    return open_splits(data.name, data.data_dir, short_side, data.bad_images, say)
+
+
+def open_splits(
+    name: str,
+    data_dir: str,
+    short_side: int | None = None,
+    bad_images: Literal["error", "skip"] = "error",
+    say: Say = print,
+) -> dict[str, Split]:
     """Every split of a prepared data set; one that needs no source is prepared on first use.
 
+    Args:
+        name: in `DATASETS`, with its variant; tfds:NAME; or folder:PATH.
+        data_dir: folder of prepared data sets.
+        short_side: that images shall have or exceed, in pixels. Taken is the store of that size,
+            else that of files as they came, else the smallest larger one. None: of files as they
+            came, else the largest.
+        bad_images: unreadable files of a folder: "error" names them, "skip" leaves them out.
+        say: takes lines for the user.
+
     Raises:
-        ValueError: unknown name, or not prepared yet.
+        ValueError: unknown name, not prepared yet, or too small.
     """
-    if name not in DATASETS:
+    if name.startswith(FOLDER_PREFIX):
+        path = name.removeprefix(FOLDER_PREFIX)
+        return open_folder(path, data_dir, short_side, bad_images, say)
+    if name.startswith(stock.PREFIX):
+        return stock.open_stock(name, data_dir, say)
+    builder_class, variant, needs_source = _look_up(name)
+    found = stores.find(data_dir, name, variant)
+    if not found and not needs_source:
+        prepare(name, data_dir)
+        found = stores.find(data_dir, name, variant)
+    stored = stores.choose(found, short_side)
+    if stored is None:
+        raise _not_prepared(name, data_dir, found, short_side)
+    clips = DATASETS[name.partition("/")[0]].clips
+    return open_store(stored.folder, stored.short_side, clips)
+
+
+def _not_prepared(
+    name: str, data_dir: str, found: Mapping[int | None, Any], short_side: int | None
+) -> ValueError:
+    fault, wish = f"is not in {data_dir}", f" --short-side {short_side}"
+    if found:
+        sizes = ", ".join(str(size) for size in sorted(size for size in found if size))
+        fault = f"is in {data_dir} with a short side of {sizes} pixels only"
+    return ValueError(
+        f"data set {name!r} {fault}; bring it in once with "
+        f"`gtn prepare {name} --source PATH --data-dir {data_dir}{wish if found else ''}`"
+    )
+
+
+def _look_up(name: str) -> tuple[Any, str, bool]:
+    """(builder class, variant, whether it needs a source) of a name."""
+    dataset, _, variant = name.partition("/")
+    if dataset not in DATASETS:
         raise unknown_name("data set", name, DATASETS)
-    entry = DATASETS[name]
-    folder = Path(data_dir).expanduser() / name
-    # Digits only: a preparation that was cut short leaves a folder "incomplete.XXXXXX_1.0.0".
-    versions = sorted(p for p in folder.glob("[0-9]*.*.*") if (p / "dataset_info.json").is_file())
-    if not versions:
-        if entry.needs_source:
-            raise ValueError(
-                f"data set {name!r} is not in {data_dir}; bring it in once with "
-                f"`gtn prepare {name} --source PATH --data-dir {data_dir}`"
-            )
-        # A moment's work: TFDS's own account of it would be longer than what it is about.
-        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            prepare(name, data_dir)
-        return open_splits(name, data_dir)
-    builder: Any = tfds.builder_from_directory(versions[-1])
-    classes = tuple(builder.info.features["label"].names)
-    return {split: _open(builder, split, classes) for split in builder.info.splits}
+    entry = DATASETS[dataset]
+    module = importlib.import_module(f"gtn_jax.data.builders.{entry.module}")
+    builder_class = getattr(module, entry.builder)
+    if variant and not builder_class.variants:
+        raise ValueError(f"data set {name!r}: {dataset} has no variants; say {dataset}")
+    if not variant and builder_class.variants:
+        first, *_ = builder_class.variants
+        raise ValueError(
+            f"data set {name!r} comes in variants; say for example {dataset}/{first} "
+            f"(known: {', '.join(builder_class.variants)})"
+        )
+    is_own = builder_class.takes_own_lists and re.fullmatch(r"\w+", variant)
+    if variant and variant not in builder_class.variants and not is_own:
+        raise unknown_name(f"variant of {dataset}", variant, builder_class.variants)
+    return builder_class, variant, entry.needs_source
 
 
-def _open(builder: Any, split: str, classes: tuple[str, ...]) -> Split:
-    as_stored = {"image": tfds.decode.SkipDecoding()}
-    source = builder.as_data_source(split=split, decoders=as_stored)
-    return Split(source, classes, split)
+def _check_whole(
+    name: str, folder: Path, known: Mapping[str, int] | None, allow_partial: bool
+) -> None:
+    """A store that --allow-partial made must not pass for the published data set."""
+    counts = stores.counts(folder)
+    if known and counts != dict(known) and not allow_partial:
+        raise ValueError(
+            f"{folder} holds {counts} images, not the published {dict(known)}; remove it and "
+            f"prepare {name} anew, or be content with --allow-partial"
+        )
+
+
+def _check_source(name: str, data_dir: str, source: Path | None) -> None:
+    if source is None:
+        raise ValueError(
+            f"data set {name!r} is made from files that you bring: "
+            f"`gtn prepare {name} --source PATH --data-dir {data_dir}`"
+        )
+    if not (source.is_file() or source.is_dir()):
+        raise ValueError(f"--source: {source} is not a file or folder")
+
+
+@contextlib.contextmanager
+def _readable(source: Path | None, folder: Path, say: Say) -> Iterator[Path | None]:
+    """The source, unpacked where it is an archive."""
+    if source is None or source.is_dir() or not archives.is_archive(source):
+        yield source
+    else:
+        say(f"unpacking {source}")
+        with archives.unpacked(source, folder) as unpacked:
+            yield unpacked

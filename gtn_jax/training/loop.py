@@ -15,7 +15,7 @@ import jax
 from gtn_jax.config import Config
 from gtn_jax.data import pipeline
 from gtn_jax.data.choice import Part, choose
-from gtn_jax.data.sources import open_splits
+from gtn_jax.data.sources import open_data
 from gtn_jax.training.build import build_model, build_programs
 from gtn_jax.training.checkpoint import Checkpoints
 from gtn_jax.training.evaluate import evaluate_images
@@ -73,7 +73,7 @@ def run(config: Config, workdir: Path, quiet: bool = False, devices: int | None 
     # ---- devices, data ---------------------------------------------------------------------
     started = time.monotonic()
     mesh = data_mesh(devices)
-    parts = choose(open_splits(config.data.name, config.data.data_dir), config.data, config.seed)
+    parts = choose(open_data(config.data), config.data, config.seed)
     classes = parts["train"].split.classes
     # Checked before the images are decoded, which can take a while.
     pipeline.fit_batch_size(

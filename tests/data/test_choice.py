@@ -7,7 +7,8 @@ import pytest
 
 from gtn_jax.config import DataConfig
 from gtn_jax.data.choice import choose, choose_per_class, stratified
-from gtn_jax.data.sources import Split, open_splits
+from gtn_jax.data.sources import open_splits
+from gtn_jax.data.splits import Split
 
 
 class Labelled:

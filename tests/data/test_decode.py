@@ -50,6 +50,40 @@ def test_unreadable_bytes_are_named(encoded):
         decode(encoded, 8, "cat/7.png")
 
 
+def torchvision_evaluation(image: Image.Image, resize: int, crop: int) -> np.ndarray:
+    """Resize and CenterCrop by the words of torchvision/transforms/functional.py.
+
+    `_compute_resized_output_size`: the short side becomes `resize`, the long one
+    int(resize * long / short). `center_crop`: offsets int(round((side - crop) / 2.0)).
+    """
+    width, height = image.size
+    if width <= height:
+        size = (resize, int(resize * height / width))
+    else:
+        size = (int(resize * width / height), resize)
+    resized = image.resize(size, Image.Resampling.BILINEAR)
+    left, top = (int(round((side - crop) / 2.0)) for side in resized.size)
+    return np.asarray(resized.crop((left, top, left + crop, top + crop)))
+
+
+@pytest.mark.parametrize(
+    ("width", "height"),
+    [(500, 375), (333, 500), (257, 300), (256, 256), (100, 100), (224, 391), (255, 258), (97, 384)],
+)
+def test_evaluation_sees_what_torchvision_cuts_out(width, height):
+    noise = np.random.default_rng(width).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    expected = torchvision_evaluation(Image.fromarray(noise), 256, 224)
+    found = decode(png(noise), 224, "a.png", short_side=256)
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 3000), (3000, 1), (3, 2)])
+def test_smallest_and_longest_images(size):
+    pixels = np.full((*size, 3), 77, np.uint8)
+    found = decode(png(pixels), 224, "a.png", short_side=256)
+    np.testing.assert_array_equal(found, np.full((224, 224, 3), 77))
+
+
 def test_field_of_view_against_the_authors_evaluation():
     """Theirs cuts 224 px out of a short side of 256; ours shows the whole: 8/7 of their width."""
     ramp = np.tile(np.arange(256, dtype=np.uint8), (256, 1))  # grey level = column

@@ -10,7 +10,8 @@ from gtn_jax.config import DataConfig
 from gtn_jax.data import pipeline
 from gtn_jax.data.choice import Part, choose, whole
 from gtn_jax.data.decode import decode_whole
-from gtn_jax.data.sources import Split, open_splits
+from gtn_jax.data.sources import open_splits
+from gtn_jax.data.splits import Split
 
 SQUARE = pipeline.View(image_size=8, short_side=8)
 

@@ -75,7 +75,8 @@ def test_a_bad_file_changes_no_other_and_batches_do_not_matter(drawn_run, photos
     together = list(predict(run, files, topk=2))
     assert [isinstance(answer, Prediction) for answer in together] == [1, 1, 0, 1, 1]
     broken = photos / "broken.jpg"
-    assert together[2].reason == f"{broken}: not a readable image (of no format that Pillow knows)"
+    reason = "not a readable image (neither JPEG, PNG, GIF, BMP, TIFF nor WebP)"
+    assert together[2].reason == f"{broken}: {reason}"
     for file, answer in zip(files, together, strict=True):
         (alone,) = predict(run, [file], topk=2)
         assert alone[:2] == answer[:2]

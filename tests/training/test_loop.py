@@ -8,7 +8,7 @@ import pytest
 
 from gtn_jax.config import Config, override
 from gtn_jax.data.choice import whole
-from gtn_jax.data.sources import Split
+from gtn_jax.data.splits import Split
 from gtn_jax.training import loop
 from gtn_jax.training.build import build_model, build_programs
 from gtn_jax.training.checkpoint import Checkpoints

@@ -5,13 +5,17 @@ image files, records are ArrayRecord, and `tfds.core.DatasetInfo(builder=self, .
 give information that works then. Writing is writing.py's, decoding data/decode.py's.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sized
+import contextlib
+import types
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from pathlib import Path
 from typing import Any
 
 import tensorflow_datasets as tfds
+from absl import logging
 from tensorflow_datasets.core.dataset_builder import FileReaderBuilder
 
+from gtn_jax.data import stores
 from gtn_jax.data.builders.encode import Example
 from gtn_jax.data.builders.writing import SplitWriter
 from gtn_jax.data.progress import PrepareBar
@@ -22,6 +26,7 @@ class ImageClassificationBuilder(FileReaderBuilder, skip_registration=True):
 
     Attributes:
         variants: what may follow the name ("1" in dtd/1); empty if nothing may.
+        takes_own_lists: a variant may also be a user's own word, where the source has its lists.
         known_counts: variant -> split -> how many `unit` were published; checked.
         unit: what `known_counts` counts.
         keeps_files: files are stored as they are, whatever short side is asked for.
@@ -30,8 +35,9 @@ class ImageClassificationBuilder(FileReaderBuilder, skip_registration=True):
         homepage: where the data comes from.
     """
 
-    VERSION = tfds.core.Version("1.0.0")
+    VERSION = tfds.core.Version(stores.VERSION)
     variants: tuple[str, ...] = ()
+    takes_own_lists = False
     known_counts: Mapping[str, Mapping[str, int]] = {}
     unit = "images"
     keeps_files = False
@@ -62,10 +68,11 @@ class ImageClassificationBuilder(FileReaderBuilder, skip_registration=True):
         self.source, self.variant, self.short_side = source, variant, short_side
         self.allow_partial = allow_partial
         self.say = say or (lambda line: None)
-        name = config_name(variant, short_side)
+        name = stores.config_name(variant, short_side)
         if name:
             arguments["config"] = tfds.core.BuilderConfig(name=name)
-        super().__init__(file_format="array_record", **arguments)
+        with _quiet():
+            super().__init__(file_format="array_record", **arguments)
 
     def classes(self) -> list[str]:
         """Class names in label order; stored with the data, so reading needs no source."""
@@ -76,7 +83,9 @@ class ImageClassificationBuilder(FileReaderBuilder, skip_registration=True):
         raise NotImplementedError
 
     def counts(self, splits: Mapping[str, Iterable[Example]]) -> dict[str, int]:
-        """How many `unit` each split has, as far as that is known before reading.
+        """How many `unit` each split has; compared with `known_counts` before anything is read.
+
+        Here: the splits that have a length. A builder with `known_counts` has to count all.
 
         Args:
             splits: what `examples` returned.
@@ -116,6 +125,11 @@ class ImageClassificationBuilder(FileReaderBuilder, skip_registration=True):
     def _log_download_done(self) -> None:
         """As above."""
 
+    def _make_download_manager(self, **arguments: Any) -> Any:
+        """TFDS's own would make a folder for downloads, of which there are none."""
+        del arguments
+        return types.SimpleNamespace(downloaded_size=0)
+
     def _download_and_prepare(self, dl_manager: Any, download_config: Any = None) -> None:
         """Write every split; TFDS calls this with `data_path` set to an unfinished folder."""
         del dl_manager, download_config  # nothing here is downloaded
@@ -142,9 +156,15 @@ class ImageClassificationBuilder(FileReaderBuilder, skip_registration=True):
         self.info.set_splits(tfds.core.SplitDict(infos))
 
 
-def config_name(variant: str, short_side: int | None) -> str:
-    """The folder between a data set's and its version's: "1-256px"; "" where there is none."""
-    return "-".join(filter(None, [variant, f"{short_side}px" if short_side else ""]))
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    # TFDS warns of every config that is not listed in the class; ours hold a number of pixels.
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
 
 
 def check_counts(builder: ImageClassificationBuilder, found: Mapping[str, int]) -> None:

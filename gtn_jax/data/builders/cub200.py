@@ -12,6 +12,7 @@ from pathlib import Path
 from gtn_jax.data.builders.base import ImageClassificationBuilder
 from gtn_jax.data.builders.encode import Example
 from gtn_jax.data.builders.lists import FileList, Line, Listing, find_root, read_lines
+from gtn_jax.data.files import relative_name
 
 _IMAGES, _LABELS, _SPLITS = "images.txt", "image_class_labels.txt", "train_test_split.txt"
 
@@ -29,7 +30,7 @@ class Cub200(ImageClassificationBuilder):
         return _read(root, self.allow_partial)
 
     def classes(self) -> list[str]:
-        """Names of the folders ("001.Black_footed_Albatross"), in the order of the class numbers."""
+        """Names of the folders ("001.Black_footed_Albatross"), in order of the class numbers."""
         return self._listing.classes
 
     def examples(self) -> dict[str, list[Example]]:
@@ -50,9 +51,7 @@ def _read(root: Path, allow_partial: bool) -> Listing:
         if splits[image].text not in ("0", "1"):
             raise ValueError(f"{splits[image].where}: {splits[image].text!r} is neither 0 nor 1")
         split = "train" if splits[image].text == "1" else "test"
-        # FileList must see a name that leads out as it is written.
-        name = line.text if line.text.startswith("/") else f"images/{line.text}"
-        normal, path = files.add(name, line.where)
+        normal, path = files.add(f"images/{line.text}", line.where)
         if path is not None:
             label = order[_number(labels[image])]
             examples[split].append(Example(normal, path, label))
@@ -91,14 +90,18 @@ def _check_same_images(images: dict[int, Line], lines: dict[int, Line], name: st
 def _class_names(images: dict[int, Line], labels: dict[int, Line]) -> dict[int, str]:
     """Class number -> name of its folder."""
     names: dict[int, str] = {}
+    numbers: dict[str, int] = {}
     for image, (text, where) in images.items():
-        folder, _, file = text.partition("/")
+        folder, _, file = relative_name(text, where).partition("/")
         if not file:
             raise ValueError(f"{where}: {text!r} is not of the form CLASS/FILE")
         number = _number(labels[image])
-        if names.setdefault(number, folder) != folder:
+        if (
+            names.setdefault(number, folder) != folder
+            or numbers.setdefault(folder, number) != number
+        ):
             raise ValueError(
-                f"{labels[image].where}: class {number} is {names[number]} elsewhere, and "
-                f"{folder} in {where}"
+                f"{labels[image].where}: class {number} for the folder {folder}; elsewhere the "
+                f"class is {names[number]} and the folder's number {numbers.get(folder, number)}"
             )
     return names

@@ -12,8 +12,13 @@ from gtn_jax.data.builders.lists import Listing, find_root, listed_by_class
 
 
 class Dtd(ImageClassificationBuilder):
-    """Forty-seven classes; variants are the authors' splits 1 to 10."""
+    """Forty-seven classes; variants are the authors' splits 1 to 10.
 
+    A list of your own, `labels/trainNAME.txt` and so on, is the variant NAME; nothing is known of
+    its counts.
+    """
+
+    takes_own_lists = True
     variants = tuple(str(number) for number in range(1, 11))
     known_counts = {
         variant: {"train": 1_880, "validation": 1_880, "test": 1_880} for variant in variants

@@ -2,7 +2,7 @@
 
 An image is decoded and resized once, and kept as PNG, so training loses nothing to a second JPEG.
 The PNG is not deflated: ArrayRecord's own compression gets the same size in half the time, and
-reading back takes two thirds of it (docs/datasets.md has the figures). Does not write: writing.py does.
+reading back takes two thirds of it (docs/datasets.md has the figures). Writing is writing.py's.
 """
 
 import collections

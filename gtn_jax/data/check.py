@@ -1,0 +1,191 @@
+"""Is a folder of photographs fit to train on? Counts, unreadable files, and the same file twice.
+
+Reads and decodes every file once, in threads (Pillow and hashlib let go of the interpreter). What
+belongs to which class is folder.py's; nothing is written or repaired.
+"""
+
+import collections
+import dataclasses
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from rich import box
+from rich.table import Table
+from rich.text import Text
+
+from gtn_jax.data.builders.encode import ordered_map
+from gtn_jax.data.files import read_regular
+from gtn_jax.data.folder import FolderListing, read_folder
+from gtn_jax.data.folder_tree import shown
+from gtn_jax.data.progress import PrepareBar
+from gtn_jax.data.rgb import open_rgb
+
+
+class Inspection(NamedTuple):
+    """What came of reading one file.
+
+    Attributes:
+        digest: SHA-256 of its bytes; empty where they could not be read.
+        reason: why it is no readable image, one line that names it; empty if it is one.
+    """
+
+    digest: bytes
+    reason: str
+
+
+class Duplicate(NamedTuple):
+    """Files of the same bytes.
+
+    Attributes:
+        files: their paths below the root.
+        where: the splits or classes they are in, in words.
+    """
+
+    files: tuple[str, ...]
+    where: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Report:
+    """What `check_folder` found.
+
+    Attributes:
+        listing: the folder.
+        unreadable: a line a file.
+        duplicates: those that make a figure wrong: in two splits, in two classes, or in what
+            training takes its held-out images from.
+        harmless: number of files that only repeat another of the same class and split.
+        singles: classes with one training image.
+    """
+
+    listing: FolderListing
+    unreadable: tuple[str, ...]
+    duplicates: tuple[Duplicate, ...]
+    harmless: int
+    singles: tuple[str, ...]
+
+    @property
+    def problems(self) -> str:
+        """What is wrong, counted in words; empty if nothing is."""
+        found = (
+            (len(self.unreadable), "unreadable"),
+            (len(self.duplicates), "more than once"),
+            (len(self.singles), "alone in a class"),
+        )
+        return ", ".join(f"{count:,} {what}" for count, what in found if count)
+
+
+def inspect(root: Path, files: Sequence[str]) -> list[Inspection]:
+    """Read and decode files, in parallel, with a bar on a terminal.
+
+    Args:
+        root: what `files` are below of.
+        files: paths below it.
+
+    Returns:
+        One for each file, in their order.
+    """
+
+    def one(file: str) -> Inspection:
+        try:
+            encoded = read_regular(root / file)
+        except (OSError, ValueError) as error:
+            reason = error.strerror if isinstance(error, OSError) else "not a regular file"
+            return Inspection(b"", f"{shown(file)}: not a readable image ({reason})")
+        digest = hashlib.sha256(encoded).digest()
+        try:
+            open_rgb(encoded, shown(file))
+        except ValueError as error:
+            return Inspection(digest, str(error))
+        return Inspection(digest, "")
+
+    found = []
+    with PrepareBar("check", len(files)) as bar:
+        for inspection in ordered_map(one, files):
+            found.append(inspection)
+            bar.advance()
+    return found
+
+
+def unreadable_files(listing: FolderListing) -> dict[str, str]:
+    """File -> why it cannot be read, for every one that cannot; decodes all of them."""
+    files = [file for part in listing.splits.values() for file, _ in part]
+    found = zip(files, inspect(listing.root, files), strict=True)
+    return {file: inspection.reason for file, inspection in found if inspection.reason}
+
+
+def check_folder(path: str | Path) -> Report:
+    """Everything that `gtn check-data` knows about a folder.
+
+    Raises:
+        ValueError: the folder cannot be read as classes at all, as `read_folder`.
+    """
+    listing = read_folder(path)
+    rows = [(split, file, label) for split, part in listing.splits.items() for file, label in part]
+    inspections = inspect(listing.root, [file for _, file, _ in rows])
+    groups: dict[bytes, list[tuple[str, str, int]]] = collections.defaultdict(list)
+    for row, inspection in zip(rows, inspections, strict=True):
+        if not inspection.reason:
+            groups[inspection.digest].append(row)
+    # Without a folder of its own, validation is a share of train's images.
+    held_out = set() if "validation" in listing.splits else {"train"}
+    duplicates, harmless = [], 0
+    for group in groups.values():
+        if len(group) > 1:
+            where = _where(group, listing, held_out)
+            if where:
+                duplicates.append(Duplicate(tuple(shown(file) for _, file, _ in group), where))
+            else:
+                harmless += len(group) - 1
+    per_class = collections.Counter(label for _, label in listing.splits["train"])
+    singles = [name for label, name in enumerate(listing.classes) if per_class[label] == 1]
+    unreadable = [inspection.reason for inspection in inspections if inspection.reason]
+    return Report(listing, tuple(unreadable), tuple(duplicates), harmless, tuple(singles))
+
+
+def _where(group: list[tuple[str, str, int]], listing: FolderListing, held_out: set[str]) -> str:
+    """The splits or classes of one image's copies; "" if it matters to nobody."""
+    splits = list(dict.fromkeys(split for split, _, _ in group))
+    labels = list(dict.fromkeys(label for _, _, label in group))
+    if len(labels) > 1:
+        return "classes " + " and ".join(listing.classes[label] for label in labels)
+    if len(splits) > 1:
+        return " and ".join(splits)
+    if splits[0] in held_out:
+        return "train, of which validation is a share"
+    return ""
+
+
+def counts_table(listing: FolderListing) -> Table:
+    """A row a class: its number of files in each split; last the sums."""
+    table = Table("class", box=box.SIMPLE)
+    columns = []
+    for split, part in listing.splits.items():
+        table.add_column(split, justify="right")
+        columns.append(collections.Counter(label for _, label in part))
+    for label, name in enumerate(listing.classes):
+        # Text: a class may be called "[red]", which is markup to rich.
+        table.add_row(Text(name, overflow="fold"), *(f"{column[label]:,}" for column in columns))
+    table.add_section()
+    table.add_row("all", *(f"{column.total():,}" for column in columns))
+    return table
+
+
+def report_lines(report: Report) -> list[str]:
+    """All findings, in lines below the table."""
+    lines = []
+    for suffix, count in report.listing.others.items():
+        lines.append(f"not read: {count:,} {shown(suffix) or 'without suffix'}")
+    if report.harmless:
+        lines.append(f"repeated inside a class: {report.harmless:,} files")
+    if report.unreadable:
+        lines += [f"unreadable: {len(report.unreadable):,}"]
+        lines += [f"  {reason}" for reason in report.unreadable]
+    if report.duplicates:
+        lines += [f"the same bytes more than once: {len(report.duplicates):,}"]
+        lines += [f"  {' = '.join(files)} ({where})" for files, where in report.duplicates]
+    if report.singles:
+        lines += [f"one training image only: {', '.join(report.singles)}"]
+    return lines
