@@ -125,9 +125,9 @@ class ImageClassificationBuilder(FileReaderBuilder, skip_registration=True):
     def _log_download_done(self) -> None:
         """As above."""
 
-    def _make_download_manager(self, **arguments: Any) -> Any:
+    def _make_download_manager(self, download_dir: Any, download_config: Any) -> Any:
         """TFDS's own would make a folder for downloads, of which there are none."""
-        del arguments
+        del download_dir, download_config
         return types.SimpleNamespace(downloaded_size=0)
 
     def _download_and_prepare(self, dl_manager: Any, download_config: Any = None) -> None:

@@ -109,7 +109,7 @@ def test_unreadable_files_are_listed_once(tmp_path, monkeypatch):
     def splits(source):
         good, last = (Example(name, png(noise(9, 9)), 0) for name in ("good", "last"))
         bad = [Example(f"bad{i}", b"<html>", 0) for i in range(2)]
-        return {"train": [bad[0], good], "test": itertools.chain(bad[1:], [last])}
+        return {"train": [bad[0], good], "test": [bad[1], last]}
 
     with pytest.raises(ValueError, match="2 unreadable: bad0: .*; bad1: .*") as caught:
         three(tmp_path, splits, short_side=8, allow_partial=False)
