@@ -14,7 +14,8 @@ from rich.table import Table
 
 from gtn_jax.config import Config, override
 from gtn_jax.config_json import differences, from_json, to_json
-from gtn_jax.data.sources import open_splits
+from gtn_jax.data.choice import choose
+from gtn_jax.data.sources import open_data
 from gtn_jax.errors import unknown_name
 from gtn_jax.training.loop import run
 from gtn_jax.training.run_folder import RunFolder, append_row, read_rows
@@ -55,8 +56,8 @@ def check(config: Config, methods: Sequence[str], seeds: int, workdir: Path) -> 
             raise ValueError(f"method {method} needs model.aux_weight > 0 in the experiment")
     if seeds < 1:
         raise ValueError(f"--seeds: {seeds} does not work; wanted at least 1")
-    splits = open_splits(config.data.name, config.data.data_dir)
-    missing = sorted({"train", "validation", "test"} - set(splits))
+    parts = choose(open_data(config.data), config.data, config.seed)
+    missing = sorted({"train", "validation", "test"} - set(parts))
     if missing:
         raise ValueError(
             f"{config.data.name} has no {' and no '.join(missing)} split to compare on"

@@ -24,16 +24,18 @@ class Part(NamedTuple):
         positions: int64 B, sorted, in the split.
         labels: int32 B.
         files: str B, names in the source.
+        sizes: int B 2, height and width of the stored images in pixels.
     """
 
     split: Split
     positions: np.ndarray
     labels: np.ndarray
     files: np.ndarray
+    sizes: np.ndarray
 
     def only(self, rows: np.ndarray) -> "Part":
         """These rows of the part: bool B, or sorted integers."""
-        return Part(self.split, self.positions[rows], self.labels[rows], self.files[rows])
+        return Part(self.split, *(array[rows] for array in self[1:]))
 
 
 def choose(splits: dict[str, Split], data: DataConfig, seed: int) -> dict[str, Part]:
@@ -67,7 +69,8 @@ def choose(splits: dict[str, Split], data: DataConfig, seed: int) -> dict[str, P
 
 def whole(split: Split) -> Part:
     """All images of a split."""
-    return Part(split, np.arange(len(split)), *split.index())
+    index = split.index()
+    return Part(split, np.arange(len(split)), index.labels.astype(np.int32), *index[1:])
 
 
 def choose_per_class(labels: np.ndarray, units: np.ndarray, count: int, seed: int) -> np.ndarray:

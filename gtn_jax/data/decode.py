@@ -28,20 +28,9 @@ def resize_short_side(image: Image.Image, short_side: int) -> Image.Image:
     return image if size == image.size else image.resize(size, Image.Resampling.BILINEAR)
 
 
-def whole_size(encoded: bytes, short_side: int, file: str) -> tuple[int, int]:
-    """Height and width of what `decode_whole` returns, from the file's header.
-
-    Raises:
-        ValueError: the bytes begin as no image; names the file.
-    """
-    try:
-        with Image.open(io.BytesIO(encoded)) as opened:
-            # EXIF orientations from 5 on lie on their side.
-            turned = opened.getexif().get(0x0112, 1) >= 5
-            size = (opened.height, opened.width) if turned else opened.size
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise ValueError(f"{file}: not a readable image ({error})") from error
-    width, height = _resized(_kept(size), short_side)
+def whole_size(height: int, width: int, short_side: int) -> tuple[int, int]:
+    """Height and width of what `decode_whole` makes of an image of this height and width."""
+    width, height = _resized(_kept((width, height)), short_side)
     return height, width
 
 

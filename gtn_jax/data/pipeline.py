@@ -8,8 +8,7 @@ ahead of the step that wants it. Augmentation, cropping included, is augment.py'
 import concurrent.futures
 import dataclasses
 import functools
-from collections.abc import Callable, Iterator
-from typing import Any
+from collections.abc import Iterator
 
 import grain
 import jax
@@ -52,10 +51,10 @@ class View:
             return decode_whole(encoded, self.short_side, file)
         return decode(encoded, self.image_size, file, self.short_side)
 
-    def size(self, encoded: bytes, file: str) -> tuple[int, int]:
-        """Height and width of what `decode` returns, from the header alone."""
+    def size(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of what `decode` makes of an image of this height and width."""
         if self.whole:
-            return whole_size(encoded, self.short_side, file)
+            return whole_size(height, width, self.short_side)
         return self.image_size, self.image_size
 
 
@@ -93,7 +92,7 @@ class Images:
         if self.pixels is not None:
             pixels = [self.pixels[row] for row in rows]
         else:
-            pixels = _each(self.part.split, self.part.positions[rows], self.view.decode)
+            pixels = _decode(self.part.split, self.part.positions[rows], self.view)
         labels, mask = self.part.labels[rows], np.ones(len(rows), np.float32)
         if not self.view.whole:
             return Batch(np.stack(pixels), labels, mask)
@@ -110,15 +109,10 @@ def load(part: Part, view: View) -> Images:
     Raises:
         ValueError: an unreadable image, named.
     """
-    aspect = 1.5 if view.whole else 1.0  # of photographs; a guess, to choose a way
-    side = view.short_side if view.whole else view.image_size
-    if len(part.positions) * side**2 * 3 * aspect > MEMORY_LIMIT_BYTES:
-        pixels = None
-        sizes = _in_chunks(part, view.size)
-    else:
-        pixels = _in_chunks(part, view.decode)
-        sizes = [image.shape[:2] for image in pixels]
-    height, width = np.array(sizes).max(axis=0).tolist()
+    sizes = np.array([view.size(height, width) for height, width in part.sizes.tolist()])
+    height, width = sizes.max(axis=0).tolist()
+    fits = 3 * int(sizes.prod(axis=1).sum()) <= MEMORY_LIMIT_BYTES
+    pixels = _decode_all(part, view) if fits else None
     clips = clip_ids(part.files) if part.split.clips else None
     return Images(part, view, height, width, pixels, clips)
 
@@ -189,14 +183,15 @@ def _fill_up(array: np.ndarray, rows: int) -> np.ndarray:
     return np.pad(array, [(0, rows - len(array))] + [(0, 0)] * (array.ndim - 1))
 
 
-def _in_chunks(part: Part, function: Callable[[bytes, str], Any]) -> list[Any]:
-    """`function` of every image of a part, in order, by threads (Pillow lets others run)."""
+def _decode_all(part: Part, view: View) -> list[np.ndarray]:
+    """Every image of a part, in order, by threads (Pillow lets others run)."""
     starts = range(_READ_AT_ONCE, len(part.positions), _READ_AT_ONCE)
     with concurrent.futures.ThreadPoolExecutor() as pool:
         chunks = np.split(part.positions, starts)
-        results = pool.map(lambda chunk: _each(part.split, chunk, function), chunks)
-        return [result for chunk in results for result in chunk]
+        results = pool.map(lambda chunk: _decode(part.split, chunk, view), chunks)
+        return [image for chunk in results for image in chunk]
 
 
-def _each(split: Split, positions: Any, function: Callable[[bytes, str], Any]) -> list[Any]:
-    return [function(e["image"], e["file"].decode()) for e in split.read(positions)]
+def _decode(split: Split, positions: np.ndarray, view: View) -> list[np.ndarray]:
+    examples = split.read(positions.tolist())
+    return [view.decode(example["image"], example["file"].decode()) for example in examples]

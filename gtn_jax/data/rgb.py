@@ -81,6 +81,23 @@ def open_rgb(encoded: bytes, file: str, max_megapixels: float = MAX_MEGAPIXELS) 
         raise ValueError(f"{file}: not a readable image ({reason})") from error
 
 
+def upright_size(encoded: bytes, file: str) -> tuple[int, int]:
+    """Width and height of what `open_rgb` returns, from the header alone.
+
+    Raises:
+        ValueError: as `open_rgb`, as far as the header tells.
+    """
+    try:
+        image = _opener(encoded)(io.BytesIO(encoded))
+        _check_size(image.size, MAX_MEGAPIXELS)
+    except Exception as error:  # as above
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise ValueError(f"{file}: not a readable image ({reason})") from error
+    # Orientations from 5 on lie on their side.
+    is_turned = 5 <= _orientation(image) <= 8
+    return (image.height, image.width) if is_turned else (image.width, image.height)
+
+
 def _opener(encoded: bytes) -> type[ImageFile]:
     start = encoded[:32]
     if not start:
@@ -108,7 +125,7 @@ def _check_size(size: tuple[int, int], max_megapixels: float) -> None:
 def _orientation(image: Image.Image) -> int:
     """1 to 8; 1, upright, where there is none or the EXIF block is damaged."""
     if isinstance(image, TiffImageFile):
-        return 1  # Pillow turns a TIFF as it loads
+        return 1  # Pillow turns a TIFF as it loads, and tells its size as turned
     # Pillow's own reader warns on damaged blocks, which are common and would fill the screen.
     block = image.info.get("exif", b"").removeprefix(b"Exif\0\0")
     order = {b"II": "<", b"MM": ">"}.get(block[:2])

@@ -5,6 +5,7 @@ set of TFDS's own. Where things lie is stores.py's, reading splits.py's.
 """
 
 import contextlib
+import dataclasses
 import importlib
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -110,6 +111,14 @@ def open_data(data: DataConfig, say: Say = print) -> dict[str, Split]:
     """`open_splits` as a config says."""
     short_side = data.resize_size or data.image_size
     return open_splits(data.name, data.data_dir, short_side, data.bad_images, say)
+
+
+def absolute(data: DataConfig) -> DataConfig:
+    """The same data for whoever stands in another folder: folder:PATH from the root."""
+    if not data.name.startswith(FOLDER_PREFIX) or data.name == FOLDER_PREFIX:
+        return data
+    path = Path(data.name.removeprefix(FOLDER_PREFIX)).expanduser().resolve()
+    return dataclasses.replace(data, name=f"{FOLDER_PREFIX}{path}")
 
 
 def open_splits(

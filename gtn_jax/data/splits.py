@@ -7,24 +7,15 @@ Which data set a name means is sources.py's; shuffling and batching are pipeline
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
 
+from gtn_jax.data.index import Index, index_file, load_index
+from gtn_jax.data.rgb import upright_size
+
 _READ_AT_ONCE = 1024
-
-
-class Index(NamedTuple):
-    """What is known of a split's images without their pixels.
-
-    Attributes:
-        labels: int32 B.
-        files: str B, names in the source.
-    """
-
-    labels: np.ndarray
-    files: np.ndarray
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,6 +28,7 @@ class Split:
         name: "train", "validation" or "test".
         stored_short_side: of every image, in pixels; None: files as they came.
         clips: whether the images are frames of videos, see clips.py.
+        index_file: from index.py, or None where nobody wrote one.
     """
 
     source: Any
@@ -44,6 +36,7 @@ class Split:
     name: str
     stored_short_side: int | None = None
     clips: bool = False
+    index_file: Path | None = None
 
     def __len__(self) -> int:
         """Number of images."""
@@ -54,13 +47,21 @@ class Split:
         return self.source.__getitems__([int(position) for position in positions])
 
     def index(self) -> Index:
-        """Label and file of every image; reads all records."""
-        labels, files = [], []
+        """Label, file and size of every image; without an index file this reads all records.
+
+        Raises:
+            ValueError: a damaged index, or an image without a readable header.
+        """
+        if self.index_file is not None:
+            return load_index(self.index_file)
+        labels, files, sizes = [], [], []
         for start in range(0, len(self), _READ_AT_ONCE):
             for example in self.read(range(start, min(start + _READ_AT_ONCE, len(self)))):
+                file = example["file"].decode()
                 labels.append(example["label"])
-                files.append(example["file"].decode())
-        return Index(np.array(labels, np.int32), np.array(files))
+                files.append(file)
+                sizes.append(upright_size(example["image"], file)[::-1])
+        return Index(np.array(labels, np.int32), np.array(files), np.array(sizes).reshape(-1, 2))
 
 
 def open_store(folder: Path, short_side: int | None, clips: bool = False) -> dict[str, Split]:
@@ -76,7 +77,12 @@ def open_store(folder: Path, short_side: int | None, clips: bool = False) -> dic
     as_stored = {"image": tfds.decode.SkipDecoding()}
     return {
         name: Split(
-            builder.as_data_source(split=name, decoders=as_stored), classes, name, short_side, clips
+            builder.as_data_source(split=name, decoders=as_stored),
+            classes,
+            name,
+            short_side,
+            clips,
+            index_file(folder, name),
         )
         for name in builder.info.splits
     }

@@ -1,6 +1,7 @@
 """A finished or unfinished run folder -> its model and the weights that it selected."""
 
 import dataclasses
+from collections.abc import Callable
 from pathlib import Path
 
 import jax
@@ -10,7 +11,7 @@ from gtn_jax.arrays import Variables
 from gtn_jax.config import Config
 from gtn_jax.data import pipeline
 from gtn_jax.data.choice import choose
-from gtn_jax.data.sources import open_splits
+from gtn_jax.data.sources import absolute, open_data
 from gtn_jax.models.gtn import GTN, variable_shapes
 from gtn_jax.training.build import Programs, build_module, build_programs
 from gtn_jax.training.checkpoint import Checkpoints
@@ -77,7 +78,11 @@ def restore(workdir: Path) -> Restored:
 
 
 def evaluate_run(
-    workdir: Path, split: str, data_name: str | None = None, data_dir: str | None = None
+    workdir: Path,
+    split: str,
+    data_name: str | None = None,
+    data_dir: str | None = None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> dict[str, float]:
     """Evaluate the selected weights of a run on one split of its data set.
 
@@ -87,6 +92,7 @@ def evaluate_run(
         data_name: another data set with the same classes, or the first one of a run that was
             converted from a checkpoint; None: the run's own.
         data_dir: folder of prepared data sets; None: the run's own.
+        say: takes lines for the user.
 
     Returns:
         loss (nats), accuracy, top5_accuracy and images.
@@ -102,7 +108,8 @@ def evaluate_run(
             f"{workdir} has no data set, it was converted from a checkpoint; give one: "
             "gtn evaluate RUN --data NAME"
         )
-    parts = choose(open_splits(name, data_dir or data.data_dir), data, run.config.seed)
+    data = absolute(dataclasses.replace(data, name=name, data_dir=data_dir or data.data_dir))
+    parts = choose(open_data(data, say), data, run.config.seed)
     if split not in parts:
         raise ValueError(f"--split: {name} has {', '.join(sorted(parts))}, no {split!r}")
     _check_classes(run.classes, parts[split].split.classes, workdir, name)

@@ -6,6 +6,7 @@ finished one alone.
 """
 
 import contextlib
+import dataclasses
 import time
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import jax
 from gtn_jax.config import Config
 from gtn_jax.data import pipeline
 from gtn_jax.data.choice import Part, choose
-from gtn_jax.data.sources import open_data
+from gtn_jax.data.sources import absolute, open_data
 from gtn_jax.training.build import build_model, build_programs
 from gtn_jax.training.checkpoint import Checkpoints
 from gtn_jax.training.evaluate import evaluate_images
@@ -64,6 +65,7 @@ def run(config: Config, workdir: Path, quiet: bool = False, devices: int | None 
         ValueError: anything about config, data, weights or folder that does not work.
     """
     # ---- folder ----------------------------------------------------------------------------
+    config = dataclasses.replace(config, data=absolute(config.data))
     folder = RunFolder(workdir)
     folder.check(config)
     finished = folder.summary()
@@ -116,6 +118,9 @@ def run(config: Config, workdir: Path, quiet: bool = False, devices: int | None 
     bar.say(f"model   {config.model.backbone}, gate {config.model.gate}, {parameters:,} parameters")
     if batch_size != config.data.batch_size:
         bar.say(f"note    batch of {batch_size} images: there are only {train.epoch_images}")
+    stored, wanted = train.part.split.stored_short_side, train.view.short_side
+    if stored not in (None, wanted):
+        bar.say(f"note    images are stored {stored} pixels high or wide, and resized to {wanted}")
     if step:
         bar.say(f"resume  at step {step} of {total_steps}")
 

@@ -1,14 +1,25 @@
 """What is held out and chosen: by hand on labels, and on the digits."""
 
 import dataclasses
+import io
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from gtn_jax.config import DataConfig
 from gtn_jax.data.choice import choose, choose_per_class, stratified
 from gtn_jax.data.sources import open_splits
 from gtn_jax.data.splits import Split
+
+
+def _png() -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (2, 2)).save(file, "PNG")
+    return file.getvalue()
+
+
+PNG = _png()
 
 
 class Labelled:
@@ -21,7 +32,7 @@ class Labelled:
         return len(self.labels)
 
     def __getitems__(self, positions):
-        return [{"label": self.labels[p], "file": b"%d.png" % p} for p in positions]
+        return [{"label": self.labels[p], "file": b"%d.png" % p, "image": PNG} for p in positions]
 
 
 def split_of(labels, name="train") -> Split:
@@ -112,7 +123,9 @@ class Videos(Labelled):
 
     def __getitems__(self, positions):
         files = video_files()
-        return [{"label": self.labels[p], "file": files[p].encode()} for p in positions]
+        return [
+            {"label": self.labels[p], "file": files[p].encode(), "image": PNG} for p in positions
+        ]
 
 
 def test_videos_stay_together():

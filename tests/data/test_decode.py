@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gtn_jax.data.decode import decode
+from gtn_jax.data.decode import decode, decode_whole, whole_size
 
 
 def png(pixels: np.ndarray) -> bytes:
@@ -84,11 +84,11 @@ def test_smallest_and_longest_images(size):
     np.testing.assert_array_equal(found, np.full((224, 224, 3), 77))
 
 
-def test_field_of_view_against_the_authors_evaluation():
-    """Theirs cuts 224 px out of a short side of 256; ours shows the whole: 8/7 of their width."""
-    ramp = np.tile(np.arange(256, dtype=np.uint8), (256, 1))  # grey level = column
-    ours = decode(png(ramp), 224, "a.png")[112, :, 0].astype(int)
-    theirs = np.asarray(Image.fromarray(ramp).crop((16, 16, 240, 240)))[112].astype(int)
-    assert (theirs[0], theirs[-1]) == (16, 239)
-    assert ours[0] <= 1 and ours[-1] >= 254
-    np.testing.assert_allclose((ours[-1] - ours[0]) / (theirs[-1] - theirs[0]), 8 / 7, atol=0.01)
+@pytest.mark.parametrize(
+    ("size", "whole"), [((500, 375), (256, 341)), ((333, 500), (384, 256)), ((10, 90), (1024, 256))]
+)
+def test_size_of_the_whole_is_known_before(size, whole):
+    """By hand: int(256 * 500 / 375) = 341, int(256 * 500 / 333) = 384, and 4 times 256."""
+    encoded = png(np.zeros((size[1], size[0], 3), np.uint8))
+    assert decode_whole(encoded, 256, "a.png").shape == (*whole, 3)
+    assert whole_size(size[1], size[0], 256) == whole

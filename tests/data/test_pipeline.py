@@ -143,7 +143,9 @@ def test_evaluation_fills_up_sizes_too():
 def test_an_epoch_of_videos_shows_a_frame_of_each_clip():
     split = Split(Files([(8, 8)] * 6), tuple("abcdef"), "train", clips=True)
     files = np.array(["a/one/1", "a/one/2", "a/one/3", "a/two/1", "a/two/2", "b/three/1"])
-    part = Part(split, np.arange(6), np.array([0, 0, 0, 0, 0, 1], np.int32), files)
+    part = Part(
+        split, np.arange(6), np.array([0, 0, 0, 0, 0, 1], np.int32), files, np.full((6, 2), 8)
+    )
     images = pipeline.load(part, pipeline.View(8, 8))
     assert (len(images), images.epoch_images) == (6, 3)
     batches = pipeline.training_batches(images, 3, "drop", seed=0)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gtn_jax.data.rgb import open_rgb
+from gtn_jax.data.rgb import open_rgb, upright_size
 
 # 3 wide, 2 high: no two pixels alike, so that every turn shows.
 PIXELS = np.array(
@@ -191,6 +191,7 @@ def test_pixels_are_defined(case):
     image = open_rgb(encoded, "a.png")
     found = np.asarray(image)
     assert image.mode == "RGB" and found.shape == np.shape(expected)
+    assert upright_size(encoded, "a.png") == image.size
     # Compositing rounds; all else is exact.
     tolerance = 0.51 if "alpha" in case else 0
     np.testing.assert_allclose(found.astype(float), expected, atol=tolerance)
@@ -233,16 +234,20 @@ def test_orientation_is_applied(orientation, kind):
         options["lossless"] = True
     if kind == "TIFF":
         options = {"tiffinfo": {0x0112: orientation}}
-    found = np.asarray(open_rgb(saved(stored, kind, **options), "a"))
+    encoded = saved(stored, kind, **options)
+    found = np.asarray(open_rgb(encoded, "a"))
     np.testing.assert_array_equal(found[..., 0], UPRIGHT)
+    assert upright_size(encoded, "a") == found.shape[1::-1]
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_orientation_of_a_jpeg(order):
     image = Image.new("RGB", (32, 16), "blue")
     image.paste("red", (0, 0, 16, 16))  # the left half: up, once turned by a quarter
-    found = np.asarray(open_rgb(saved(image, "JPEG", exif=exif(6, order)), "a")).astype(int)
+    encoded = saved(image, "JPEG", exif=exif(6, order))
+    found = np.asarray(open_rgb(encoded, "a")).astype(int)
     assert found.shape == (32, 16, 3)
+    assert upright_size(encoded, "a") == (16, 32)
     assert np.abs(found[4, 8] - [255, 0, 0]).max() < 6
     assert np.abs(found[28, 8] - [0, 0, 255]).max() < 6
 

@@ -17,8 +17,9 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from PIL import Image
 
-from gtn_jax.data.decode import open_rgb, resize_short_side
+from gtn_jax.data.decode import resize_short_side
 from gtn_jax.data.files import read_regular
+from gtn_jax.data.rgb import open_rgb, upright_size
 
 Content = bytes | Path | np.ndarray | ValueError
 """An encoded image, a file that holds one, uint8 H W 3, or why there is none (of a video)."""
@@ -48,10 +49,12 @@ class Encoded(NamedTuple):
     Attributes:
         image: an encoded file.
         digest: of what it was made from; equal for equal bytes.
+        size: width and height in pixels.
     """
 
     image: bytes
     digest: bytes
+    size: tuple[int, int]
 
 
 def encode(content: Content, file: str, short_side: int | None) -> Encoded:
@@ -60,7 +63,7 @@ def encode(content: Content, file: str, short_side: int | None) -> Encoded:
     Args:
         content: where it is.
         file: its name, for errors.
-        short_side: in pixels, aspect kept; None keeps files as they are, unread.
+        short_side: in pixels, aspect kept; None keeps files as they are, not decoded.
 
     Raises:
         ValueError: no readable image; names the file.
@@ -70,12 +73,14 @@ def encode(content: Content, file: str, short_side: int | None) -> Encoded:
     if isinstance(content, np.ndarray):
         pixels = np.ascontiguousarray(content)
         image = resize(Image.fromarray(pixels), short_side)
-        return Encoded(_png(image), hashlib.blake2b(pixels.tobytes(), digest_size=16).digest())
+        digest = hashlib.blake2b(pixels.tobytes(), digest_size=16).digest()
+        return Encoded(_png(image), digest, image.size)
     encoded = content if isinstance(content, bytes) else read_regular(content)
     digest = hashlib.blake2b(encoded, digest_size=16).digest()
     if short_side is None:
-        return Encoded(encoded, digest)
-    return Encoded(_png(resize(open_rgb(encoded, file), short_side)), digest)
+        return Encoded(encoded, digest, upright_size(encoded, file))
+    image = resize_short_side(open_rgb(encoded, file), short_side)
+    return Encoded(_png(image), digest, image.size)
 
 
 def resize(image: Image.Image, short_side: int | None) -> Image.Image:

@@ -10,9 +10,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from array_record.python.array_record_module import ArrayRecordWriter
 
 from gtn_jax.data.builders.encode import Encoded, Example, encode, ordered_map
+from gtn_jax.data.index import Index, save_index
 
 # One record a group: random access. zstd's lowest level: docs/datasets.md has the figures.
 _OPTIONS = "group_size:1,zstd:1"
@@ -46,7 +48,7 @@ class SplitWriter:
     def write(
         self, split: str, examples: Iterable[Example], path: Path, advance: Callable[[], None]
     ) -> int:
-        """Write one split into one file.
+        """Write one split into one file, and its index beside it.
 
         Args:
             split: its name.
@@ -60,7 +62,7 @@ class SplitWriter:
         Raises:
             ValueError: not one image could be.
         """
-        stored = 0
+        labels, files, sizes = [], [], []
         writer = ArrayRecordWriter(str(path), _OPTIONS)
         try:
             work = functools.partial(_try_encode, short_side=self._short_side)
@@ -71,15 +73,18 @@ class SplitWriter:
                     image = io.BytesIO(encoded.image)
                     record = {"image": image, "label": label, "file": file}
                     writer.write(self._features.serialize_example(record))
-                    stored += 1
+                    labels.append(label)
+                    files.append(file)
+                    sizes.append(encoded.size[::-1])
                 else:
                     self._unreadable.append(str(encoded))
         finally:
             writer.close()
-        if not stored:
+        if not labels:
             self._unreadable.append(f"the split {split} has no image at all")
             raise ValueError(self._complaint())
-        return stored
+        save_index(Index(np.array(labels), np.array(files), np.array(sizes)), path.parent, split)
+        return len(labels)
 
     def finish(self) -> None:
         """Tell it, after the last split.
