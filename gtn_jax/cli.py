@@ -37,7 +37,8 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("interrupted; the same command continues from the last checkpoint", file=sys.stderr)
+        # Training continues from its last checkpoint, a preparation starts over.
+        print("interrupted; the same command goes on", file=sys.stderr)
         return 130
     return 0
 

@@ -169,8 +169,8 @@ def _unpack_tar(archive: Path, writer: _Writer) -> None:
         watched: Any = _Watched(stream)
         opened: Any = tarfile.open(fileobj=watched, mode="r:")
         for member in opened:
-            if not member.name.strip("./"):
-                continue  # "./" is the folder itself
+            if member.isdir() and member.name in (".", "./"):
+                continue  # the folder itself
             _check_member(member, writer)
             if member.isdir():
                 writer.make_folder(member.name)

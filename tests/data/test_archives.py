@@ -101,7 +101,14 @@ def test_unpacked_folder_goes_after_an_error_too(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-BAD_NAMES = ["../evil.txt", "a/../../evil.txt", "/tmp/evil-gtn.txt", "..\\evil.txt", "C:/evil.txt"]
+BAD_NAMES = [
+    "../evil.txt",
+    "../evil",
+    "a/../../evil.txt",
+    "/tmp/evil-gtn.txt",
+    "..\\evil.txt",
+    "C:/evil.txt",
+]
 
 
 @pytest.mark.parametrize("name", BAD_NAMES)
@@ -110,6 +117,11 @@ def test_names_that_lead_out(tmp_path, refused, name):
     refused(tar(tmp_path / "a.tar", good, (name, b"evil")), "evil")
     refused(packed_zip(tmp_path / "a.zip", good, (name, b"evil")), "evil")
     refused(tar(tmp_path / "b.tar", (name, {"type": tarfile.DIRTYPE})), "evil")
+
+
+def test_the_folder_above_as_a_member(tmp_path, refused):
+    refused(tar(tmp_path / "a.tar", ("..", {"type": tarfile.DIRTYPE})), r"'\.\.'")
+    refused(tar(tmp_path / "b.tar", (".", {"type": tarfile.SYMTYPE, "linkname": "/"})), "'.'")
 
 
 @pytest.mark.parametrize(

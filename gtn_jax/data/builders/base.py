@@ -6,13 +6,13 @@ give information that works then. Writing is writing.py's, decoding data/decode.
 """
 
 import contextlib
+import logging
 import types
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
 from pathlib import Path
 from typing import Any
 
 import tensorflow_datasets as tfds
-from absl import logging
 from tensorflow_datasets.core.dataset_builder import FileReaderBuilder
 
 from gtn_jax.data import stores
@@ -159,12 +159,12 @@ class ImageClassificationBuilder(FileReaderBuilder, skip_registration=True):
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     # TFDS warns of every config that is not listed in the class; ours hold a number of pixels.
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)
+    logger = logging.getLogger("absl")
+    before, logger.disabled = logger.disabled, True
     try:
         yield
     finally:
-        logging.set_verbosity(verbosity)
+        logger.disabled = before
 
 
 def check_counts(builder: ImageClassificationBuilder, found: Mapping[str, int]) -> None:
