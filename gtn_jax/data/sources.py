@@ -188,7 +188,7 @@ def _look_up(name: str) -> tuple[Any, str, bool]:
             f"data set {name!r} comes in variants; say for example {dataset}/{first} "
             f"(known: {', '.join(builder_class.variants)})"
         )
-    is_own = builder_class.takes_own_lists and re.fullmatch(r"\w+", variant)
+    is_own = builder_class.takes_own_lists and re.fullmatch(r"[a-z]\w*", variant)
     if variant and variant not in builder_class.variants and not is_own:
         raise unknown_name(f"variant of {dataset}", variant, builder_class.variants)
     return builder_class, variant, entry.needs_source

@@ -14,8 +14,8 @@ from gtn_jax.data.builders.lists import Listing, find_root, listed_by_class
 class Dtd(ImageClassificationBuilder):
     """Forty-seven classes; variants are the authors' splits 1 to 10.
 
-    A list of your own, `labels/trainNAME.txt` and so on, is the variant NAME; nothing is known of
-    its counts.
+    Lists of your own, `labels/trainNAME.txt` and so on, are the variant NAME, which begins with a
+    letter; nothing is known of their counts.
     """
 
     takes_own_lists = True
