@@ -59,7 +59,7 @@ def test_too_small_names_what_is_there(tmp_path):
     ("name", "message"),
     [
         ("dtd", r"'dtd' comes in variants; say for example dtd/1 \(known: 1, 2, .*10\)"),
-        ("dtd/11", r"unknown variant of dtd '11'; did you mean 1"),
+        ("ucf101/11", r"unknown variant of ucf101 '11'; did you mean 1"),
         ("fashionai/colar_design", r"did you mean collar_design"),
         ("cub200/1", r"cub200 has no variants; say cub200"),
         ("cub", r"unknown data set 'cub'; did you mean cub200"),

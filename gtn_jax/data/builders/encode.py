@@ -1,14 +1,13 @@
 """What a builder found -> the bytes that are stored, on all cores, in order.
 
 An image is decoded and resized once, and kept as PNG, so training loses nothing to a second JPEG.
-The PNG is not deflated: ArrayRecord's own compression gets the same size in half the time, and
-reading back takes two thirds of it (docs/datasets.md has the figures). Writing is writing.py's.
+The PNG (png.py) is not deflated: ArrayRecord compresses it, in less time both ways. Writing is
+writing.py's.
 """
 
 import collections
 import concurrent.futures
 import hashlib
-import io
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -17,6 +16,7 @@ from typing import NamedTuple, TypeVar
 import numpy as np
 from PIL import Image
 
+from gtn_jax.data.builders.png import encode_png
 from gtn_jax.data.decode import resize_short_side
 from gtn_jax.data.files import read_regular
 from gtn_jax.data.rgb import open_rgb, upright_size
@@ -74,24 +74,18 @@ def encode(content: Content, file: str, short_side: int | None) -> Encoded:
         pixels = np.ascontiguousarray(content)
         image = resize(Image.fromarray(pixels), short_side)
         digest = hashlib.blake2b(pixels.tobytes(), digest_size=16).digest()
-        return Encoded(_png(image), digest, image.size)
+        return Encoded(encode_png(np.asarray(image)), digest, image.size)
     encoded = content if isinstance(content, bytes) else read_regular(content)
     digest = hashlib.blake2b(encoded, digest_size=16).digest()
     if short_side is None:
         return Encoded(encoded, digest, upright_size(encoded, file))
     image = resize_short_side(open_rgb(encoded, file), short_side)
-    return Encoded(_png(image), digest, image.size)
+    return Encoded(encode_png(np.asarray(image)), digest, image.size)
 
 
 def resize(image: Image.Image, short_side: int | None) -> Image.Image:
     """`decode.resize_short_side`, or the image itself for None."""
     return image if short_side is None else resize_short_side(image, short_side)
-
-
-def _png(image: Image.Image) -> bytes:
-    file = io.BytesIO()
-    image.save(file, "PNG", compress_level=0)
-    return file.getvalue()
 
 
 def ordered_map(
