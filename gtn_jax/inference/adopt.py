@@ -107,9 +107,8 @@ def _model_config(tensors: Mapping[str, np.ndarray], src: Path) -> Config:
     # The port says in detail what is missing from a checkpoint that looks like no backbone.
     hidden, features = _tensor(tensors, "fc.0.weight", src).shape
     return override(
-        official(Config()),
+        official(override(Config(), {"data.image_size": 224})),
         {
-            "data.image_size": 224,
             "model.backbone": backbone.split(" ")[0] if backbone else "resnet50",
             "model.gate_reduction": max(1, features // hidden),
         },
