@@ -54,8 +54,11 @@ class ConvShape(NamedTuple):
         """Whether it sees the images; then it has no input gradient."""
         return self.channels == 3
 
-    def __str__(self) -> str:
-        return f"{self.channels}to{self.features}_{self.size}x{self.size}s{self.stride}_{self.side}px"
+    @property
+    def label(self) -> str:
+        """E.g. "64to256_1x1s1_56px"."""
+        kernel = f"{self.size}x{self.size}s{self.stride}"
+        return f"{self.channels}to{self.features}_{kernel}_{self.side}px"
 
 
 def convolution_shapes(shape: ResNetShape, image_size: int) -> collections.Counter[ConvShape]:
@@ -135,9 +138,7 @@ def _rates(calls: tuple[Callable, ...], gflop: float) -> list[list[float]]:
     for _ in range(_REPEATS):
         for call, count, found in zip(calls, counts, rates, strict=True):
             start = time.perf_counter()
-            for _ in range(count):
-                result = call()
-            jax.block_until_ready(result)
+            jax.block_until_ready([call() for _ in range(count)][-1])
             found.append(gflop * count / (time.perf_counter() - start))
     return rates
 
@@ -156,7 +157,7 @@ def convolution_table(spec: Spec) -> Workload:
             ratio = quartiles(paired)[1]
             ratios[name].append((conv, count * gflop, ratio))
             extra = {"matmul": quartiles(product)[1], "of_matmul": ratio, "count": count}
-            row = f"{spec.name}/{name}/{conv}"
+            row = f"{spec.name}/{name}/{conv.label}"
             rows.append(median_row(row, spec.label, ours, "GFLOP/s", **extra))
     for name, found in ratios.items():
         rows += _summary(f"{spec.name}/{name}", spec.label, found)
@@ -167,7 +168,7 @@ def _summary(name: str, label: str, found: list[tuple[ConvShape, float, float]])
     """The FLOP-weighted mean of the ratios, and their minimum; the stem counts in the mean only."""
     framework = f"{label} / equal-FLOP matmul"
     mean = sum(gflop * ratio for _, gflop, ratio in found) / sum(gflop for _, gflop, _ in found)
-    rest = [(ratio, str(conv)) for conv, _, ratio in found if not conv.is_stem]
+    rest = [(ratio, conv.label) for conv, _, ratio in found if not conv.is_stem]
     lowest, where = min(rest) if rest else (mean, "stem")
     return [
         Row(f"{name}/mean", framework, mean, "ratio", _REPEATS),

@@ -44,6 +44,8 @@ def child_rows(child: Child) -> list[Row]:
     spec, told = child.spec, child.told
     if told["rows"]:
         return [row_from_json(row) for row in told["rows"]]
+    if not spec.is_network:
+        return []
     facts = told["facts"]
 
     def row(part: str, value: float, unit: str, **extra: Any) -> Row:
@@ -64,8 +66,23 @@ def child_rows(child: Child) -> list[Row]:
     rows += [row(name, value, "bytes", **buffers) for name, value in child.memory().items()]
     if "collectives" in facts and spec.devices:
         total = sum(found["bytes"] for found in facts["collectives"].values())
-        rows.append(row("collectives", total, "bytes/step", kinds=facts["collectives"]))
+        extra = {"kinds": facts["collectives"], **spec.described}
+        rows.append(row("collectives", total, "bytes/step", **extra))
     return rows
+
+
+def frozen_share_rows(rows: Sequence[Row]) -> list[Row]:
+    """FLOPs of each frozen step over those of the full step of the same network and size."""
+    by_key = {row.key: row for row in rows}
+    found = []
+    for row in rows:
+        if not row.name.startswith("frozen_step/") or not row.name.endswith("/flops"):
+            continue
+        full = by_key.get((row.name.replace("frozen_step", "train_step", 1), row.framework))
+        if row.value and full and full.value:
+            word = f"{row.framework} / {row.framework} train_step"
+            found.append(Row(f"{row.name}/ratio", word, row.value / full.value, "ratio", 1))
+    return found
 
 
 def comparison_rows(specs: Sequence[Spec], rates: Mapping[Spec, Sequence[float]]) -> list[Row]:

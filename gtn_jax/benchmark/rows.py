@@ -58,7 +58,7 @@ def row_from_json(found: dict[str, Any]) -> Row:
     if found["value"] is None and not found.get("reason"):
         raise ValueError(f"benchmark row without value and without reason: {found}")
     extra = {name: value for name, value in found.items() if name not in FIELDS}
-    return Row(*(found[field] for field in FIELDS), extra)
+    return Row(**{field: found[field] for field in FIELDS}, extra=extra)
 
 
 def not_measured(name: str, framework: str, unit: str, reason: str) -> Row:

@@ -3,6 +3,7 @@
 Nothing here wakes a device: an accelerator belongs to the children.
 """
 
+import contextlib
 import datetime
 import importlib.metadata
 import platform
@@ -12,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gtn_jax.benchmark.child import Child, ChildError, threads
-from gtn_jax.benchmark.report import child_rows, comparison_rows, rate_row
+from gtn_jax.benchmark.report import child_rows, comparison_rows, frozen_share_rows, rate_row
 from gtn_jax.benchmark.rows import Row, not_measured, write_document
 from gtn_jax.benchmark.spec import Group, Spec
 from gtn_jax.benchmark.startup import start_rows
@@ -29,10 +30,8 @@ class Children:
         """None yet."""
         self._alive: dict[Spec, Child] = {}
 
-    def __enter__(self) -> "Children":
-        return self
-
-    def __exit__(self, *_: object) -> None:
+    def close(self) -> None:
+        """End all."""
         self.keep(())
 
     def keep(self, specs: Iterable[Spec]) -> None:
@@ -75,7 +74,7 @@ def measure(
     """
     deadline = time.monotonic() + 60 * minutes
     rows: dict[tuple[str, str], Row] = {}
-    with Children() as children:
+    with contextlib.closing(Children()) as children:
         for index, group in enumerate(groups):
             left = deadline - time.monotonic()
             share = group.weight / sum(other.weight for other in groups[index:])
@@ -102,9 +101,7 @@ def _add(rows: dict[tuple[str, str], Row], found: list[Row], group: str) -> None
         rows[row.key] = known
 
 
-def measure_group(
-    children: Children, group: Group, soft: float, deadline: float
-) -> list[Row]:
+def measure_group(children: Children, group: Group, soft: float, deadline: float) -> list[Row]:
     """Start what is not alive, repeat in turns, and make rows of it.
 
     Args:
@@ -240,7 +237,7 @@ def benchmark(
     # Imports JAX, which wakes no device.
     from gtn_jax.benchmark.roofline import roofline_rows
 
-    rows += roofline_rows(rows)
+    rows += roofline_rows(rows) + frozen_share_rows(rows)
     write_document(out, about, rows)
     missing = sum(row.value is None for row in rows)
     seconds = time.monotonic() - start

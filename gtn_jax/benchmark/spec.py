@@ -58,17 +58,20 @@ class Spec:
         """Of the row: what is done at which size, the same for all frameworks."""
         if self.kind in LIMITS:
             return f"{self.kind}/{self.size}/{self.dtype}"
-        parts = [self.kind]
-        if not self.kind.startswith("input"):
-            parts.append(self.backbone)
-        parts += [f"{self.image_size}px", f"batch{self.batch_size}"]
-        if not self.kind.startswith("input"):
-            parts.append(self.dtype)
+        size = [f"{self.image_size}px", f"batch{self.batch_size}"]
+        if not self.is_network:
+            return "/".join([self.kind, *size])
+        parts = [self.kind, self.backbone, *size, self.dtype]
         if self.devices:
             parts.append(f"devices{self.devices}")
         if self.classes != CLASSES:
             parts.append(f"classes{self.classes}")
         return "/".join(parts)
+
+    @property
+    def is_network(self) -> bool:
+        """Whether a network runs in it, not the machine's limits or the input pipeline alone."""
+        return self.kind not in LIMITS and not self.kind.startswith("input")
 
     @property
     def described(self) -> dict[str, Any]:

@@ -192,7 +192,7 @@ def _matmul(spec: Spec, device: Any) -> Workload:
 
     def repeat(iterations: int) -> None:
         for _ in range(iterations):
-            one @ other
+            torch.matmul(one, other)
         if device.type == "cuda":
             torch.cuda.synchronize()
 

@@ -50,7 +50,11 @@ def prepare(spec: Spec) -> tuple[Workload, dict[str, Any]]:
     if spec.framework == "probe":
         return Workload(None), {"facts": probe()}
     workload = _builder(spec.framework)(spec)
-    told: dict[str, Any] = {"amount": workload.amount, "unit": workload.unit, "rows": list(workload.rows)}
+    told: dict[str, Any] = {
+        "amount": workload.amount,
+        "unit": workload.unit,
+        "rows": list(workload.rows),
+    }
     facts = dict(workload.facts)
     if workload.run is not None:
         facts["first_seconds"] = timed(workload, 1)
