@@ -137,8 +137,9 @@ def quick_plan() -> list[Group]:
     real = dataclasses.replace(step, kind="end_to_end", images=8)
     frozen = dataclasses.replace(step, kind="frozen_step")
     flax = dataclasses.replace(step, framework="flax", backbone="resnet20")
+    products = [Spec("matmul", framework, size=64) for framework in ("jax", "torch")]
     groups = [
-        Group("limits", (Spec("copy", "numpy", size=1), Spec("matmul", "jax", size=64))),
+        Group("limits", (Spec("copy", "numpy", size=1), *products)),
         Group("input", (Spec("input_streamed", image_size=16, batch_size=4, images=8),)),
         Group("step", (step, flax, *_torch(step, TORCH_LAYOUTS))),
         Group("frozen", (frozen, step)),

@@ -56,6 +56,8 @@ def start_rows(spec: Spec, rounds: tuple[int, int], soft: float, deadline: float
     for done in range(rounds[1]):
         began = time.monotonic()
         limit = deadline if done < rounds[0] else min(soft, deadline)
+        if began + 1 > deadline:
+            break
         if cold and began + cold[-1]["total"] + warm[-1]["total"] > limit:
             break
         with tempfile.TemporaryDirectory(prefix="gtn-benchmark-") as folder:
