@@ -32,7 +32,7 @@ def _matmul(spec: Spec) -> Workload:
             product = multiply(one, other)
         jax.block_until_ready(product)
 
-    return Workload(repeat, 2 * spec.size**3 / 1e9, "GFLOP/s")
+    return Workload(repeat, 2 * spec.size**3 / 1e9)
 
 
 def _device_copy(spec: Spec) -> Workload:
@@ -46,7 +46,7 @@ def _device_copy(spec: Spec) -> Workload:
             target = copy(source)
         jax.block_until_ready(target)
 
-    return Workload(repeat, 2 * spec.size * MIB / 1e9, "GB/s")
+    return Workload(repeat, 2 * spec.size * MIB / 1e9)
 
 
 def _host_copy(spec: Spec) -> Workload:
@@ -59,4 +59,4 @@ def _host_copy(spec: Spec) -> Workload:
         for _ in range(iterations):
             list(pool.map(np.copyto, target, source))  # a row a thread
 
-    return Workload(repeat, 2 * source.nbytes / 1e9, "GB/s")
+    return Workload(repeat, 2 * source.nbytes / 1e9)

@@ -15,12 +15,6 @@ from gtn_jax.benchmark.rows import (
 from gtn_jax.benchmark.spec import Spec
 
 _STARTS = ("trace_seconds", "lower_seconds", "compile_seconds", "first_seconds")
-_COSTS = {
-    "flops": "FLOP/image",
-    "bytes": "bytes/image",
-    "flops_before_optimisation": "FLOP/image",
-    "bytes_before_optimisation": "bytes/image",
-}
 _BUFFERS = ("argument_bytes", "output_bytes", "temp_bytes", "alias_bytes")
 
 
@@ -31,7 +25,7 @@ def rate_row(child: Child, seconds: Sequence[float]) -> tuple[Row, list[float]]:
         child: whose `told` says how much an iteration does.
         seconds: of one iteration, one a repeat.
     """
-    spec, amount, unit = child.spec, child.told["amount"], child.told["unit"]
+    spec, amount, unit = child.spec, child.told["amount"], child.spec.unit
     rates = [amount / taken for taken in seconds]
     if not rates:
         return not_measured(spec.name, spec.label, unit, "no repeat ended in time"), []
@@ -51,6 +45,15 @@ def child_rows(child: Child) -> list[Row]:
     def row(part: str, value: float, unit: str, **extra: Any) -> Row:
         return Row(f"{spec.name}/{part}", spec.label, value, unit, 1, extra)
 
+    # An optimised program is one device's, and counts the body of a loop once.
+    images = told["amount"] / spec.scan
+    own_images = images / (spec.devices or 1)
+    costs = {
+        "flops": ("FLOP/image", own_images),
+        "bytes": ("bytes/image", own_images),
+        "flops_before_optimisation": ("FLOP/image", images),
+        "bytes_before_optimisation": ("bytes/image", images),
+    }
     starts = {name: facts[name] for name in _STARTS if name in facts}
     rows = [row("first_step", child.first_step_seconds, "seconds", **starts)]
     if "compile_seconds" in facts:
@@ -58,8 +61,8 @@ def child_rows(child: Child) -> list[Row]:
         traced = facts["trace_seconds"] + facts["lower_seconds"]
         rows.append(row("trace", traced, "seconds"))
     rows += [
-        row(name, facts[name] / told["amount"], unit)
-        for name, unit in _COSTS.items()
+        row(name, facts[name] / images, unit)
+        for name, (unit, images) in costs.items()
         if name in facts
     ]
     buffers = {name: facts[name] for name in _BUFFERS if name in facts}

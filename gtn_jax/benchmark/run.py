@@ -120,7 +120,7 @@ def measure_group(children: Children, group: Group, soft: float, deadline: float
                 raise ChildError("the time of the run was over")
             child = children.get(spec, min(left, _LONGEST_START))
         except ChildError as error:
-            rows.append(not_measured(spec.name, spec.label, "images/s", str(error)))
+            rows.append(not_measured(spec.name, spec.label, spec.unit, str(error)))
             continue
         rows += child_rows(child)
         if not child.told["rows"]:
@@ -163,7 +163,7 @@ def _rounds(
                 seconds[child].append(taken / counts[child])
             except ChildError as error:
                 spec = child.spec
-                rows.append(not_measured(spec.name, spec.label, "images/s", str(error)))
+                rows.append(not_measured(spec.name, spec.label, spec.unit, str(error)))
                 del seconds[child]
                 children.drop(spec)
         longest = max(longest, time.monotonic() - start)

@@ -58,6 +58,8 @@ class Spec:
         """Of the row: what is done at which size, the same for all frameworks."""
         if self.kind in LIMITS:
             return f"{self.kind}/{self.size}/{self.dtype}"
+        if self.kind == "dataset_start":
+            return f"{self.kind}/{self.images}images/{self.image_size}px"
         size = [f"{self.image_size}px", f"batch{self.batch_size}"]
         if not self.is_network:
             return "/".join([self.kind, *size])
@@ -67,6 +69,12 @@ class Spec:
         if self.classes != CLASSES:
             parts.append(f"classes{self.classes}")
         return "/".join(parts)
+
+    @property
+    def unit(self) -> str:
+        """Of the row called `name`."""
+        units = {"copy": "GB/s", "matmul": "GFLOP/s", "dataset_start": "seconds"}
+        return units.get(self.kind, "images/s")
 
     @property
     def is_network(self) -> bool:

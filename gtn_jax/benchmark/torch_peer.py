@@ -196,4 +196,4 @@ def _matmul(spec: Spec, device: Any) -> Workload:
         if device.type == "cuda":
             torch.cuda.synchronize()
 
-    return Workload(repeat, 2 * spec.size**3 / 1e9, "GFLOP/s")
+    return Workload(repeat, 2 * spec.size**3 / 1e9)

@@ -52,7 +52,6 @@ def prepare(spec: Spec) -> tuple[Workload, dict[str, Any]]:
     workload = _builder(spec.framework)(spec)
     told: dict[str, Any] = {
         "amount": workload.amount,
-        "unit": workload.unit,
         "rows": list(workload.rows),
     }
     facts = dict(workload.facts)

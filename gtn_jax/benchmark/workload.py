@@ -11,8 +11,7 @@ class Workload(NamedTuple):
 
     Attributes:
         run: does so many iterations and returns when they are done.
-        amount: of `unit` in one iteration, e.g. 16 for a step of 16 images.
-        unit: of the rate, e.g. "images/s".
+        amount: of the spec's unit (without its "/s") in one iteration, e.g. the images of a step.
         facts: what is known without timing: compile_seconds, flops, ...
         rows: figures that the builder measured itself, as `Row.as_json` gives them; then there is
             nothing to run.
@@ -20,7 +19,6 @@ class Workload(NamedTuple):
 
     run: Callable[[int], None] | None
     amount: float = 1.0
-    unit: str = "images/s"
     facts: dict[str, Any] = {}  # noqa: RUF012 (never changed)
     rows: tuple[dict[str, Any], ...] = ()
 
