@@ -283,7 +283,7 @@ def benchmark(arguments: list[str]) -> None:
             quick: tiny shapes, to see that it works; its figures mean nothing.
             growth: time against batch, image size, depth, classes, devices, data set instead.
             only: groups to measure, e.g. step frozen; default: all that fit into the time.
-            minutes: of the whole run.
+            minutes: of the whole run; what was measured is in the file even after Ctrl-C.
             show: files to print as the tables of docs/benchmarks.md, instead of measuring.
         """
         return argparse.Namespace(**locals())

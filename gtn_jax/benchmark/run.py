@@ -153,7 +153,7 @@ def _rounds(
     longest = sum(counts[child] * child.told["iteration_seconds"] for child in ready)
     for done in range(at_most if ready else 0):
         limit = deadline if done < at_least else min(soft, deadline)
-        if done and time.monotonic() + longest > limit:
+        if time.monotonic() + longest > limit:
             break
         start = time.monotonic()
         for child in list(seconds):
@@ -228,12 +228,13 @@ def benchmark(
         command: see `machine`.
         say: told what happens.
     """
+    start = time.monotonic()
     about = machine(command)
     say(f"{about['device']}, {about['threads']} threads, at most {minutes:g} minutes")
     write_document(out, about, [])
-    start = time.monotonic()
     groups = groups_for(about["platform"])
-    rows = measure(groups, minutes, say, lambda rows: write_document(out, about, rows))
+    left = minutes - (time.monotonic() - start) / 60
+    rows = measure(groups, left, say, lambda rows: write_document(out, about, rows))
     # Imports JAX, which wakes no device.
     from gtn_jax.benchmark.roofline import roofline_rows
 
