@@ -9,7 +9,7 @@ comma := ,
 EXTRAS_LIST := $(subst $(empty) $(empty),$(comma),$(strip $(EXTRAS)))
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: quickstart test test-slow parity lint format
+.PHONY: quickstart test test-slow parity benchmark lint format
 
 quickstart: $(VENV)/installed
 	$(BIN)/gtn quickstart
@@ -24,6 +24,12 @@ test-slow: $(VENV)/installed-dev
 parity: $(VENV)/installed-dev
 	$(BIN)/python -m pytest --parity tests/weights/test_golden.py tests/weights/test_trajectory.py \
 		tests/weights/test_parity.py
+
+# At most 12 minutes. PyTorch is the peer: .ci/run's version, unless EXTRAS brought another; on
+# Linux a plain CPU build is enough, and pip takes the index of one from PIP_EXTRA_INDEX_URL.
+benchmark: $(VENV)/installed
+	$(BIN)/python -c 'import torch' 2>/dev/null || $(PIP) torch==2.13.0 || echo "no PyTorch: its rows will be null"
+	$(BIN)/gtn benchmark --out runs/benchmark.json
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .

@@ -242,6 +242,42 @@ def export(arguments: list[str]) -> None:
     say(f"{exported.path}: {exported.tensors} tensors")
 
 
+def benchmark(arguments: list[str]) -> None:
+    """Measure speed and memory beside PyTorch, stock Flax and the machine's limits."""
+
+    def form(
+        out: Path | None = None,
+        quick: bool = False,
+        growth: bool = False,
+        only: tuple[str, ...] = (),
+        minutes: float = 12.0,
+        show: tuple[Path, ...] = (),
+    ) -> argparse.Namespace:
+        """Time workloads in turns with their peers, each in a process of its own.
+
+        Args:
+            out: JSON file to write; it is complete after each group.
+            quick: tiny shapes, to see that it works; its figures mean nothing.
+            growth: time against batch, image size, depth, classes, devices, data set instead.
+            only: groups to measure, e.g. step frozen; default: all that fit into the time.
+            minutes: of the whole run; what was measured is in the file even after Ctrl-C.
+            show: files to print as the tables of docs/benchmarks.md, instead of measuring.
+        """
+        return argparse.Namespace(**locals())
+
+    given = parse(form, "gtn benchmark", arguments)
+    from gtn_jax.benchmark import command
+
+    if given.show:
+        print(command.tables(given.show))
+    elif given.out is None:
+        raise ValueError("--out: where to? e.g. `gtn benchmark --out benchmark.json`")
+    else:
+        groups = command.groups_of(given.quick, given.growth, given.only)
+        words = ("gtn", "benchmark", *arguments)
+        command.benchmark(given.out, groups, given.minutes, words, say)
+
+
 VERBS = {
     "quickstart": quickstart,
     "train": train,
@@ -252,5 +288,6 @@ VERBS = {
     "check-data": check_data,
     "convert": convert,
     "export": export,
+    "benchmark": benchmark,
 }
 """Name -> verb, in the order of `gtn --help`."""

@@ -1,0 +1,1 @@
+"""How fast, beside which peer: workloads in child processes -> rows of one JSON file."""
