@@ -14,7 +14,7 @@ from jax import lax
 
 from gtn_jax.arrays import Batch
 from gtn_jax.benchmark.programs import compile_apart
-from gtn_jax.benchmark.spec import Spec
+from gtn_jax.benchmark.spec import Spec, data_of
 from gtn_jax.benchmark.workload import Workload
 from gtn_jax.config import Config, override
 from gtn_jax.training.build import Programs, build_model, build_programs
@@ -39,10 +39,8 @@ class Run(NamedTuple):
 def config_of(spec: Spec) -> Config:
     """The run that a spec describes; its frozen epochs, if it asks for them, are all there are."""
     return override(
-        Config(),
+        Config(data=data_of(spec)),
         {
-            "data.image_size": spec.image_size,
-            "data.batch_size": spec.batch_size,
             "model.backbone": spec.backbone,
             "model.gate": spec.gate,
             "model.aux_weight": 0.2 if spec.auxiliary else 0.0,

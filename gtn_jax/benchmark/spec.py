@@ -4,6 +4,8 @@ import dataclasses
 import json
 from typing import Any
 
+from gtn_jax.config import DataConfig
+
 OURS = "gtn_jax"
 CLASSES = 100
 
@@ -126,3 +128,13 @@ class Group:
     repeat_seconds: float = 1.0
     compares: bool = True
     starts: bool = False
+
+
+def data_of(spec: Spec) -> DataConfig:
+    """What training on photos asks for: random crops of 224 out of a short side of 256."""
+    return DataConfig(
+        image_size=spec.image_size,
+        resize_size=round(spec.image_size * 8 / 7),
+        batch_size=spec.batch_size,
+        random_resized_crop=spec.kind not in ("train_step", "frozen_step"),
+    )
