@@ -4,8 +4,9 @@ A data set may come without a validation split, or with training images only; th
 class is held out here. Frames of a video stay together. Nothing is decoded.
 """
 
+import hashlib
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -71,6 +72,14 @@ def whole(split: Split) -> Part:
     """All images of a split."""
     index = split.index()
     return Part(split, np.arange(len(split)), index.labels.astype(np.int32), *index[1:])
+
+
+def fingerprint(part: Part) -> dict[str, Any]:
+    """Which images a part holds: their number, and a digest of their labels and names in order."""
+    rows = zip(part.labels.tolist(), part.files.tolist(), strict=True)
+    lines = "".join(f"{label} {file}\n" for label, file in rows)
+    digest = hashlib.sha256(lines.encode(errors="surrogateescape")).hexdigest()
+    return {"images": len(part.labels), "sha256": digest}
 
 
 def choose_per_class(labels: np.ndarray, units: np.ndarray, count: int, seed: int) -> np.ndarray:

@@ -18,26 +18,27 @@ panorama would otherwise set the size that all others are padded to."""
 def resize_short_side(image: Image.Image, short_side: int) -> Image.Image:
     """Resize to a short side of `short_side` pixels, aspect kept, bilinear with antialiasing.
 
-    The long side becomes int(short_side * long / short), as torchvision's does.
+    The long side becomes int(short_side * long / short), as torchvision's does; beyond
+    `LONGEST_ASPECT` only its middle is computed.
     """
-    width, height = _kept(image.size)
-    if (width, height) != image.size:
-        left, top = (image.width - width) // 2, (image.height - height) // 2
-        image = image.crop((left, top, left + width, top + height))
-    size = _resized(image.size, short_side)
-    return image if size == image.size else image.resize(size, Image.Resampling.BILINEAR)
+    width, height = _resized(image.size, short_side)
+    kept_height, kept_width = whole_size(image.height, image.width, short_side)
+    if (kept_width, kept_height) == image.size:
+        return image
+    left, top = _offset(width, kept_width), _offset(height, kept_height)
+    across, down = image.width / width, image.height / height
+    # Rounding may lead out of the image by a hair, which Pillow refuses.
+    right = min((left + kept_width) * across, image.width)
+    bottom = min((top + kept_height) * down, image.height)
+    box = (left * across, top * down, right, bottom)
+    return image.resize((kept_width, kept_height), Image.Resampling.BILINEAR, box)
 
 
 def whole_size(height: int, width: int, short_side: int) -> tuple[int, int]:
     """Height and width of what `decode_whole` makes of an image of this height and width."""
-    width, height = _resized(_kept((width, height)), short_side)
-    return height, width
-
-
-def _kept(size: tuple[int, int]) -> tuple[int, int]:
-    """Width and height without the ends of an image that is too long."""
-    longest = LONGEST_ASPECT * min(size)
-    return min(size[0], longest), min(size[1], longest)
+    longest = LONGEST_ASPECT * short_side
+    width, height = _resized((width, height), short_side)
+    return min(height, longest), min(width, longest)
 
 
 def _resized(size: tuple[int, int], short_side: int) -> tuple[int, int]:
@@ -49,11 +50,14 @@ def _resized(size: tuple[int, int], short_side: int) -> tuple[int, int]:
     return int(short_side * width / height), short_side
 
 
+def _offset(length: int, kept: int) -> int:
+    """Where the middle begins; round() goes to even, as torchvision's."""
+    return round((length - kept) / 2)
+
+
 def centre_crop(pixels: np.ndarray, image_size: int) -> np.ndarray:
     """The square of `image_size` in the middle of H W 3, as torchvision's CenterCrop cuts it."""
-    height, width = pixels.shape[:2]
-    # round() to even, as theirs.
-    top, left = round((height - image_size) / 2), round((width - image_size) / 2)
+    top, left = (_offset(length, image_size) for length in pixels.shape[:2])
     return pixels[top : top + image_size, left : left + image_size]
 
 

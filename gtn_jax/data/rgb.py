@@ -90,6 +90,9 @@ def upright_size(encoded: bytes, file: str) -> tuple[int, int]:
     try:
         image = _opener(encoded)(io.BytesIO(encoded))
         _check_size(image.size, MAX_MEGAPIXELS)
+        # A PNG may tell its orientation after its pixels, which Pillow sees when it has read them.
+        if isinstance(image, PngImageFile) and "exif" not in image.info and b"eXIf" in encoded:
+            image.load()
     except Exception as error:  # as above
         reason = " ".join(str(error).split()) or type(error).__name__
         raise ValueError(f"{file}: not a readable image ({reason})") from error

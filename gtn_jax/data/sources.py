@@ -114,11 +114,14 @@ def open_data(data: DataConfig, say: Say = print) -> dict[str, Split]:
 
 
 def absolute(data: DataConfig) -> DataConfig:
-    """The same data for whoever stands in another folder: folder:PATH from the root."""
-    if not data.name.startswith(FOLDER_PREFIX) or data.name == FOLDER_PREFIX:
-        return data
-    path = Path(data.name.removeprefix(FOLDER_PREFIX)).expanduser().resolve()
-    return dataclasses.replace(data, name=f"{FOLDER_PREFIX}{path}")
+    """The same data for whoever stands in another folder: paths from the root, or from home."""
+    path = data.name.removeprefix(FOLDER_PREFIX)
+    name = f"{FOLDER_PREFIX}{_from_root(path)}" if FOLDER_PREFIX + path == data.name else data.name
+    return dataclasses.replace(data, name=name, data_dir=_from_root(data.data_dir))
+
+
+def _from_root(path: str) -> str:
+    return path if not path or path.startswith("~") else str(Path(path).absolute())
 
 
 def open_splits(

@@ -10,7 +10,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from gtn_jax.arrays import Variables
 from gtn_jax.config import Config
 from gtn_jax.data import pipeline
-from gtn_jax.data.choice import choose
+from gtn_jax.data.choice import choose, fingerprint
 from gtn_jax.data.sources import absolute, open_data
 from gtn_jax.models.gtn import GTN, variable_shapes
 from gtn_jax.training.build import Programs, build_module, build_programs
@@ -95,10 +95,11 @@ def evaluate_run(
         say: takes lines for the user.
 
     Returns:
-        loss (nats), accuracy, top5_accuracy and images.
+        loss (nats), accuracy, top5_accuracy and images; of videos also what `evaluate_clips` adds.
 
     Raises:
-        ValueError: no run, no checkpoint, no data set, other classes, or no such split.
+        ValueError: no run, no checkpoint, no data set, one that has changed since, other
+            classes, or no such split.
     """
     run = restore(workdir)
     data = run.config.data
@@ -112,6 +113,8 @@ def evaluate_run(
     parts = choose(open_data(data, say), data, run.config.seed)
     if split not in parts:
         raise ValueError(f"--split: {name} has {', '.join(sorted(parts))}, no {split!r}")
+    if data_name is None:
+        RunFolder(workdir).check_data({split: fingerprint(parts[split])})
     _check_classes(run.classes, parts[split].split.classes, workdir, name)
     images = pipeline.load(parts[split], pipeline.View.of(data, training=False))
     return evaluate_images(

@@ -15,7 +15,7 @@ import jax
 
 from gtn_jax.config import Config
 from gtn_jax.data import pipeline
-from gtn_jax.data.choice import Part, choose
+from gtn_jax.data.choice import Part, choose, fingerprint
 from gtn_jax.data.sources import absolute, open_data
 from gtn_jax.training.build import build_model, build_programs
 from gtn_jax.training.checkpoint import Checkpoints
@@ -77,6 +77,8 @@ def run(config: Config, workdir: Path, quiet: bool = False, devices: int | None 
     mesh = data_mesh(devices)
     parts = choose(open_data(config.data), config.data, config.seed)
     classes = parts["train"].split.classes
+    fingerprints = {name: fingerprint(part) for name, part in parts.items()}
+    folder.check_data(fingerprints)
     # Checked before the images are decoded, which can take a while.
     pipeline.fit_batch_size(
         config.data.batch_size, max(mesh.size, len(parts["train"].positions)), mesh.size
@@ -93,6 +95,7 @@ def run(config: Config, workdir: Path, quiet: bool = False, devices: int | None 
     state = create_state(variables, programs.optimizer, config.optimizer.learning_rate, config.seed)
     state = replicate(state, mesh)
     folder.start(config, classes, preprocessing)
+    folder.keep_data(fingerprints)
 
     # ---- resume ----------------------------------------------------------------------------
     checkpoints = Checkpoints(folder.checkpoints)

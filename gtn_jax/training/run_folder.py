@@ -1,7 +1,8 @@
 """The folder of one run: the files that connect training to everything that reads it.
 
-`config.json` (resolved), `classes.json`, `preprocessing.json`, `metrics.jsonl` (one row per step
-and split), `summary.json` (only of a finished run) and `checkpoints/` (checkpoint.py). No jax here.
+`config.json` (resolved), `classes.json`, `preprocessing.json`, `data.json` (which images),
+`metrics.jsonl` (one row per step and split), `summary.json` (only of a finished run) and
+`checkpoints/` (checkpoint.py). No jax here.
 """
 
 import json
@@ -37,6 +38,7 @@ class RunFolder:
         self._config = path / "config.json"
         self._classes = path / "classes.json"
         self._preprocessing = path / "preprocessing.json"
+        self._data = path / "data.json"
         self._metrics = path / "metrics.jsonl"
         self._summary = path / "summary.json"
 
@@ -82,6 +84,32 @@ class RunFolder:
         _write(self._config, to_json(config))
         _write(self._classes, json.dumps(classes, indent=2) + "\n")
         _write(self._preprocessing, json.dumps(preprocessing._asdict(), indent=2) + "\n")
+
+    def check_data(self, found: dict[str, dict[str, Any]]) -> None:
+        """Refuse images that are not those that the run began with.
+
+        Images that were added to or removed from a folder move others from one split to another,
+        and what was trained on would be tested on.
+
+        Args:
+            found: split name -> `choice.fingerprint` of its images.
+
+        Raises:
+            ValueError: other images, or the file is not readable.
+        """
+        kept = _read(self._data) if self._data.exists() else {}
+        for split in found:
+            if split in kept and kept[split] != found[split]:
+                before, now = kept[split]["images"], found[split]["images"]
+                raise ValueError(
+                    f"{self.path}: the data set has changed since this run began ({split}: "
+                    f"{before} images then, {now} now, not the same ones).\n"
+                    "Put it back as it was, or begin a new run in another --workdir"
+                )
+
+    def keep_data(self, found: dict[str, dict[str, Any]]) -> None:
+        """Write down what `check_data` will compare with."""
+        _write(self._data, json.dumps(found, indent=2) + "\n")
 
     def config(self) -> Config:
         """The run's config.

@@ -106,8 +106,8 @@ def test_impossible_comparisons_are_refused_first(tiny_config, tmp_path):
 
 
 def test_data_without_test_split_is_refused(tiny_config, tmp_path, monkeypatch):
-    splits = {"train": None, "validation": None}
-    monkeypatch.setattr(comparison, "open_splits", lambda name, data_dir: splits)
+    parts = {"train": None, "validation": None}
+    monkeypatch.setattr(comparison, "choose", lambda splits, data, seed: parts)
     with pytest.raises(ValueError, match="digits has no test split"):
         comparison.check(tiny_config, ["gtn"], 2, tmp_path)
 

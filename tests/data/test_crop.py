@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gtn_jax.data import augment
+from gtn_jax.data import augment, crop
 from gtn_jax.data.crop import crop_and_resize, random_boxes
 
 DRAWS = 20_000
@@ -69,11 +69,15 @@ def test_boxes_are_distributed_as_torchvisions(height, width):
     assert (found[:, 1] + found[:, 3] <= width).all()
 
 
-def test_the_distance_sees_another_distribution():
-    """A smallest area of 0.1 instead of 0.08 would not pass."""
-    generator = np.random.default_rng(0)
-    a, b = generator.uniform(0.08, 1, DRAWS), generator.uniform(0.12, 1, DRAWS)
-    assert distance(a, b) > 2.23 * math.sqrt(2 / DRAWS)
+def test_another_smallest_area_would_be_seen(monkeypatch):
+    """0.12 of the area instead of 0.08: a gap of about 0.04, beyond the bound of 0.022."""
+    monkeypatch.setattr(crop, "AREA", (0.12, 1.0))
+    sizes = jnp.full((DRAWS, 2), 256, jnp.int32)
+    found = np.asarray(random_boxes(jax.random.key(0), sizes))
+    generator = random.Random(0)
+    expected = np.array([torchvision_box(generator, 256, 256) for _ in range(DRAWS)])
+    areas = (statistics(boxes, 256, 256)["area"] for boxes in (found, expected))
+    assert distance(*areas) > 2.23 * math.sqrt(2 / DRAWS)
 
 
 @pytest.mark.parametrize(

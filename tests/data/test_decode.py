@@ -77,6 +77,15 @@ def test_evaluation_sees_what_torchvision_cuts_out(width, height):
     np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.parametrize(("width", "height"), [(401, 100), (100, 1001), (1300, 300), (1000, 225)])
+def test_the_middle_of_a_long_image_too(width, height):
+    noise = np.random.default_rng(width).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    expected = torchvision_evaluation(Image.fromarray(noise), 256, 224)
+    found = decode(png(noise), 224, "a.png", short_side=256)
+    # Pillow rounds its weights to fixed point, for another box otherwise.
+    np.testing.assert_allclose(found.astype(int), expected.astype(int), atol=1)
+
+
 @pytest.mark.parametrize("size", [(1, 1), (1, 3000), (3000, 1), (3, 2)])
 def test_smallest_and_longest_images(size):
     pixels = np.full((*size, 3), 77, np.uint8)

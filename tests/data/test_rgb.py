@@ -240,6 +240,14 @@ def test_orientation_is_applied(orientation, kind):
     assert upright_size(encoded, "a") == found.shape[1::-1]
 
 
+def test_orientation_after_the_pixels():
+    image = Image.fromarray(np.zeros((2, 3, 3), np.uint8))
+    encoded = saved(image, "PNG")
+    end = encoded.index(b"IEND") - 4
+    encoded = encoded[:end] + chunk(b"eXIf", exif(6).removeprefix(b"Exif\0\0")) + encoded[end:]
+    assert open_rgb(encoded, "a").size == upright_size(encoded, "a") == (2, 3)
+
+
 @pytest.mark.parametrize("order", ["<", ">"])
 def test_orientation_of_a_jpeg(order):
     image = Image.new("RGB", (32, 16), "blue")

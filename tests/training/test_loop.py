@@ -1,14 +1,18 @@
 """Whole runs of the tiny model: resume is bitwise, folders hold what they should."""
 
+import io
 import json
 
 import jax
 import numpy as np
 import pytest
+from PIL import Image
 
+from gtn_jax.arrays import Batch
 from gtn_jax.config import Config, override
 from gtn_jax.data.choice import whole
 from gtn_jax.data.splits import Split
+from gtn_jax.inference.restore import evaluate_run
 from gtn_jax.training import loop
 from gtn_jax.training.build import build_model, build_programs
 from gtn_jax.training.checkpoint import Checkpoints
@@ -48,9 +52,17 @@ def final_state(config, workdir):
     return jax.tree.leaves(state.replace(key=jax.random.key_data(state.key))), position["batches"]
 
 
-@pytest.mark.parametrize("stop_at", [7, 10, 19])
-def test_stop_and_resume_is_bitwise(tiny_config, tmp_path, monkeypatch, stop_at):
+CROPS = {
+    "data.random_shift_pixels": 0,
+    "data.random_resized_crop": True,
+    "data.resize_size": 20,
+}
+
+
+@pytest.mark.parametrize(("stop_at", "changes"), [(7, {}), (10, CROPS), (19, {})])
+def test_stop_and_resume_is_bitwise(tiny_config, tmp_path, monkeypatch, stop_at, changes):
     """20 steps straight = stopped somewhere, then resumed; freezing ends at step 5."""
+    tiny_config = override(tiny_config, changes)
     straight = loop.run(tiny_config, tmp_path / "straight", quiet=True, devices=1)
     with monkeypatch.context() as patched:
         stop_before_step(patched, stop_at)
@@ -83,6 +95,7 @@ def test_finished_run_is_left_alone(tiny_config, tmp_path):
         "checkpoints",
         "classes.json",
         "config.json",
+        "data.json",
         "metrics.jsonl",
         "preprocessing.json",
         "summary.json",
@@ -166,3 +179,100 @@ def test_data_that_cannot_be_trained_on():
     no_validation = {"train": whole(Split([], ("cat", "dog"), "train"))}
     with pytest.raises(ValueError, match="training.select: digits has no validation split"):
         loop.load_images(config, no_validation)
+
+
+class Frames:
+    """A data source of images in memory, each of one colour, 12 pixels high and 20 wide."""
+
+    def __init__(self, files, labels):
+        self.examples = []
+        for number, (file, label) in enumerate(zip(files, labels, strict=True)):
+            encoded = io.BytesIO()
+            Image.new("RGB", (20, 12), (90 * label, 11 * number % 256, 0)).save(encoded, "PNG")
+            self.examples.append(
+                {"image": encoded.getvalue(), "label": label, "file": file.encode()}
+            )
+
+    def __len__(self):
+        return len(self.examples)
+
+    def __getitems__(self, positions):
+        return [self.examples[position] for position in positions]
+
+
+def test_training_crops_whole_images_and_evaluation_does_not(tiny_config):
+    config = override(tiny_config, {**CROPS, "data.resize_size": 16})
+    split = Split(Frames("abcdefgh", [0, 1] * 4), ("x", "y"), "train")
+    images = loop.load_images(config, {"train": whole(split), "validation": whole(split)})
+    assert images["train"].gather(np.arange(2)).images.shape == (2, 16, 26, 3)
+    assert images["validation"].gather(np.arange(2)).images.shape == (2, 16, 16, 3)
+
+
+def test_the_step_draws_crops_where_the_config_says_so(tiny_config):
+    """Without dropout and flips, only crops make one batch give different losses."""
+    still = {"data.random_flip": False, "model.gate": "none", "model.classifier_dropout": 0.0}
+    pixels = np.random.default_rng(0).integers(0, 256, (8, 20, 26, 3), dtype=np.uint8)
+    for changes, count in (({"data.random_shift_pixels": 0}, 1), (CROPS, 3)):
+        config = override(tiny_config, {**still, **changes, "training.freeze_epochs": 0})
+        model, variables, preprocessing = build_model(config, 10)
+        programs = build_programs(config, model, preprocessing, 5)
+        step = programs.train_step(False, False)
+        images = pixels if config.data.random_resized_crop else pixels[:, :16, :16]
+        batch = Batch(images, np.arange(8, dtype=np.int32), np.ones(8, np.float32))
+        losses = set()
+        for number in range(3):
+            state = create_state(variables, programs.optimizer, 0.0, seed=0)
+            # The key of a step is folded from its number; a copy, as steps donate their state.
+            state = jax.tree.map(lambda leaf: leaf.copy(), state.replace(step=np.int32(number)))
+            losses.add(float(step(state, batch)[1]["loss"]))
+        assert len(losses) == count
+
+
+def test_videos_train_on_a_frame_a_clip_and_answer_for_clips(tiny_config, tmp_path, monkeypatch):
+    def split(name, clips):
+        files = [
+            f"{c}/v_{c}_g{g:02d}_c01/{f}" for c in "ab" for g in range(clips) for f in range(3)
+        ]
+        labels = [int(file[0] == "b") for file in files]
+        return Split(Frames(files, labels), ("a", "b"), name, clips=True)
+
+    splits = {"train": split("train", 10), "test": split("test", 4)}
+    monkeypatch.setattr(loop, "open_data", lambda data: splits)
+    config = override(tiny_config, {"data.train_images_per_class": None, "training.epochs": 2})
+    summary = loop.run(config, tmp_path / "run", quiet=True, devices=1)
+    # 20 clips, one of 10 groups a class held out: 18 clips, 2 batches of 8 an epoch.
+    assert summary["steps"] == 4
+    assert (summary["test_images"], summary["test_clips"]) == (24, 8)
+    assert (summary["validation_images"], summary["validation_clips"]) == (6, 2)
+    assert summary["test_accuracy"] == summary["test_clip_accuracy"]
+
+
+def test_a_folder_that_changes_is_refused(tiny_config, tmp_path, monkeypatch):
+    """Another photograph moves others between train and test: neither resumed nor evaluated."""
+    folder = tmp_path / "photos"
+    for name, colour in (("cat", 40), ("dog", 200)):
+        (folder / name).mkdir(parents=True)
+        for number in range(10):
+            image = Image.new("RGB", (20, 24), (colour, 10 * number, 0))
+            image.save(folder / name / f"{number}.png")
+    config = override(
+        tiny_config,
+        {
+            "data.name": f"folder:{folder}",
+            "data.data_dir": str(tmp_path / "data"),
+            "data.train_images_per_class": None,
+            "training.epochs": 2,
+        },
+    )
+    summary = loop.run(config, tmp_path / "run", quiet=True, devices=1)
+    assert (summary["test_images"], summary["validation_images"]) == (4, 2)
+    assert evaluate_run(tmp_path / "run", "test")["accuracy"] == summary["test_accuracy"]
+    with monkeypatch.context() as patched:
+        stop_before_step(patched, 1)
+        with pytest.raises(Stopped):
+            loop.run(config, tmp_path / "stopped", quiet=True, devices=1)
+    Image.new("RGB", (20, 24)).save(folder / "cat/new.png")
+    with pytest.raises(ValueError, match=r"changed since .*train: 14 images then, 15 now"):
+        loop.run(config, tmp_path / "stopped", quiet=True, devices=1)
+    with pytest.raises(ValueError, match=r"run: the data set has changed since this run began"):
+        evaluate_run(tmp_path / "run", "test")
