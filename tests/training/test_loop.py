@@ -275,4 +275,4 @@ def test_a_folder_that_changes_is_refused(tiny_config, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match=r"changed since .*train: 14 images then, 15 now"):
         loop.run(config, tmp_path / "stopped", quiet=True, devices=1)
     with pytest.raises(ValueError, match=r"run: the data set has changed since this run began"):
-        evaluate_run(tmp_path / "run", "test")
+        evaluate_run(tmp_path / "run", "train")
