@@ -33,7 +33,7 @@ def prepare(arguments: list[str]) -> None:
             source: the folder, archive or file that it is made from, where one is needed.
             data_dir: folder of prepared data sets.
             short_side: of photographs as they are stored, in pixels; None keeps the files.
-            allow_partial: go on over missing and unreadable files and wrong counts.
+            allow_partial: go on over missing, repeated and unreadable files and wrong counts.
         """
         return argparse.Namespace(**locals())
 
@@ -66,6 +66,6 @@ def check_data(arguments: list[str]) -> None:
     for line in check.report_lines(report):
         say(line)
     if report.problems:
-        raise ValueError(f"{path}: {report.problems}")
+        raise ValueError(f"{path}: {report.problems}; remove or repair them")
     images = sum(map(len, report.listing.splits.values()))
     say(f"{path}: {images:,} images of {len(report.listing.classes):,} classes, nothing wrong")

@@ -69,7 +69,9 @@ class Report:
     @property
     def problems(self) -> str:
         """What is wrong, counted in words; empty if nothing is."""
+        unread = self.listing.unread
         found = (
+            (sum(unread.values()), f"not read ({', '.join(unread)})"),
             (len(self.unreadable), "unreadable"),
             (len(self.duplicates), "more than once"),
             (len(self.singles), "alone in a class"),
@@ -177,7 +179,8 @@ def report_lines(report: Report) -> list[str]:
     """All findings, in lines below the table."""
     lines = []
     for suffix, count in report.listing.others.items():
-        lines.append(f"not read: {count:,} {shown(suffix) or 'without suffix'}")
+        fix = " (save them as JPEG)" if suffix in report.listing.unread else ""
+        lines.append(f"not read: {count:,} {shown(suffix) or 'without suffix'}{fix}")
     if report.harmless:
         lines.append(f"repeated inside a class: {report.harmless:,} files")
     if report.unreadable:

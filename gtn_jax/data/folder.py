@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gtn_jax.data.folder_tree import Tree, scan, shown
+from gtn_jax.data.image_files import UNREAD_SUFFIXES
 
 PREFIX = "folder:"
 SPLIT_FOLDERS = {
@@ -56,6 +57,11 @@ class FolderListing:
     classes: tuple[str, ...]
     splits: dict[str, list[Labelled]]
     others: dict[str, int]
+
+    @property
+    def unread(self) -> dict[str, int]:
+        """Those of `others` that are photographs all the same."""
+        return {suffix: count for suffix, count in self.others.items() if suffix in UNREAD_SUFFIXES}
 
 
 def read_folder(path: str | Path) -> FolderListing:

@@ -9,6 +9,10 @@ from pathlib import Path
 
 IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
 """What counts as an image inside a folder, in any case. A file that is named counts anyway."""
+UNREAD_SUFFIXES = frozenset(
+    {".arw", ".avif", ".cr2", ".dng", ".heic", ".heif", ".nef", ".orf", ".raf"}
+)
+"""Photographs that this package cannot read: a folder with them has fewer images than it seems."""
 
 
 def image_files(paths: Iterable[Path]) -> tuple[list[Path], list[str]]:

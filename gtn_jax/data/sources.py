@@ -82,28 +82,30 @@ def prepare(
     say = say or (lambda line: None)
     builder_class, variant, needs_source = _look_up(name)
     if short_side is not None and short_side < 1:
-        raise ValueError(f"short_side: {short_side} does not work; wanted at least 1 pixel")
+        raise ValueError(f"--short-side: {short_side} does not work; wanted at least 1 pixel")
     if builder_class.keeps_files:
         short_side = None
     folder = stores.parent_folder(data_dir, name, variant, short_side) / stores.VERSION
-    if stores.is_prepared(folder):
-        known = builder_class.known_counts.get(variant) if builder_class.unit == "images" else None
-        say(f"{name} is there already; to prepare it anew, remove {folder}")
-        _check_whole(name, folder, known, allow_partial)
-        return stores.counts(folder)
-    if needs_source:
-        _check_source(name, data_dir, source)
-    with stores.locked(folder.parent, say), _readable(source, folder.parent, say) as readable:
-        builder: Any = builder_class(
-            source=readable,
-            variant=variant,
-            short_side=short_side,
-            allow_partial=allow_partial,
-            say=say,
-            data_dir=Path(data_dir).expanduser(),
-        )
-        # Does nothing where the one that was waited for has done it.
-        builder.download_and_prepare()
+    if not stores.is_prepared(folder):
+        if needs_source:
+            _check_source(name, data_dir, source)
+        with stores.locked(folder.parent, say):
+            # The one that was waited for may have done it.
+            if not stores.is_prepared(folder):
+                with _readable(source, folder.parent, say) as (readable, say_of_it):
+                    builder: Any = builder_class(
+                        source=readable,
+                        origin=source,
+                        variant=variant,
+                        short_side=short_side,
+                        allow_partial=allow_partial,
+                        say=say_of_it,
+                        data_dir=Path(data_dir).expanduser(),
+                    )
+                    builder.download_and_prepare()
+                return stores.counts(folder)
+    say(f"{name} is there already; to prepare it anew, remove {folder}")
+    _check_whole(name, folder, builder_class, variant, allow_partial)
     return stores.counts(folder)
 
 
@@ -158,6 +160,9 @@ def open_splits(
     stored = stores.choose(found, short_side)
     if stored is None:
         raise _not_prepared(name, data_dir, found, short_side)
+    prepared = stores.load_prepared(stored.folder)
+    if prepared is not None and prepared.partial:
+        say(f"{name}: not the published data set (prepared with --allow-partial)")
     clips = DATASETS[name.partition("/")[0]].clips
     return open_store(stored.folder, stored.short_side, clips)
 
@@ -191,21 +196,29 @@ def _look_up(name: str) -> tuple[Any, str, bool]:
             f"data set {name!r} comes in variants; say for example {dataset}/{first} "
             f"(known: {', '.join(builder_class.variants)})"
         )
-    is_own = builder_class.takes_own_lists and re.fullmatch(r"[a-z]\w*", variant)
+    is_own = builder_class.takes_own_lists and re.fullmatch(r"[A-Za-z]\w*", variant)
     if variant and variant not in builder_class.variants and not is_own:
-        raise unknown_name(f"variant of {dataset}", variant, builder_class.variants)
+        error = unknown_name(f"variant of {dataset}", variant, builder_class.variants)
+        own = "; lists of your own are called by a word that begins with a letter"
+        raise ValueError(f"{error}{own}") if builder_class.takes_own_lists else error
     return builder_class, variant, entry.needs_source
 
 
 def _check_whole(
-    name: str, folder: Path, known: Mapping[str, int] | None, allow_partial: bool
+    name: str, folder: Path, builder_class: Any, variant: str, allow_partial: bool
 ) -> None:
     """A store that --allow-partial made must not pass for the published data set."""
-    counts = stores.counts(folder)
-    if known and counts != dict(known) and not allow_partial:
+    known = dict(builder_class.known_counts.get(variant, {}))
+    prepared = stores.load_prepared(folder)
+    if prepared is None:  # an older one: its images are all that can be counted
+        counts = stores.counts(folder)
+        is_other = bool(known) and builder_class.unit == "images" and counts != known
+        prepared = stores.Prepared(counts, "images", is_other)
+    if prepared.partial and not allow_partial:
+        published = f": {known}" if known and prepared.counts != known else ""
         raise ValueError(
-            f"{folder} holds {counts} images, not the published {dict(known)}; remove it and "
-            f"prepare {name} anew, or be content with --allow-partial"
+            f"{folder} holds {prepared.counts} {prepared.unit}, not the published data set"
+            f"{published}; remove it and prepare {name} anew, or be content with --allow-partial"
         )
 
 
@@ -220,11 +233,23 @@ def _check_source(name: str, data_dir: str, source: Path | None) -> None:
 
 
 @contextlib.contextmanager
-def _readable(source: Path | None, folder: Path, say: Say) -> Iterator[Path | None]:
-    """The source, unpacked where it is an archive."""
+def _readable(source: Path | None, folder: Path, say: Say) -> Iterator[tuple[Path | None, Say]]:
+    """The source, unpacked where it is an archive, and a `say` that calls it as the user does.
+
+    Errors from the body call it so, too: the user knows of no temporary folder.
+    """
     if source is None or source.is_dir() or not archives.is_archive(source):
-        yield source
-    else:
-        say(f"unpacking {source}")
-        with archives.unpacked(source, folder) as unpacked:
-            yield unpacked
+        yield source, say
+        return
+    say(f"unpacking {source}")
+    with archives.unpacked(source, folder) as unpacked:
+
+        def named(line: str) -> str:
+            return line.replace(str(unpacked.resolve()), str(source)).replace(
+                str(unpacked), str(source)
+            )
+
+        try:
+            yield unpacked, lambda line: say(named(line))
+        except ValueError as error:
+            raise ValueError(named(str(error))) from error

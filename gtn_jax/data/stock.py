@@ -19,6 +19,7 @@ from gtn_jax.data.splits import Split
 from gtn_jax.errors import unknown_name
 
 PREFIX = "tfds:"
+CATALOGUE = "https://www.tensorflow.org/datasets/catalog/overview"
 _SPLITS = {"train": "train", "val": "validation", "valid": "validation",
            "validation": "validation", "test": "test"}  # fmt: skip
 _FILE_NAMES = ("file_name", "image/filename", "filename", "image/file_name", "file")
@@ -70,8 +71,7 @@ def open_stock(name: str, data_dir: str, say: Callable[[str], None] = print) -> 
     folder = Path(data_dir).expanduser()
     prepared = _find(folder, plain)
     if prepared is None:
-        say(f"{name}: not in {data_dir}; TFDS downloads and prepares it, once")
-        _prepare(plain, folder)
+        _prepare(plain, folder, say)
         prepared = _find(folder, plain)
         if prepared is None:
             raise ValueError(f"{name}: TFDS has prepared nothing in {data_dir}")
@@ -146,7 +146,7 @@ def _command(plain: str, folder: Path) -> str:
     )
 
 
-def _prepare(plain: str, folder: Path) -> None:
+def _prepare(plain: str, folder: Path, say: Callable[[str], None]) -> None:
     name = PREFIX + plain
     # TFDS tells of every retry, and prints a banner when it misses TensorFlow.
     log = logging.getLogger("urllib3")
@@ -155,10 +155,14 @@ def _prepare(plain: str, folder: Path) -> None:
     try:
         with contextlib.redirect_stdout(io.StringIO()):
             builder = tfds.builder(plain, data_dir=folder, file_format="array_record")
+        # The name is known, so there is something to wait for.
+        say(f"{name}: not in {folder}; TFDS downloads and prepares it, once")
+        with contextlib.redirect_stdout(io.StringIO()):
             builder.download_and_prepare()
     except tfds.core.DatasetNotFoundError:
         known = tfds.list_builders(with_community_datasets=False)
-        raise unknown_name("data set of TFDS", plain, known) from None
+        wanted = plain.partition("/")[0]
+        raise unknown_name("data set of TFDS", wanted, known, CATALOGUE) from None
     # Builders of many authors, who raise what they like.
     except Exception as error:
         command = _command(plain, folder)

@@ -6,6 +6,7 @@ and renames it at the end. What is in a store is sources.py's.
 
 import contextlib
 import fcntl
+import json
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping
@@ -16,6 +17,7 @@ import tensorflow_datasets as tfds
 
 VERSION = "1.0.0"
 """Of every builder in builders/."""
+_PREPARED = "prepared.json"
 
 
 class Store(NamedTuple):
@@ -28,6 +30,40 @@ class Store(NamedTuple):
 
     folder: Path
     short_side: int | None
+
+
+class Prepared(NamedTuple):
+    """What is kept beside the records about how they were made.
+
+    Attributes:
+        counts: split -> how many of `unit` the lists held.
+        unit: "images" or "clips".
+        partial: whether --allow-partial went on over anything.
+    """
+
+    counts: dict[str, int]
+    unit: str
+    partial: bool
+
+
+def save_prepared(folder: Path, prepared: Prepared) -> None:
+    """Write it into a store."""
+    (folder / _PREPARED).write_text(json.dumps(prepared._asdict(), indent=1) + "\n")
+
+
+def load_prepared(folder: Path) -> Prepared | None:
+    """What `save_prepared` wrote; None for a store from before it was.
+
+    Raises:
+        ValueError: damaged.
+    """
+    file = folder / _PREPARED
+    if not file.is_file():
+        return None
+    try:
+        return Prepared(**json.loads(file.read_bytes()))
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{file} is damaged; remove {folder} and prepare it anew") from error
 
 
 def config_name(variant: str, short_side: int | None) -> str:

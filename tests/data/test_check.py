@@ -79,7 +79,15 @@ def test_everything_wrong(tmp_path, capsys):
     ]
     assert "repeated inside a class: 1 files" in lines
     problems = "5 unreadable, 2 more than once, 1 alone in a class"
-    assert said.err == f"error: {root}: {problems}\n"
+    assert said.err == f"error: {root}: {problems}; remove or repair them\n"
+
+
+def test_photographs_of_kinds_that_are_not_read(tmp_path, capsys):
+    phone = {f"train/ant/{number}.{kind}": b"" for number in range(3) for kind in ("HEIC", "nef")}
+    assert main(["check-data", str(lay_out(tmp_path, FINE | phone))]) == 1
+    said = capsys.readouterr()
+    assert "not read: 3 .heic (save them as JPEG)" in said.out.splitlines()
+    assert said.err == f"error: {tmp_path}: 6 not read (.heic, .nef); remove or repair them\n"
 
 
 def test_copies_matter_where_training_holds_images_out(tmp_path):

@@ -133,9 +133,19 @@ def test_absent_data_set_is_one_line(tmp_path, monkeypatch, capsys, error, messa
     assert capsys.readouterr().out == ""
 
 
-def test_unknown_names(tmp_path):
-    with pytest.raises(ValueError, match="unknown data set of TFDS 'mnits'; did you mean"):
-        open_stock("tfds:mnits", str(tmp_path), lambda line: None)
+def test_unknown_names(tmp_path, monkeypatch):
+    def builder(name, **options):
+        raise tfds.core.DatasetNotFoundError(name)
+
+    monkeypatch.setattr(tfds, "builder", builder)
+    names = ["mnist", "kmnist", *(f"other_{number}" for number in range(1000))]
+    monkeypatch.setattr(tfds, "list_builders", lambda **options: names)
+    said = []
+    for name, hint in [("mnits", "did you mean mnist"), ("xyz/a", "all are in https://www.tensor")]:
+        with pytest.raises(ValueError, match=f"unknown data set of TFDS '.*'; {hint}") as refused:
+            open_stock(f"tfds:{name}", str(tmp_path), said.append)
+        assert len(str(refused.value)) < 200 and stock.CATALOGUE in str(refused.value)
+    assert said == []  # there is nothing to wait for
     for name in ("tfds:", "tfds:../secret", "tfds:/etc", "tfds:a/../b", "tfds:a/b/c"):
         with pytest.raises(ValueError, match="wanted tfds:NAME or NAME/CONFIG"):
             open_stock(name, str(tmp_path))

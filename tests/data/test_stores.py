@@ -60,6 +60,9 @@ def test_too_small_names_what_is_there(tmp_path):
     [
         ("dtd", r"'dtd' comes in variants; say for example dtd/1 \(known: 1, 2, .*10\)"),
         ("ucf101/11", r"unknown variant of ucf101 '11'; did you mean 1"),
+        ("ucf101/Ten", r"unknown variant of ucf101 'Ten'; known: 1, 2, 3$"),
+        ("dtd/_", r"'_'; known: 1, 2, 3, .*, 9, 10; lists of your own are .* with a letter$"),
+        ("dtd/Ten", r"'dtd/Ten' is (not in|made from files)"),
         ("fashionai/colar_design", r"did you mean collar_design"),
         ("cub200/1", r"cub200 has no variants; say cub200"),
         ("cub", r"unknown data set 'cub'; did you mean cub200"),
@@ -74,7 +77,7 @@ def test_names(tmp_path, name, message):
 
 @pytest.mark.parametrize("short_side", [0, -1])
 def test_short_side_is_checked(tmp_path, short_side):
-    with pytest.raises(ValueError, match="short_side: .*at least 1 pixel"):
+    with pytest.raises(ValueError, match="--short-side: .*at least 1 pixel"):
         prepare("cub200", str(tmp_path / "data"), tmp_path, short_side)
 
 

@@ -45,10 +45,16 @@ class ImageClassificationBuilder(FileReaderBuilder, skip_registration=True):
     description = ""
     homepage = ""
 
+    def __init_subclass__(cls, skip_registration: bool = True, **arguments: Any):
+        """Keep ours out of TFDS's registry: its own catalogue has data sets of the same names."""
+        del skip_registration
+        super().__init_subclass__(skip_registration=True, **arguments)
+
     def __init__(
         self,
         *,
         source: Path | None = None,
+        origin: Path | None = None,
         variant: str = "",
         short_side: int | None = None,
         allow_partial: bool = False,
@@ -59,14 +65,16 @@ class ImageClassificationBuilder(FileReaderBuilder, skip_registration=True):
 
         Args:
             source: the folder or file that the examples are read from, if one is needed.
+            origin: what the user named: the archive that `source` was unpacked from.
             variant: one of `variants`, or "".
             short_side: of the images that are stored, in pixels; None stores files as they are.
-            allow_partial: go on over missing and unreadable files and wrong counts.
+            allow_partial: go on over missing, repeated and unreadable files and wrong counts.
             say: takes lines for the user.
             arguments: of TFDS, e.g. data_dir.
         """
         self.source, self.variant, self.short_side = source, variant, short_side
-        self.allow_partial = allow_partial
+        self.origin = source if origin is None else origin
+        self.allow_partial, self._has_left_out = allow_partial, False
         self.say = say or (lambda line: None)
         name = stores.config_name(variant, short_side)
         if name:
@@ -93,8 +101,9 @@ class ImageClassificationBuilder(FileReaderBuilder, skip_registration=True):
         return {name: len(part) for name, part in splits.items() if isinstance(part, Sized)}
 
     def say_note(self, note: str) -> None:
-        """Pass a line on to the user, if there is one."""
+        """Pass a line on to the user about what the lists have left out, if there is one."""
         if note:
+            self._has_left_out = True
             self.say(note)
 
     @property
@@ -134,12 +143,16 @@ class ImageClassificationBuilder(FileReaderBuilder, skip_registration=True):
         """Write every split; TFDS calls this with `data_path` set to an unfinished folder."""
         del dl_manager, download_config  # nothing here is downloaded
         splits = self.examples()
-        check_counts(self, self.counts(splits))
+        found = self.counts(splits)
+        is_whole = check_counts(self, found)
         sizes = [len(part) for part in splits.values() if isinstance(part, Sized)]
         total = sum(sizes) if len(sizes) == len(splits) else None
-        writer = SplitWriter(self.info.features, self.short_side, self.allow_partial, self.say)
+        folder = Path(self.data_path)
+        writer = SplitWriter(
+            self.info.features, self.short_side, self.allow_partial, self.say, folder.parent
+        )
         infos = []
-        with PrepareBar(self.title, total) as bar:
+        with PrepareBar(self.name, total) as bar:
             for name, part in splits.items():
                 template = self._get_filename_template(split_name=name)
                 path = template.sharded_filepath(shard_index=0, num_shards=1)
@@ -153,6 +166,8 @@ class ImageClassificationBuilder(FileReaderBuilder, skip_registration=True):
                     )
                 )
         writer.finish()
+        partial = not is_whole or self._has_left_out or writer.left_out > 0
+        stores.save_prepared(folder, stores.Prepared(found, self.unit, partial))
         self.info.set_splits(tfds.core.SplitDict(infos))
 
 
@@ -167,8 +182,11 @@ def _quiet() -> Iterator[None]:
         logger.disabled = before
 
 
-def check_counts(builder: ImageClassificationBuilder, found: Mapping[str, int]) -> None:
+def check_counts(builder: ImageClassificationBuilder, found: Mapping[str, int]) -> bool:
     """Compare with what was published, and say so.
+
+    Returns:
+        Whether nothing differs.
 
     Raises:
         ValueError: another number, and no `allow_partial`.
@@ -179,7 +197,8 @@ def check_counts(builder: ImageClassificationBuilder, found: Mapping[str, int]) 
         for split, count in found.items()
     ]
     line = f"{builder.title}: {', '.join(parts)} {builder.unit}"
-    if all(found.get(split) == count for split, count in known.items()):
+    is_whole = all(found.get(split) == count for split, count in known.items())
+    if is_whole:
         if parts:
             builder.say(line + (", as published" if known else ""))
     elif builder.allow_partial:
@@ -189,3 +208,4 @@ def check_counts(builder: ImageClassificationBuilder, found: Mapping[str, int]) 
             f"{line}: not the published numbers; complete the data set, or go on with "
             "--allow-partial"
         )
+    return is_whole

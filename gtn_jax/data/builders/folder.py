@@ -33,6 +33,11 @@ class Folder(ImageClassificationBuilder):
         self._listing, self._left_out = listing, frozenset(left_out)
         super().__init__(source=listing.root, **arguments)
 
+    @property
+    def title(self) -> str:
+        """The folder."""
+        return f"folder {self.source}"
+
     def classes(self) -> list[str]:
         """The folders of train, sorted."""
         return list(self._listing.classes)
@@ -70,7 +75,10 @@ def open_folder(
         ValueError: as `read_folder`; unreadable files; a class without a readable image.
     """
     listing = read_folder(path)
-    home = Path(data_dir).expanduser() / "folder" / _digest(listing, short_side, bad_images)
+    if listing.unread:
+        kinds = ", ".join(f"{count:,} {suffix}" for suffix, count in listing.unread.items())
+        say(f"folder {path}: not read: {kinds}")
+    home = Path(data_dir).expanduser() / "folder" / _digest(listing, short_side)
     note = home / _LEFT_OUT
     parent = stores.parent_folder(str(home), Folder.name, "", short_side)
     # The note is written last: a preparation that was cut short has none.
@@ -80,6 +88,8 @@ def open_folder(
             bad = _prepare(listing, path, bad_images, options)
             note.write_text("".join(f"{reason}\n" for reason in bad.values()))
     left_out = note.read_text().splitlines()
+    if left_out and bad_images == "error":
+        raise _complaint(left_out, path)
     if left_out:
         say(f"folder {path}: {len(left_out):,} unreadable files left out, listed in {note}")
     return open_store(parent / stores.VERSION, short_side)
@@ -93,7 +103,7 @@ def _prepare(
     is_looked_through = bad_images == "skip" or options["short_side"] is None
     bad = unreadable_files(listing) if is_looked_through else {}
     if bad and bad_images == "error":
-        raise _complaint(bad, path)
+        raise _complaint(bad.values(), path)
     _check_left(listing, bad, path)
     try:
         Folder(listing=listing, left_out=bad, **options).download_and_prepare()
@@ -101,12 +111,12 @@ def _prepare(
         bad = unreadable_files(listing)
         if not bad:
             raise
-        raise _complaint(bad, path) from error
+        raise _complaint(bad.values(), path) from error
     return bad
 
 
-def _digest(listing: FolderListing, short_side: int | None, bad_images: str) -> str:
-    described: list[Any] = [str(listing.root), listing.classes, short_side, bad_images]
+def _digest(listing: FolderListing, short_side: int | None) -> str:
+    described: list[Any] = [str(listing.root), listing.classes, short_side]
     for split, part in listing.splits.items():
         for file, label in part:
             path = listing.root / file
@@ -124,13 +134,19 @@ def _check_left(listing: FolderListing, bad: Collection[str], path: str | Path) 
             f"folder {path}: no training image of {', '.join(empty[:_NAMED_FILES])} can be read; "
             f"`gtn check-data {path}` says why"
         )
+    for split, part in listing.splits.items():
+        if all(file in bad for file, _ in part):
+            place = part[0].file.partition("/")[0]
+            raise ValueError(
+                f"folder {path}: no {split} image can be read; repair or remove {shown(place)}/"
+            )
 
 
-def _complaint(bad: dict[str, str], path: str | Path) -> ValueError:
-    more = len(bad) - _NAMED_FILES
-    named = "; ".join(list(bad.values())[:_NAMED_FILES])
+def _complaint(reasons: Collection[str], path: str | Path) -> ValueError:
+    more = len(reasons) - _NAMED_FILES
+    named = "; ".join(list(reasons)[:_NAMED_FILES])
     return ValueError(
-        f"folder {path}: {len(bad):,} unreadable files: {named}"
+        f"folder {path}: {len(reasons):,} unreadable files: {named}"
         + (f"; and {more:,} more" if more > 0 else "")
         + f"\n`gtn check-data {path}` lists them; remove them, or leave them out with "
         "--data.bad_images skip"

@@ -90,10 +90,14 @@ class FileList:
     """The files that lists have named so far, each of them once."""
 
     def __init__(self, root: Path, allow_partial: bool):
-        """`root` is the folder that names start from; `allow_partial` passes over missing files."""
+        """`root` is the folder that names start from; `allow_partial` goes on over what is wrong.
+
+        Of a file that is named more than once, the first mention counts then.
+        """
         self._root, self._allow_partial = root, allow_partial
         self._where: dict[str, str] = {}
         self._missing: list[str] = []
+        self._repeated: list[str] = []
 
     def add(self, name: str, where: str) -> tuple[str, Path | None]:
         """Look a file up.
@@ -103,18 +107,22 @@ class FileList:
             where: the list and the line.
 
         Returns:
-            The name in normal form, and the file, or None where it is missing.
+            The name in normal form, and the file, or None where it is missing or was named before.
 
         Raises:
-            ValueError: named before, in this list or another; or not a safe name of a regular
-                file below the root.
+            ValueError: named before, in this list or another, and that is not allowed; or not a
+                safe name of a regular file below the root.
         """
         normal = relative_name(name, where)
         if normal in self._where:
-            raise ValueError(
-                f"{where}: {normal} stands in {self._where[normal]} already; every file belongs "
-                "to one split, once"
-            )
+            repeated = f"{where}: {normal} stands in {self._where[normal]} already"
+            if not self._allow_partial:
+                raise ValueError(
+                    f"{repeated}; every file belongs to one split, once: remove one of the lines, "
+                    "or go on with --allow-partial"
+                )
+            self._repeated.append(repeated)
+            return normal, None
         self._where[normal] = where
         path = regular_file(self._root, normal, where)
         if path is None:
@@ -122,18 +130,26 @@ class FileList:
         return normal, path
 
     def finish(self) -> str:
-        """What to tell about missing files: a line, or "" if there are none.
+        """What to tell about missing files and repeated lines: a line, or "" if there are none.
 
         Raises:
-            ValueError: there are some, and they are not allowed.
+            ValueError: files are missing that may not.
         """
-        if not self._missing:
-            return ""
-        more = len(self._missing) - 1
-        first = self._missing[0] + (f" (and {more:,} files more)" if more else "")
-        if not self._allow_partial:
-            raise ValueError(f"{first}; complete the data set, or go on with --allow-partial")
-        return f"{len(self._missing):,} of {len(self._where):,} files are missing: {first}"
+        parts = []
+        if self._missing:
+            first = _first(self._missing, "files")
+            if not self._allow_partial:
+                raise ValueError(f"{first}; complete the data set, or go on with --allow-partial")
+            parts += [f"{len(self._missing):,} of {len(self._where):,} files are missing: {first}"]
+        if self._repeated:
+            first = _first(self._repeated, "lines")
+            parts += [f"{len(self._repeated):,} repeated lines are left out: {first}"]
+        return "; ".join(parts)
+
+
+def _first(found: list[str], what: str) -> str:
+    more = len(found) - 1
+    return found[0] + (f" (and {more:,} {what} more)" if more else "")
 
 
 class Listing(NamedTuple):
@@ -163,7 +179,7 @@ def listed_by_class(
         root: from `find_root`.
         lists: split -> its list, as seen from `root`.
         folder: where the classes' folders are, as seen from `root`.
-        allow_partial: pass over files that are missing.
+        allow_partial: pass over files that are missing and lines that repeat one.
         starts_with_folder: lines are FOLDER/CLASS/FILE.
 
     Returns:

@@ -55,11 +55,11 @@ class Ucf101(ImageClassificationBuilder):
 
     def classes(self) -> list[str]:
         """The 101 names of classInd.txt."""
-        return read_classes(find_lists(self.source, self.variant)["classes"])
+        return read_classes(find_lists(self.source, self.variant, self.origin)["classes"])
 
     def examples(self) -> dict[str, "Frames"]:
         """`train` and `test`: lists are read and checked here, videos as the examples are taken."""
-        clips, note = read_clips(self.source, self.variant, self.allow_partial)
+        clips, note = read_clips(self.source, self.variant, self.allow_partial, self.origin)
         self.say_note(note)
         return {split: Frames(part) for split, part in clips.items()}
 
@@ -86,8 +86,13 @@ class Frames:
             yield from examples
 
 
-def find_lists(source: Path | None, variant: str) -> dict[str, Path]:
+def find_lists(source: Path | None, variant: str, origin: Path | None = None) -> dict[str, Path]:
     """ "classes", "train" and "test" -> their list files.
+
+    Args:
+        source: as the module says.
+        variant: "1", "2" or "3".
+        origin: what the user named, `source` by default; the lists may lie beside this archive.
 
     Raises:
         ValueError: no folder, or a list that is not there.
@@ -104,14 +109,15 @@ def find_lists(source: Path | None, variant: str) -> dict[str, Path]:
         )
     names = {"classes": "classInd.txt"}
     names |= {split: name.format(variant) for split, name in _LISTS.items()}
-    folders = (source, source / "ucfTrainTestlist", source.parent / "ucfTrainTestlist")
+    origin = source if origin is None else origin
+    folders = (source, source / "ucfTrainTestlist", origin.absolute().parent / "ucfTrainTestlist")
     found = {}
     for key, name in names.items():
         existing = [folder / name for folder in folders if (folder / name).is_file()]
         if not existing:
             raise ValueError(
-                f"ucf101: no {name} in {source} nor in its ucfTrainTestlist; the lists are "
-                "UCF101TrainTestSplits-RecognitionTask.zip, unpacked"
+                f"ucf101: no {name} in {origin}, in its ucfTrainTestlist nor in one beside it; the "
+                "lists are UCF101TrainTestSplits-RecognitionTask.zip, unpacked"
             )
         found[key] = existing[0]
     return found
@@ -135,7 +141,7 @@ def read_classes(path: Path) -> list[str]:
 
 
 def read_clips(
-    source: Path | None, variant: str, allow_partial: bool = False
+    source: Path | None, variant: str, allow_partial: bool = False, origin: Path | None = None
 ) -> tuple[dict[str, list[Clip]], str]:
     """The clips of both lists, checked against the classes, each other and the files.
 
@@ -143,6 +149,7 @@ def read_clips(
         source: as the module says.
         variant: "1", "2" or "3".
         allow_partial: leave clips out that are missing or were there before.
+        origin: as for `find_lists`.
 
     Returns:
         Split -> clips in the order of the list; a line about what was left out, or "".
@@ -151,7 +158,7 @@ def read_clips(
         ValueError: a line that cannot be right, or a clip that is missing, there twice or in both
             lists; with file and line of the first, and how many more.
     """
-    lists = find_lists(source, variant)
+    lists = find_lists(source, variant, origin)
     classes = read_classes(lists["classes"])
     assert source is not None
     contents = find_contents(source)
@@ -206,7 +213,8 @@ def find_contents(source: Path) -> dict[str, Path]:
     Links to folders are not followed.
 
     Raises:
-        ValueError: two files, or two folders, of one clip; or a file outside of `source`.
+        ValueError: two files, or two folders, of one clip; or a video or frame that is a link to
+            a file outside of `source`.
     """
     videos: dict[str, Path] = {}
     folders: dict[str, Path] = {}
@@ -219,10 +227,25 @@ def find_contents(source: Path) -> dict[str, Path]:
             clip = (path.stem if table is videos else path.name).casefold()
             if clip in table:
                 raise ValueError(f"{path}: {table[clip]} has the same name; remove one of the two")
-            if path.is_symlink() and not path.resolve().is_relative_to(source.resolve()):
-                raise ValueError(f"{path}: a link that leads out of {source}; copy the file")
+            if table is videos:
+                _check_inside(path, source)
+            else:
+                _check_frames_inside(path, source)
             table[clip] = path
     return folders | videos
+
+
+def _check_frames_inside(folder: Path, source: Path) -> None:
+    # Before any work: a scan of a folder tells links without a look at every file.
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if entry.is_symlink() and _FRAME.fullmatch(entry.name):
+                _check_inside(Path(entry.path), source)
+
+
+def _check_inside(path: Path, source: Path) -> None:
+    if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(source.resolve()):
+        raise ValueError(f"{path}: a link that leads out of {source}; copy the file")
 
 
 def _frames(clip: Clip) -> list[Example]:

@@ -19,6 +19,8 @@ from gtn_jax.data.index import Index, save_index
 # One record a group: random access. zstd's lowest level: docs/datasets.md has the figures.
 _OPTIONS = "group_size:1,zstd:1"
 _NAMED_FILES = 10
+UNREADABLE = "unreadable.txt"
+"""Beside a store's versions: all unreadable files, where they are too many for a message."""
 
 
 class SplitWriter:
@@ -30,6 +32,7 @@ class SplitWriter:
         short_side: int | None,
         allow_partial: bool,
         say: Callable[[str], None],
+        folder: Path,
     ):
         """Open nothing yet.
 
@@ -38,7 +41,9 @@ class SplitWriter:
             short_side: of the images that are stored, in pixels; None: files as they are.
             allow_partial: leave unreadable files out.
             say: takes lines for the user.
+            folder: for `UNREADABLE`.
         """
+        self._list = folder / UNREADABLE
         self._features, self._short_side = features, short_side
         self._allow_partial, self._say = allow_partial, say
         self._seen: dict[bytes, tuple[str, str]] = {}
@@ -63,6 +68,7 @@ class SplitWriter:
             ValueError: not one image could be.
         """
         labels, files, sizes = [], [], []
+        unreadable = len(self._unreadable)
         writer = ArrayRecordWriter(str(path), _OPTIONS)
         try:
             work = functools.partial(_try_encode, short_side=self._short_side)
@@ -81,8 +87,12 @@ class SplitWriter:
         finally:
             writer.close()
         if not labels:
-            self._unreadable.append(f"the split {split} has no image at all")
-            raise ValueError(self._complaint())
+            if len(self._unreadable) == unreadable:
+                raise ValueError(f"the split {split} has no image at all; complete the data set")
+            raise ValueError(
+                f"the split {split} has no image at all that can be read; repair one at least\n"
+                + self._complaint()
+            )
         save_index(Index(np.array(labels), np.array(files), np.array(sizes)), path.parent, split)
         return len(labels)
 
@@ -98,9 +108,16 @@ class SplitWriter:
                 f"too, e.g. {self._repeated[0]}"
             )
         if self._unreadable and not self._allow_partial:
-            raise ValueError(self._complaint())
+            raise ValueError(f"{self._complaint()}\nrepair them, or go on with --allow-partial")
         if self._unreadable:
             self._say(f"{self._complaint()}; left out (--allow-partial)")
+        else:
+            self._list.unlink(missing_ok=True)
+
+    @property
+    def left_out(self) -> int:
+        """Number of unreadable files so far."""
+        return len(self._unreadable)
 
     def _note_repeated(self, split: str, file: str, digest: bytes) -> None:
         first = self._seen.setdefault(digest, (split, file))
@@ -108,11 +125,14 @@ class SplitWriter:
             self._repeated.append(f"{split} {file} = {first[0]} {first[1]}")
 
     def _complaint(self) -> str:
-        more = len(self._unreadable) - _NAMED_FILES
         lines = "; ".join(self._unreadable[:_NAMED_FILES])
-        return f"{len(self._unreadable):,} unreadable: {lines}" + (
-            f"; and {more:,} more" if more > 0 else ""
-        )
+        complaint = f"{len(self._unreadable):,} unreadable: {lines}"
+        more = len(self._unreadable) - _NAMED_FILES
+        if more <= 0:
+            self._list.unlink(missing_ok=True)
+            return complaint
+        self._list.write_text("".join(f"{line}\n" for line in self._unreadable))
+        return f"{complaint}; and {more:,} more, all of them in {self._list}"
 
 
 def _try_encode(

@@ -1,5 +1,6 @@
 """What all builders share: resizing, checks, and that only a finished job counts."""
 
+import contextlib
 import io
 import os
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gtn_jax.data import stores
 from gtn_jax.data.builders.base import Example, ImageClassificationBuilder
 from gtn_jax.data.builders.dtd import Dtd
 from gtn_jax.data.builders.encode import encode, ordered_map
@@ -111,13 +113,45 @@ def test_unreadable_files_are_listed_once(tmp_path, monkeypatch):
         bad = [Example(f"bad{i}", b"<html>", 0) for i in range(2)]
         return {"train": [bad[0], good], "test": [bad[1], last]}
 
-    with pytest.raises(ValueError, match="2 unreadable: bad0: .*; bad1: .*") as caught:
+    message = "2 unreadable: bad0: .*; bad1: .*\nrepair them, or go on with --allow-partial"
+    with pytest.raises(ValueError, match=message) as caught:
         three(tmp_path, splits, short_side=8, allow_partial=False)
     assert len(str(caught.value).splitlines()) <= 3
     assert list(tmp_path.rglob("*.array_record*")) == []
     builder, said = three(tmp_path, splits, short_side=8, allow_partial=True)
     assert any("2 unreadable" in line and "left out" in line for line in said)
     assert [row[0] for row in stored(builder, "test")] == [b"last"]
+    prepared = stores.load_prepared(tmp_path / "data/three/8px/1.0.0")
+    assert prepared == ({"train": 2, "test": 2}, "clips", True)
+
+
+def test_many_unreadable_files_are_in_a_list(tmp_path, monkeypatch):
+    monkeypatch.setattr(Three, "known_counts", {})
+    bad = [Example(f"bad{i}", b"<html>", 0) for i in range(12)]
+    good = Example("good", png(noise(9, 9)), 0)
+    path = tmp_path / "data/three/8px/unreadable.txt"
+
+    def splits(source):
+        return {"train": [*bad, good], "test": [good]}
+
+    with pytest.raises(ValueError, match=f"12 unreadable: .*; and 2 more, all of them in {path}"):
+        three(tmp_path, splits, short_side=8)
+    assert [line.split(":")[0] for line in path.read_text().splitlines()] == [e.file for e in bad]
+    del bad[2:]
+    three(tmp_path, splits, short_side=8, allow_partial=True)
+    assert not path.exists()
+
+
+def test_a_split_without_an_image_is_the_reason(tmp_path, monkeypatch):
+    monkeypatch.setattr(Three, "known_counts", {})
+    bad = [Example(f"bad{i}", b"<html>", 0) for i in range(12)]
+    message = "^the split train has no image at all that can be read; .*\n12 unreadable: bad0"
+    for allow_partial in (False, True):
+        with pytest.raises(ValueError, match=message):
+            three(tmp_path, lambda source: {"train": bad, "test": []}, allow_partial=allow_partial)
+    with pytest.raises(ValueError, match="^the split test has no image at all; complete the"):
+        good = Example("good", png(noise(9, 9)), 0)
+        three(tmp_path, lambda source: {"train": [bad[0], good], "test": []}, allow_partial=True)
 
 
 def test_pipe_is_refused_without_waiting(tmp_path):
@@ -154,7 +188,8 @@ def test_dtd_prepared_and_opened(dtd_tree, tmp_path, monkeypatch):
     counts = prepare("dtd/1", data_dir, dtd_tree, short_side=16, say=said.append)
     assert counts == {"train": 2, "validation": 2, "test": 2}
     assert said == ["dtd/1: train 2 of 2, validation 2 of 2, test 2 of 2 images, as published"]
-    splits = open_splits("dtd/1", data_dir, 16)
+    splits = open_splits("dtd/1", data_dir, 16, say=said.append)
+    assert len(said) == 1  # it is whole
     assert splits["train"].stored_short_side == 16
     assert splits["train"].classes == ("banded", "zigzagged")
     (example,) = splits["test"].read([0])
@@ -176,3 +211,57 @@ def test_part_of_a_data_set_does_not_pass_for_all(dtd_tree, tmp_path):
         prepare("dtd/1", data_dir, dtd_tree, short_side=8, say=said.append)
     assert "there already" in said[0]
     assert prepare("dtd/1", data_dir, None, short_side=8, allow_partial=True)["test"] == 2
+    (tmp_path / "data/dtd/1-8px/1.0.0/prepared.json").write_text("{")
+    with pytest.raises(ValueError, match="prepared.json is damaged; remove .*1-8px/1.0.0"):
+        open_splits("dtd/1", data_dir, 8)
+    # A store from before this file was written.
+    (tmp_path / "data/dtd/1-8px/1.0.0/prepared.json").unlink()
+    with pytest.raises(ValueError, match="not the published data set"):
+        prepare("dtd/1", data_dir, short_side=8)
+    said.clear()
+    assert len(open_splits("dtd/1", data_dir, 8, say=said.append)) == 3 and said == []
+
+
+def test_own_lists_that_lack_a_file_are_a_part(dtd_tree, tmp_path):
+    for name in ("train", "val", "test"):
+        lists = dtd_tree / "dtd/labels"
+        (lists / f"{name}Ten.txt").write_bytes((lists / f"{name}1.txt").read_bytes())
+    data_dir, said = str(tmp_path / "data"), []
+    prepare("dtd/Ten", data_dir, dtd_tree, 8, allow_partial=True)
+    open_splits("dtd/Ten", data_dir, 8, say=said.append)
+    assert said == []  # nothing was passed over
+    (dtd_tree / "dtd/images/banded/banded_0002.jpg").unlink()
+    prepare("dtd/Ten", data_dir, dtd_tree, 9, allow_partial=True)
+    open_splits("dtd/Ten", data_dir, 9, say=said.append)
+    assert said == ["dtd/Ten: not the published data set (prepared with --allow-partial)"]
+
+
+def test_who_waited_for_a_part_is_told(dtd_tree, tmp_path, monkeypatch):
+    data_dir = str(tmp_path / "data")
+
+    @contextlib.contextmanager
+    def waited(parent, say):
+        monkeypatch.undo()  # the other one, while this one waits
+        prepare("dtd/1", data_dir, dtd_tree, 8, allow_partial=True)
+        yield
+
+    monkeypatch.setattr(stores, "locked", waited)
+    with pytest.raises(ValueError, match="not the published data set"):
+        prepare("dtd/1", data_dir, dtd_tree, 8)
+
+
+def test_our_names_leave_tfds_its_own():
+    """Its catalogue has a dtd too: looking anything up there imports it."""
+    from tensorflow_datasets.core import registered
+
+    class Ours(ImageClassificationBuilder):
+        name = "of_both"
+
+    class Theirs(registered.RegisteredDataset):
+        name = "of_both"
+
+    class OursToo(ImageClassificationBuilder):
+        name = "of_both"
+
+    assert registered._DATASET_REGISTRY.pop("of_both") is Theirs
+    assert not [kind for kind in registered._DATASET_REGISTRY.values() if issubclass(kind, Dtd)]

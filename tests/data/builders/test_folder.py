@@ -114,3 +114,33 @@ def test_a_class_must_keep_an_image(opened, root):
     (root / "train/bee/1.png").write_bytes(b"")
     with pytest.raises(ValueError, match="no training image of bee can be read"):
         opened(bad_images="skip")
+
+
+def test_a_split_must_keep_an_image(opened, root):
+    (root / "val/bee/1.png").write_bytes(b"")
+    for short_side in (None, 16):
+        with pytest.raises(ValueError, match="no validation image can be read; .* remove val/"):
+            opened(bad_images="skip", short_side=short_side)
+
+
+def test_one_preparation_for_both_policies(opened, root, tmp_path):
+    opened(short_side=16)
+    opened(short_side=16, bad_images="skip")
+    assert len(homes(tmp_path)) == 1
+    (root / "train/ant/bad.jpg").write_bytes(b"<html>")
+    opened(short_side=16, bad_images="skip")
+    # What was left out then is an error now, although there are records.
+    with pytest.raises(ValueError, match="1 unreadable files: train/ant/bad.jpg: .*\n.*skip"):
+        opened(short_side=16)
+
+
+def test_what_is_said(opened, root):
+    for number in range(30):
+        (root / f"train/ant/{number}.HEIC").touch()
+    (root / "notes.txt").touch()
+    _, said = opened()
+    assert said == [
+        f"folder {root}: not read: 30 .heic",
+        f"folder {root}: train 3, validation 1 images",
+    ]
+    assert opened()[1] == said[:1]

@@ -93,7 +93,7 @@ def test_cub200(write_tree, tmp_path):
 )
 def test_cub200_faults_have_a_line(write_tree, tmp_path, name, text, message):
     with pytest.raises(ValueError, match=message):
-        build(Cub200, cub_tree(write_tree, **{name: text}), tmp_path)
+        build(Cub200, cub_tree(write_tree, **{name: text}), tmp_path, allow_partial=False)
 
 
 def test_dtd(dtd_tree, tmp_path):

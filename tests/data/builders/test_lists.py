@@ -36,13 +36,28 @@ def test_ends_of_line_blanks_and_byte_order_mark(write_tree):
         read_lines(root, "other.txt")
 
 
+REPEATED = {
+    "a/1.jpg\nb/2.jpg\na/1.jpg": "train.txt:3: images/a/1.jpg stands in train.txt:1 already",
+    "a/1.jpg\nb/2.jpg\na//./1.jpg": "train.txt:3: images/a/1.jpg stands in train.txt:1 already",
+    "a/1.jpg\nb/2.jpg\na/3.jpg": "test.txt:1: images/a/3.jpg stands in train.txt:3 already",
+}
+
+
+@pytest.mark.parametrize("train", REPEATED)
+def test_a_path_named_twice_counts_where_it_stands_first(tree, train):
+    root = tree(train)
+    with pytest.raises(ValueError, match=f"{REPEATED[train]};.* go on with --allow-partial"):
+        listed(root)
+    listing = listed(root, allow_partial=True)
+    assert listing.note == f"1 repeated lines are left out: {REPEATED[train]}"
+    files = [example.file for part in listing.examples.values() for example in part]
+    assert files == ["images/a/1.jpg", "images/b/2.jpg", "images/a/3.jpg"]
+
+
 @pytest.mark.parametrize("allow_partial", [False, True])
 @pytest.mark.parametrize(
     ("train", "message"),
     [
-        ("a/1.jpg\nb/2.jpg\na/1.jpg", r"train.txt:3: images/a/1.jpg stands in train.txt:1 already"),
-        ("a/1.jpg\na//./1.jpg", r"train.txt:2: images/a/1.jpg stands in train.txt:1 already"),
-        ("a/1.jpg\nb/2.jpg\na/3.jpg", r"test.txt:1: images/a/3.jpg stands in train.txt:3 already"),
         ("a/../../x.jpg", r"train.txt:1: .*without '\.\.'"),
         ("/etc/hostname", r"train.txt:1: '/etc/hostname' does not work"),
         ("a/1\0.jpg", r"train.txt:1: .*NUL"),
@@ -65,6 +80,10 @@ def test_missing_files(tree):
         "images/b/2.jpg",
     ]
     assert listing.note.startswith("2 of 5 files are missing: train.txt:2")
+    (root / "test.txt").write_text("a/3.jpg\na/5.jpg\na/5.jpg\na/5.jpg")
+    note = listed(root, allow_partial=True).note
+    assert "(and 2 files more); 2 repeated lines are left out: test.txt:3: " in note
+    assert note.endswith("already (and 1 lines more)")
 
 
 @pytest.mark.parametrize("allow_partial", [False, True])

@@ -1,5 +1,7 @@
 """UCF101's genuine lists, and small ones with every mistake that a list can hold."""
 
+import shutil
+import tarfile
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +11,7 @@ from PIL import Image
 from gtn_jax.data.builders.encode import encode
 from gtn_jax.data.builders.ucf101 import Frames, Ucf101, find_contents, read_classes, read_clips
 from gtn_jax.data.clips import clip_ids
+from gtn_jax.data.sources import open_splits, prepare
 
 LISTS = Path(__file__).parents[4] / "shared" / "annotations" / "UCF101"
 
@@ -151,6 +154,50 @@ def test_a_link_may_not_lead_out(source, tmp_path):
     (source / "v_Archery_g25_c01.avi").symlink_to(outside)
     with pytest.raises(ValueError, match=r"v_Archery_g25_c01.avi: a link that leads out of"):
         find_contents(source)
+
+
+@pytest.mark.parametrize("target", ["secret.jpg", "nowhere.jpg"])
+def test_a_frame_may_not_lead_out_either(source, tmp_path, target):
+    Image.new("RGB", (8, 6)).save(tmp_path / "secret.jpg")
+    frame = source / "Archery" / "v_Archery_g08_c01" / "image_0001.jpg"
+    frame.unlink()
+    frame.symlink_to(tmp_path / target)
+    with pytest.raises(ValueError, match=r"image_0001.jpg: a link that leads out of .*UCF-101"):
+        read_clips(source, "1", allow_partial=True)
+    # A link that stays inside is a file like others.
+    frame.unlink()
+    frame.symlink_to("image_0002.jpg")
+    assert len(read_clips(source, "1")[0]["train"]) == 2
+
+
+def test_archive_with_lists_beside_it(source, tmp_path):
+    """The lists are downloaded apart; errors name the archive, not where it was unpacked."""
+    lists = (source / "ucfTrainTestlist").rename(tmp_path / "ucfTrainTestlist")
+    archive, data_dir = tmp_path / "frames.tar", str(tmp_path / "data")
+    with tarfile.open(archive, "w") as file:
+        file.add(source, "UCF-101")
+    shutil.rmtree(source)
+    counts = prepare("ucf101/1", data_dir, archive, 8, allow_partial=True)
+    assert counts == {"train": 29, "test": 1}
+    (lists / "trainlist01.txt").write_text("Archery/v_Archery_g09_c01.avi 1")
+    with pytest.raises(ValueError, match=rf"no Archery/v_Archery_g09_c01.avi in {archive}, and"):
+        prepare("ucf101/1", data_dir, archive, 9)
+    (lists / "trainlist01.txt").unlink()
+    with pytest.raises(ValueError, match=rf"no trainlist01.txt in {archive}, .* beside it") as bad:
+        prepare("ucf101/1", data_dir, archive, 9)
+    assert "incomplete" not in str(bad.value)
+
+
+def test_part_of_it_stays_a_part(source, tmp_path):
+    """Clips are counted, not the images that are stored: the second `prepare` has to know."""
+    data_dir = str(tmp_path / "data")
+    prepare("ucf101/1", data_dir, source, 8, allow_partial=True)
+    with pytest.raises(ValueError, match=r"holds .*'train': 2.* clips, not the published data set"):
+        prepare("ucf101/1", data_dir, source, 8)
+    assert prepare("ucf101/1", data_dir, source, 8, allow_partial=True)["train"] == 29
+    said = []
+    open_splits("ucf101/1", data_dir, 8, say=said.append)
+    assert said == ["ucf101/1: not the published data set (prepared with --allow-partial)"]
 
 
 def test_prepared(source, tmp_path):
