@@ -248,13 +248,14 @@ class Config:
             f"0, or with the cosine schedule fewer than the {self.training.epochs} epochs",
         )
         views, training = self.data.cache_views, self.training
-        for moves, reason in (
-            (training.freeze_epochs == 0, "training.freeze_epochs is 0"),
-            (training.freeze_mode != "no_grad", f"freeze_mode is {training.freeze_mode}"),
-            (training.frozen_batch_norm != "running", "frozen_batch_norm is batch"),
-            (self.data.small_image_epochs > 0, "data.small_image_epochs is not"),
+        small = self.data.small_image_epochs
+        for fixed, reason in (
+            (training.freeze_epochs > 0, "training.freeze_epochs is 0"),
+            (training.freeze_mode == "no_grad", "training.freeze_mode is zero_lr"),
+            (training.frozen_batch_norm == "running", "training.frozen_batch_norm is batch"),
+            (small == 0, f"data.small_image_epochs is {small}"),
         ):
-            _require(not (views and moves), "data.cache_views", views, f"0, as {reason}")
+            _require(views == 0 or fixed, "data.cache_views", views, f"0, as {reason}")
         _require(
             self.model.weights is not None or self.model.weights_heads == "fresh",
             "model.weights_heads",

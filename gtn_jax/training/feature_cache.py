@@ -78,14 +78,16 @@ def compute_features(
         batch = put_batch(batch, mesh)
         parts = jax.device_get([step(variables, batch, key, rows) for key in keys])
         if pooled is None:
-            pooled = jax.tree.map(
-                lambda array: np.empty((views, len(images), *array.shape[1:]), array.dtype),
-                parts[0],
-            )
+            pooled = _room_for(parts[0], views, len(images))
         for view, part in enumerate(parts):
             _write(pooled, view, start, part)
     assert pooled is not None  # a split without images is refused long before
     return FeatureCache(pooled, images.part.labels)
+
+
+def _room_for(part: Pooled, views: int, images: int) -> Pooled:
+    """Arrays V B K for what comes as B' K."""
+    return jax.tree.map(lambda a: np.empty((views, images, *a.shape[1:]), a.dtype), part)
 
 
 def _write(pooled: Pooled, view: int, start: int, part: Pooled) -> None:
