@@ -31,6 +31,32 @@ class Batch(NamedTuple):
     sizes: Array | None = None
 
 
+class Pooled(NamedTuple):
+    """What a trunk makes of images: all that gate and classifiers look at; float32.
+
+    Attributes:
+        last: B K, the pooled map of the last stage.
+        before_last: B K', that of the stage before; None without an auxiliary classifier.
+    """
+
+    last: jax.Array
+    before_last: jax.Array | None
+
+
+class PooledBatch(NamedTuple):
+    """Pooled features with their labels: what a batch of images is to a trunk that stands still.
+
+    Attributes:
+        pooled: of B images.
+        labels: int32 B, in [0, N).
+        mask: float32 B, as of a `Batch`.
+    """
+
+    pooled: Pooled
+    labels: Array
+    mask: Array
+
+
 class Outputs(NamedTuple):
     """What a GTN returns, the same in training and in evaluation; all float32.
 

@@ -61,6 +61,9 @@ class DataConfig:
     """Side of the training images in the first `small_image_epochs`, in pixels."""
     small_image_epochs: int = 0
     """Progressive resolution: that many epochs on smaller images first, which are cheaper."""
+    cache_views: int = 0
+    """While the trunk is frozen, train on the features of that many augmented views of each image,
+    computed once: epoch e sees view e mod cache_views. 0: a new view each epoch, computed anew."""
     bad_images: Literal["error", "skip"] = "error"
     """Unreadable files of a folder: "error" lists them all, "skip" leaves them out and counts."""
     clip_eval: Literal["mean_of_25", "random_frame"] = "mean_of_25"
@@ -97,12 +100,9 @@ class DataConfig:
         _require(
             self.small_image_size >= 1, "data.small_image_size", self.small_image_size, "at least 1"
         )
-        _require(
-            self.small_image_epochs >= 0,
-            "data.small_image_epochs",
-            self.small_image_epochs,
-            "0 or more",
-        )
+        for name in ("small_image_epochs", "cache_views"):
+            number = getattr(self, name)
+            _require(number >= 0, f"data.{name}", number, "0 or more")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -247,6 +247,15 @@ class Config:
             warmup,
             f"0, or with the cosine schedule fewer than the {self.training.epochs} epochs",
         )
+        views, training = self.data.cache_views, self.training
+        small = self.data.small_image_epochs
+        for fixed, reason in (
+            (training.freeze_epochs > 0, "training.freeze_epochs is 0"),
+            (training.freeze_mode == "no_grad", "training.freeze_mode is zero_lr"),
+            (training.frozen_batch_norm == "running", "training.frozen_batch_norm is batch"),
+            (small == 0, f"data.small_image_epochs is {small}"),
+        ):
+            _require(views == 0 or fixed, "data.cache_views", views, f"0, as {reason}")
         _require(
             self.model.weights is not None or self.model.weights_heads == "fresh",
             "model.weights_heads",

@@ -47,6 +47,7 @@ def official(config: Config) -> Config:
             "data.random_resized_crop": True,
             "data.random_flip": True,
             "data.small_image_epochs": 0,
+            "data.cache_views": 0,
             # Nothing of train is held out, as test selects.
             "data.validation_fraction": 0.0,
             # One random frame stands for a video, in the test too.

@@ -6,6 +6,7 @@ Nothing heavy is imported before a verb runs. No logic here: that is in the room
 import argparse
 import dataclasses
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -19,6 +20,15 @@ from gtn_jax.presets import PRESETS, REMAINING_DEVIATIONS
 from gtn_jax.terminal import complain, say, show
 
 Positional = tyro.conf.Positional
+
+
+def keep_programs() -> None:
+    """Before a verb compiles: keep what it compiles for the next process."""
+    from gtn_jax.training.compilation_cache import enable
+
+    reason = enable()
+    if reason is not None:
+        print(f"note    {reason}", file=sys.stderr)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +52,7 @@ def train(arguments: list[str]) -> None:
     parsed = parse(TrainArguments, f"gtn train {name}", rest, TrainArguments(config, tyro.MISSING))
     from gtn_jax.training.loop import run
 
+    keep_programs()
     print(json.dumps(run(parsed.config, parsed.workdir), indent=2))
 
 
@@ -67,6 +78,7 @@ def evaluate(arguments: list[str]) -> None:
     workdir, split, data, data_dir = parse(form, "gtn evaluate", arguments)
     from gtn_jax.inference.restore import evaluate_run
 
+    keep_programs()
     result = evaluate_run(workdir, split, data, data_dir)
     print(json.dumps({"split": split, **result}, indent=2))
 
@@ -95,6 +107,7 @@ def predict(arguments: list[str]) -> None:
 
     if out is not None:
         prediction.check_out(out)
+    keep_programs()
     good, bad = prediction.predict_paths(workdir, paths, topk, complain)
     if out is not None:
         prediction.write_predictions(good, out)
@@ -128,6 +141,7 @@ def compare(arguments: list[str]) -> None:
     workdir, methods, seeds, trials = parse(form, f"gtn compare {name}", rest)
     from gtn_jax.analysis import compare as comparison
 
+    keep_programs()
     config = load_experiment(name)
     comparison.check(config, methods, seeds, workdir)
     tuned = comparison.tune(config, methods, trials, workdir, say)
@@ -152,6 +166,7 @@ def quickstart(arguments: list[str]) -> None:
     from gtn_jax.analysis import compare as comparison
     from gtn_jax.training.run_folder import read_rows
 
+    keep_programs()
     config = load_experiment("quickstart")
     # The tuning runs that ship with the experiment: its header has their command.
     tuned = read_rows(shipped_folder() / "quickstart_tuning.jsonl")

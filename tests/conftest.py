@@ -1,12 +1,16 @@
 """A hostile JAX for every test: four devices, no implicit dtypes or ranks; and small fixtures."""
 
 import importlib.util
+import os
 from pathlib import Path
 from types import ModuleType
 
 import jax
 import pytest
 
+# The command line would keep compiled programs in the home of whoever tests, and of subprocesses.
+os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
+jax.config.update("jax_enable_compilation_cache", False)
 # Before anything touches a device. More devices than cores is the point: what depends on the
 # number of devices shows.
 jax.config.update("jax_platforms", "cpu")

@@ -61,6 +61,7 @@ def test_json_is_plain():
         (DataConfig, "train_images_per_class", 0),
         (DataConfig, "random_shift_pixels", -1),
         (DataConfig, "small_image_epochs", -1),
+        (DataConfig, "cache_views", -1),
         (ModelConfig, "gate_dropout", 1.0),
         (ModelConfig, "classifier_dropout", -0.1),
         (ModelConfig, "gate_reduction", 0),
@@ -98,3 +99,21 @@ def test_fields_that_do_not_go_together():
         override(Config(), {"optimizer.schedule": "step", "optimizer.warmup_epochs": 1.0})
     with pytest.raises(ValueError, match="model.weights_heads: 'load' does not work"):
         override(Config(), {"model.weights_heads": "load"})
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        ({"training.freeze_epochs": 0}, "training.freeze_epochs is 0"),
+        ({"training.freeze_mode": "zero_lr"}, "training.freeze_mode is zero_lr"),
+        ({"training.frozen_batch_norm": "batch"}, "training.frozen_batch_norm is batch"),
+        ({"data.small_image_epochs": 1}, "data.small_image_epochs is 1"),
+    ],
+)
+def test_only_a_trunk_that_stands_still_can_be_cached(values, reason):
+    cached = {"data.cache_views": 4, "training.freeze_epochs": 2}
+    assert override(Config(), cached).data.cache_views == 4
+    with pytest.raises(
+        ValueError, match=f"data.cache_views: 4 does not work; wanted 0, as {reason}"
+    ):
+        override(Config(), cached | values)

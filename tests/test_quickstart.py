@@ -37,6 +37,9 @@ def test_quickstart(tmp_path):
         # Chance is 0.1; anything that learned at all from 200 digits is far above this.
         assert row["accuracy"] > 0.85
         assert f"{100 * row['accuracy']:.2f}" in output
+    kept = tmp_path / "home/.cache/gtn_jax/xla"
+    assert kept.stat().st_mode & 0o777 == 0o700
+    assert list(kept.glob("*-cache"))
     # Everything is there already: the same table, without training.
     started = time.monotonic()
     again = quickstart(tmp_path / "runs", tmp_path / "home")

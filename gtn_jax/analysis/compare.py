@@ -198,12 +198,12 @@ def run_folder(workdir: Path, method: str, seed: int) -> Path:
 
 def where_time_went(rows: Sequence[Row], workdir: Path) -> str:
     """One line: the seconds of all runs, by what they were spent on."""
-    parts = dict.fromkeys(("start", "compile", "train", "evaluate", "checkpoint"), 0.0)
+    parts = dict.fromkeys(("start", "cache", "compile", "train", "evaluate", "checkpoint"), 0.0)
     for row in rows:
         summary = RunFolder(run_folder(workdir, row["method"], row["seed"])).summary() or {}
         for part in parts:
             parts[part] += summary.get(f"{part}_seconds", 0.0)
-    spent = ", ".join(f"{part} {seconds:.0f} s" for part, seconds in parts.items())
+    spent = ", ".join(f"{part} {seconds:.0f} s" for part, seconds in parts.items() if seconds)
     return f"{sum(parts.values()):.0f} s in {len(rows)} runs: {spent}"
 
 

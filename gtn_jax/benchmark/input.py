@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from PIL import Image
@@ -84,7 +84,8 @@ def _load(spec: Spec, part: Part) -> pipeline.Images:
 def jpeg_batches(spec: Spec) -> Iterator[Batch]:
     """Endless shuffled training batches of generated JPEG files, on the host."""
     images = _load(spec, _part(spec))
-    return pipeline.training_batches(images, spec.batch_size, "drop", seed=0)
+    batches = pipeline.training_batches(images, spec.batch_size, "drop", seed=0)
+    return cast(Iterator[Batch], batches)  # of features only where a gather of them is given
 
 
 def _drain(batches: Iterator[Batch], spec: Spec, facts: dict[str, Any]) -> Workload:

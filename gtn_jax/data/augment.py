@@ -88,6 +88,18 @@ def training_transform(
     return transform
 
 
+def one_by_one(transform: Transform) -> Transform:
+    """The same, but for one key an image (typed, B), so that no image depends on its batch."""
+
+    def one(key: jax.Array, image: Array, size: Array | None) -> jax.Array:
+        return transform(key, image[None], None if size is None else size[None])[0]
+
+    def transform_each(key: jax.Array, images: Array, sizes: Array | None = None) -> jax.Array:
+        return jax.vmap(one)(key, images, sizes)
+
+    return transform_each
+
+
 def evaluation_transform(mean: tuple[float, ...], std: tuple[float, ...]) -> Transform:
     """Normalise only."""
 

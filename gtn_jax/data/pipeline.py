@@ -8,13 +8,13 @@ ahead of the step that wants it. Augmentation, cropping included, is augment.py'
 import concurrent.futures
 import dataclasses
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import grain
 import jax
 import numpy as np
 
-from gtn_jax.arrays import Batch
+from gtn_jax.arrays import Batch, PooledBatch
 from gtn_jax.config import DataConfig
 from gtn_jax.data.choice import Part
 from gtn_jax.data.clips import clip_ids, clip_rows, row_drawer
@@ -23,6 +23,9 @@ from gtn_jax.data.splits import Split
 
 MEMORY_LIMIT_BYTES = 2 * 2**30
 _READ_AT_ONCE = 256
+
+Gather = Callable[[int, np.ndarray], Batch | PooledBatch]
+"""(number of the step, int B rows of a part) -> that step's batch; called in Grain's threads."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,8 +149,8 @@ def steps_per_epoch(images: int, batch_size: int, last_batch: str) -> int:
 
 
 def training_batches(
-    images: Images, batch_size: int, last_batch: str, seed: int
-) -> grain.DatasetIterator[Batch]:
+    images: Images, batch_size: int, last_batch: str, seed: int, gather: Gather | None = None
+) -> grain.DatasetIterator[Batch | PooledBatch]:
     """Endless shuffled batches, every epoch in another order.
 
     The iterator's `get_state()` and `set_state()` are the data position: small, JSON, exact.
@@ -158,6 +161,7 @@ def training_batches(
         batch_size: images a batch.
         last_batch: "drop" or "keep" an epoch's partial batch.
         seed: of the order.
+        gather: makes a batch of its rows; None takes their images.
     """
     rows = grain.MapDataset.range(images.epoch_images)
     if images.clips is not None:
@@ -166,7 +170,7 @@ def training_batches(
     dataset = (
         rows.shuffle(seed=seed)
         .batch(batch_size, drop_remainder=last_batch == "drop", batch_fn=np.array)
-        .map(images.gather)
+        .map_with_index(gather or (lambda _, rows: images.gather(rows)))
         .repeat()
     )
     return iter(dataset.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=8)))

@@ -14,7 +14,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from gtn_jax.arrays import Outputs, Variables
+from gtn_jax.arrays import Outputs, Pooled, Variables
 from gtn_jax.models.gate import build_gate
 from gtn_jax.models.heads import Classifier, pool
 from gtn_jax.models.resnet import build_backbone
@@ -49,7 +49,12 @@ class GTN(nn.Module):
     torch_running_variance: bool = False
     dtype: Any = jnp.float32
 
-    @nn.compact
+    def setup(self) -> None:
+        """Only the trunk: what `heads` works with is made there, as it depends on the trunk."""
+        self.trunk = build_backbone(
+            self.backbone, self.stages, self.dtype, "backbone", self.torch_running_variance
+        )
+
     def __call__(self, images: jax.Array, train: bool, freeze_batch_norm: bool = False) -> Outputs:
         """Classify a batch.
 
@@ -62,26 +67,46 @@ class GTN(nn.Module):
         Returns:
             `Outputs`, float32.
         """
-        trunk = build_backbone(
-            self.backbone, self.stages, self.dtype, "backbone", self.torch_running_variance
-        )
-        maps = trunk(images, use_running_average=freeze_batch_norm or not train)
-        features = pool(maps[-1])
-        gate = build_gate(self.gate, self.gate_reduction, self.gate_dropout, "gate")
-        gated, factors = gate(features, train)
-        head = Classifier(
-            self.num_classes, self.classifier_dropout, self.classifier_bias, name="classifier"
-        )
-        aux_logits = None
-        if self.auxiliary and len(maps) < 2:
+        return self.heads(self.pooled(images, freeze_batch_norm or not train), train)
+
+    def pooled(self, images: jax.Array, use_running_average: bool) -> Pooled:
+        """The trunk's half: `model.apply(variables, images, True, method=GTN.pooled)`.
+
+        Args:
+            images: float B H W 3, normalised.
+            use_running_average: normalise with the running statistics.
+
+        Raises:
+            ValueError: an auxiliary classifier, and no stage to feed it.
+        """
+        maps = self.trunk(images, use_running_average=use_running_average)
+        if not self.auxiliary:
+            return Pooled(pool(maps[-1]), None)
+        if len(maps) < 2:
             raise ValueError(
                 "model.stages: 1 leaves no stage before the last for the auxiliary classifier; "
                 "keep at least 2 stages or build without it"
             )
-        if self.auxiliary:
+        return Pooled(pool(maps[-1]), pool(maps[-2]))
+
+    @nn.compact
+    def heads(self, pooled: Pooled, train: bool) -> Outputs:
+        """The other half, gate and classifiers; needs their parameters only.
+
+        Args:
+            pooled: of the trunk; its `before_last` is None without an auxiliary classifier.
+            train: drop out; see `__call__`.
+        """
+        gate = build_gate(self.gate, self.gate_reduction, self.gate_dropout, "gate")
+        gated, factors = gate(pooled.last, train)
+        head = Classifier(
+            self.num_classes, self.classifier_dropout, self.classifier_bias, name="classifier"
+        )
+        aux_logits = None
+        if pooled.before_last is not None:
             auxiliary = Classifier(self.num_classes, name="aux_classifier")
-            aux_logits = auxiliary(pool(maps[-2]), train)
-        return Outputs(head(gated, train), aux_logits, factors, features)
+            aux_logits = auxiliary(pooled.before_last, train)
+        return Outputs(head(gated, train), aux_logits, factors, pooled.last)
 
 
 def init_variables(

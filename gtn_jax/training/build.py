@@ -15,9 +15,13 @@ from gtn_jax.training.optimizer import Optimizer, build_optimizer, relative_sche
 from gtn_jax.training.run_folder import Preprocessing
 from gtn_jax.training.steps import (
     EvaluationStep,
+    HeadStep,
+    PoolingStep,
     ProbabilitiesStep,
     TrainStep,
     make_evaluation_step,
+    make_head_step,
+    make_pooling_step,
     make_probabilities_step,
     make_train_step,
 )
@@ -31,12 +35,16 @@ class Programs(NamedTuple):
     Attributes:
         optimizer: that the training steps use.
         train_step: (frozen trunk?, small images?) -> step; donates its state.
+        head_step: that of a frozen trunk whose features are given; donates its state.
+        pooling_step: variables, batch, key, rows -> these features, of one view of each image.
         evaluation_step: variables, batch -> Sums.
         probabilities_step: variables, batch -> float32 B N.
     """
 
     optimizer: Optimizer
     train_step: Callable[[bool, bool], TrainStep]
+    head_step: HeadStep
+    pooling_step: PoolingStep
     evaluation_step: EvaluationStep
     probabilities_step: ProbabilitiesStep
 
@@ -103,26 +111,32 @@ def _build_programs(
         training.freeze_epochs * steps_per_epoch,
     )
 
-    @functools.cache
-    def train_step(frozen: bool, small: bool) -> TrainStep:
-        transform = augment.training_transform(
+    def transform(small: bool) -> augment.Transform:
+        return augment.training_transform(
             *preprocessing,
             config.data.random_flip,
             config.data.random_shift_pixels,
             config.data.small_image_size if small else config.data.image_size,
             config.data.random_resized_crop,
         )
+
+    @functools.cache
+    def train_step(frozen: bool, small: bool) -> TrainStep:
         step = make_train_step(
             model,
             optimizer,
-            transform,
+            transform(small),
             config.model.aux_weight,
             backbone_gradient=not (frozen and training.freeze_mode == "no_grad"),
             freeze_batch_norm=frozen and training.frozen_batch_norm == "running",
         )
         return jax.jit(step, donate_argnums=0)
 
+    head_step = jax.jit(make_head_step(model, optimizer, config.model.aux_weight), donate_argnums=0)
+    pooling_step = jax.jit(make_pooling_step(model, transform(small=False)))
     evaluation_transform = augment.evaluation_transform(*preprocessing)
     evaluation_step = jax.jit(make_evaluation_step(model, evaluation_transform))
     probabilities_step = jax.jit(make_probabilities_step(model, evaluation_transform))
-    return Programs(optimizer, train_step, evaluation_step, probabilities_step)
+    return Programs(
+        optimizer, train_step, head_step, pooling_step, evaluation_step, probabilities_step
+    )

@@ -13,6 +13,7 @@ from typing import Any
 
 import jax
 
+from gtn_jax.arrays import PooledBatch
 from gtn_jax.config import Config
 from gtn_jax.data import pipeline
 from gtn_jax.data.choice import Part, choose, fingerprint
@@ -20,6 +21,7 @@ from gtn_jax.data.sources import absolute, open_data
 from gtn_jax.training.build import build_model, build_programs
 from gtn_jax.training.checkpoint import Checkpoints
 from gtn_jax.training.evaluate import evaluate_images
+from gtn_jax.training.feature_cache import compute_features, frozen_gather
 from gtn_jax.training.progress import ProgressBar
 from gtn_jax.training.run_folder import RunFolder
 from gtn_jax.training.sharding import data_mesh, put_batch, replicate
@@ -33,13 +35,19 @@ def load_images(config: Config, parts: dict[str, Part]) -> dict[str, pipeline.Im
     """Every part in the config's view: whole images to crop from in training, squares elsewhere.
 
     Raises:
-        ValueError: one class only, no split to select on, or an unreadable image.
+        ValueError: one class only, no split to select on, videos whose features are to be cached,
+            or an unreadable image.
     """
     data = config.data
     classes = parts["train"].split.classes
     if len(classes) < 2:
         found = ", ".join(classes)
         raise ValueError(f"data.name: {data.name} has one class ({found}); bring at least two")
+    if data.cache_views and parts["train"].split.clips:
+        raise ValueError(
+            f"data.cache_views: {data.name} holds videos, of which each epoch draws other frames; "
+            "set it to 0"
+        )
     wanted = SELECTED_ON.get(config.training.select, "train")
     if wanted not in parts:
         raise ValueError(f"training.select: {data.name} has no {wanted} split; use last")
@@ -99,16 +107,13 @@ def run(config: Config, workdir: Path, quiet: bool = False, devices: int | None 
 
     # ---- resume ----------------------------------------------------------------------------
     checkpoints = Checkpoints(folder.checkpoints)
-    batches = pipeline.training_batches(
-        train, batch_size, config.data.last_batch, config.seed % 2**32
-    )
-    step, counted_images = 0, 0
-    clock = dict.fromkeys(("start", "compile", "train", "evaluate", "checkpoint"), 0.0)
+    step, counted_images, position = 0, 0, None
+    clock = dict.fromkeys(("start", "cache", "compile", "train", "evaluate", "checkpoint"), 0.0)
     latest = checkpoints.latest_step()
     if latest is not None:
         state, position = checkpoints.restore(state, latest)
-        batches.set_state(position["batches"])
-        step, counted_images, clock = latest, position["images"], position["seconds"]
+        step, counted_images = latest, position["images"]
+        clock |= position["seconds"]
     folder.rewind(step)
     clock["start"] += time.monotonic() - started
 
@@ -126,6 +131,26 @@ def run(config: Config, workdir: Path, quiet: bool = False, devices: int | None 
         bar.say(f"note    images are stored {stored} pixels high or wide, and resized to {wanted}")
     if step:
         bar.say(f"resume  at step {step} of {total_steps}")
+
+    # ---- order of the data; features of a frozen trunk --------------------------------------
+    gather, frozen_epochs = None, config.training.freeze_epochs
+    if config.data.cache_views and step < frozen_epochs * per_epoch:
+        # Also on resume: what a frozen trunk makes of them has not changed.
+        started = time.monotonic()
+        views, pool = config.data.cache_views, programs.pooling_step
+        cache = compute_features(pool, state.variables, state.key, train, views, batch_size, mesh)
+        gather = frozen_gather(cache, train, per_epoch, frozen_epochs)
+        seconds = time.monotonic() - started
+        clock["cache"] += seconds
+        bar.say(
+            f"cache   features of {len(train)} images, {views} views each: {seconds:.1f} s, "
+            f"{cache.bytes / 2**20:.1f} MiB"
+        )
+    batches = pipeline.training_batches(
+        train, batch_size, config.data.last_batch, config.seed % 2**32, gather
+    )
+    if position is not None:
+        batches.set_state(position["batches"])
 
     def log(split: str, at: int, values: dict[str, Any]) -> None:
         seconds = sum(clock.values())
@@ -163,10 +188,13 @@ def run(config: Config, workdir: Path, quiet: bool = False, devices: int | None 
         while step < total_steps:
             started = time.monotonic()
             epoch = step // per_epoch
-            frozen = epoch < config.training.freeze_epochs
+            frozen = epoch < frozen_epochs
             small = epoch < config.data.small_image_epochs
             batch = put_batch(next(batches), mesh)
-            state, metrics = programs.train_step(frozen, small)(state, batch)
+            if isinstance(batch, PooledBatch):
+                state, metrics = programs.head_step(state, batch)
+            else:
+                state, metrics = programs.train_step(frozen, small)(state, batch)
             step += 1
             end_of_epoch = step % per_epoch == 0
 

@@ -9,9 +9,10 @@ from typing import TypeVar
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from gtn_jax.arrays import Batch
+from gtn_jax.arrays import Batch, PooledBatch
 
 Tree = TypeVar("Tree")
+AnyBatch = TypeVar("AnyBatch", bound=Batch | PooledBatch)
 
 
 def data_mesh(devices: int | None = None) -> Mesh:
@@ -26,7 +27,7 @@ def replicate(tree: Tree, mesh: Mesh) -> Tree:
     return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
 
 
-def put_batch(batch: Batch, mesh: Mesh) -> Batch:
+def put_batch(batch: AnyBatch, mesh: Mesh) -> AnyBatch:
     """Split a batch over the devices; one that does not divide goes to all of them whole.
 
     The result is the same either way; only an epoch's kept partial batch takes the second.

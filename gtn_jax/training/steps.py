@@ -2,7 +2,8 @@
 
 Two kinds of frozen trunk exist (research question and cost differ): with `no_grad` its gradient is
 never computed, about a third of the work; with the authors' `zero_lr` it is computed and fills the
-momentum, while the schedule keeps the rate at 0.
+momentum, while the schedule keeps the rate at 0. A trunk that stands still in every respect can be
+left out of the step: its features are given (feature_cache.py).
 """
 
 from collections.abc import Callable
@@ -13,8 +14,8 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from gtn_jax.arrays import Batch, Outputs, Variables
-from gtn_jax.data.augment import Transform
+from gtn_jax.arrays import Array, Batch, Outputs, Pooled, PooledBatch, Variables
+from gtn_jax.data.augment import Transform, one_by_one
 from gtn_jax.models.gtn import GTN
 from gtn_jax.training.losses import gtn_loss
 from gtn_jax.training.metrics import Sums, sums
@@ -23,10 +24,14 @@ from gtn_jax.training.state import TrainState
 
 Metrics = dict[str, jax.Array]
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
+HeadStep = Callable[[TrainState, PooledBatch], tuple[TrainState, Metrics]]
+PoolingStep = Callable[[Variables, Batch, jax.Array, Array], Pooled]
 EvaluationStep = Callable[[Variables, Batch], Sums]
 ProbabilitiesStep = Callable[[Variables, Batch], jax.Array]
 Penalty = Callable[[Any], jax.Array]
 """Parameters -> float32 scalar, pure; what is added to the loss of the paper."""
+_Forward = Callable[[Any, TrainState, Any, jax.Array], tuple[Outputs, Any]]
+"""Parameters, state, batch, the step's key -> outputs, running statistics after the step."""
 
 
 def make_train_step(
@@ -60,14 +65,7 @@ def make_train_step(
         was computed).
     """
 
-    def mean_over_devices(tree: Any) -> Any:
-        return tree if axis_name is None else lax.pmean(tree, axis_name)
-
-    def loss_of(trained: Any, still: Any, state: TrainState, batch: Batch) -> Any:
-        key = jax.random.fold_in(state.key, state.step)
-        if axis_name is not None:  # or every device would draw the same shifts and dropout
-            key = jax.random.fold_in(key, lax.axis_index(axis_name))
-        params = {**still, **trained}
+    def forward(params: Any, state: TrainState, batch: Batch, key: jax.Array) -> Any:
         images = transform(jax.random.fold_in(key, 0), batch.images, batch.sizes)
         outputs, changed = model.apply(
             {"params": params, "batch_stats": state.batch_stats},
@@ -77,34 +75,95 @@ def make_train_step(
             mutable=["batch_stats"],
             rngs={"dropout": jax.random.fold_in(key, 1)},
         )
+        return outputs, changed.get("batch_stats", state.batch_stats)
+
+    still = () if backbone_gradient else ("backbone",)
+    return _make_step(
+        forward, optimizer, aux_weight, still, not freeze_batch_norm, penalty, axis_name
+    )
+
+
+def make_head_step(
+    model: GTN, optimizer: Optimizer, aux_weight: float, penalty: Penalty | None = None
+) -> HeadStep:
+    """Build `head_step(state, pooled_batch) -> (state, metrics)`: gate and classifiers only.
+
+    What `make_train_step` builds without the trunk's gradient and with its running statistics, but
+    for the trunk's forward pass: on the features of the same images it does the same.
+
+    Args:
+        model: a GTN.
+        optimizer: from `build_optimizer`.
+        aux_weight: weight of the auxiliary loss.
+        penalty: see `make_train_step`.
+    """
+
+    def forward(params: Any, state: TrainState, batch: PooledBatch, key: jax.Array) -> Any:
+        rngs = {"dropout": jax.random.fold_in(key, 1)}
+        outputs = model.apply({"params": params}, batch.pooled, True, rngs=rngs, method=GTN.heads)
+        return outputs, state.batch_stats
+
+    return _make_step(forward, optimizer, aux_weight, ("backbone",), False, penalty, None)
+
+
+def _make_step(
+    forward: _Forward,
+    optimizer: Optimizer,
+    aux_weight: float,
+    still: tuple[str, ...],
+    moving_statistics: bool,
+    penalty: Penalty | None,
+    axis_name: str | None,
+) -> Callable[[TrainState, Any], tuple[TrainState, Metrics]]:
+    """What every training step does around its forward pass.
+
+    Args:
+        forward: see `_Forward`.
+        optimizer: from `build_optimizer`.
+        aux_weight: weight of the auxiliary loss.
+        still: names of parts, groups of the optimizer, that have no gradient.
+        moving_statistics: whether `forward` changes the running statistics.
+        penalty: see `make_train_step`.
+        axis_name: see `make_train_step`.
+    """
+
+    def mean_over_devices(tree: Any) -> Any:
+        return tree if axis_name is None else lax.pmean(tree, axis_name)
+
+    def loss_of(trained: Any, frozen: Any, state: TrainState, batch: Any) -> Any:
+        key = jax.random.fold_in(state.key, state.step)
+        if axis_name is not None:  # or every device would draw the same shifts and dropout
+            key = jax.random.fold_in(key, lax.axis_index(axis_name))
+        params = {**frozen, **trained}
+        outputs, batch_stats = forward(params, state, batch, key)
         loss = gtn_loss(outputs, batch.labels, batch.mask, aux_weight)
         if penalty is not None:
             loss = loss + penalty(params)
-        return loss, (outputs.logits, changed.get("batch_stats", state.batch_stats))
+        return loss, (outputs.logits, batch_stats)
 
-    def train_step(state: TrainState, batch: Batch) -> tuple[TrainState, Metrics]:
-        still = {} if backbone_gradient else {"backbone": state.params["backbone"]}
+    def step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
+        frozen = {name: state.params[name] for name in still}
         trained = {name: tree for name, tree in state.params.items() if name not in still}
         gradient = jax.value_and_grad(loss_of, has_aux=True)
-        (loss, (logits, batch_stats)), grads = gradient(trained, still, state, batch)
+        (loss, (logits, batch_stats)), grads = gradient(trained, frozen, state, batch)
         grads = mean_over_devices(grads)
-        if not freeze_batch_norm:
+        if moving_statistics:
             batch_stats = mean_over_devices(batch_stats)
         gradient_norm = optax.tree.norm(grads)
 
-        grads = {**jax.tree.map(jnp.zeros_like, still), **grads}
+        grads = {**jax.tree.map(jnp.zeros_like, frozen), **grads}
         directions, opt_state = optimizer.direction.update(grads, state.opt_state, state.params)
-        if still:
-            opt_state = keep_group(opt_state, state.opt_state, "backbone")
-        step = state.step.astype(jnp.float32)  # optax's cosine divides it
+        for group in still:
+            opt_state = keep_group(opt_state, state.opt_state, group)
+        number = state.step.astype(jnp.float32)  # optax's cosine divides it
         schedules = optimizer.schedules.items()
-        rates = {group: state.learning_rate * rate(step) for group, rate in schedules}
+        rates = {group: state.learning_rate * rate(number) for group, rate in schedules}
         updates = jax.tree.map(
             lambda direction, group: -rates[group] * direction,
             directions,
             group_labels(state.params),
         )
-        params = {**cast(dict, optax.apply_updates(state.params, updates)), **still}
+        params = {**cast(dict, optax.apply_updates(state.params, updates)), **frozen}
 
         counted = sums(logits, batch.labels, batch.mask)
         metrics = {
@@ -118,7 +177,25 @@ def make_train_step(
         )
         return state, mean_over_devices(metrics)
 
-    return train_step
+    return step
+
+
+def make_pooling_step(model: GTN, transform: Transform) -> PoolingStep:
+    """Build `pooling_step(variables, batch, key, rows) -> Pooled`, of a trunk that stands still.
+
+    Args:
+        model: a GTN; only its trunk is used, with the running statistics.
+        transform: from `augment.training_transform`. Image i, numbered int32 B by `rows`, is
+            augmented with the key `fold_in(key, i)`, whatever batch it is in.
+    """
+    transform_each = one_by_one(transform)
+
+    def pooling_step(variables: Variables, batch: Batch, key: jax.Array, rows: Array) -> Pooled:
+        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.asarray(rows))
+        images = transform_each(keys, batch.images, batch.sizes)
+        return cast(Pooled, model.apply(variables, images, True, method=GTN.pooled))
+
+    return pooling_step
 
 
 def make_evaluation_step(model: GTN, transform: Transform) -> EvaluationStep:

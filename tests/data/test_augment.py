@@ -50,6 +50,20 @@ def test_transform_resizes_the_mean_right():
     np.testing.assert_allclose(transform(KEY, images), np.full((2, 4, 4, 3), 0.2), rtol=1e-6)
 
 
+def test_one_by_one_no_image_depends_on_the_others():
+    """Crops, shifts and flips of a whole batch are those of each image alone."""
+    sizes = np.array([[8, 8], [6, 8], [8, 5]], np.int32)
+    images = np.random.default_rng(0).integers(0, 256, (3, 8, 8, 3)).astype(np.uint8)
+    keys = jax.random.split(KEY, 3)
+    for crop, shift in ((True, 0), (False, 2)):
+        transform = augment.training_transform((0.0,) * 3, (1.0,) * 3, True, shift, 4, crop)
+        found = augment.one_by_one(transform)(keys, images, sizes)
+        assert found.shape == (3, 4, 4, 3)
+        for row in range(3):
+            alone = transform(keys[row], images[row : row + 1], sizes[row : row + 1])
+            np.testing.assert_allclose(found[row], alone[0], atol=1e-6)
+
+
 def test_evaluation_only_normalises():
     images = jax.random.randint(KEY, (2, 4, 4, 3), 0, 256).astype(jnp.uint8)
     result = augment.evaluation_transform((0.5,) * 3, (0.25,) * 3)(KEY, images)

@@ -55,6 +55,19 @@ def test_position_resumes_exactly(images):
         assert identify(next(straight)) == identify(next(resumed))
 
 
+def test_what_makes_a_batch_is_told_its_step(images):
+    """5 steps an epoch, 3 epochs; also after a resume, and the rows are those of the images."""
+    straight = pipeline.training_batches(images, 8, "drop", 0, lambda step, rows: (step, rows))
+    found = [next(straight) for _ in range(15)]
+    assert [step for step, _ in found] == list(range(15))
+    plain = pipeline.training_batches(images, 8, "drop", 0)
+    for _, rows in found:
+        assert identify(next(plain)) == identify(images.gather(rows))
+    resumed = pipeline.training_batches(images, 8, "drop", 0, lambda step, rows: (step, rows))
+    resumed.set_state(plain.get_state())
+    assert next(resumed)[0] == 15
+
+
 def test_seed_sets_the_order(images):
     first = [identify(next(pipeline.training_batches(images, 8, "drop", s))) for s in (0, 0, 1)]
     assert first[0] == first[1] != first[2]

@@ -34,6 +34,22 @@ def test_outputs_fit_together(model, variables):
     assert variables["params"]["aux_classifier"]["fc"]["kernel"].shape == (32, 5)
 
 
+def test_halves_make_the_whole(model, variables):
+    """The heads, given what the trunk pooled, need their own parameters only and drop the same."""
+    rngs = {"dropout": jax.random.key(0)}
+    heads = {name: tree for name, tree in variables["params"].items() if name != "backbone"}
+
+    @jax.jit
+    def both(variables, heads, images):
+        whole = model.apply(variables, images, True, True, rngs=rngs)
+        pooled = model.apply(variables, images, True, method=GTN.pooled)
+        return whole, model.apply({"params": heads}, pooled, True, rngs=rngs, method=GTN.heads)
+
+    whole, halves = both(variables, heads, IMAGES)
+    for expected, found in zip(whole, halves, strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
 def test_training_moves_statistics_unless_frozen(model, variables):
     rngs = {"dropout": jax.random.key(0)}
 

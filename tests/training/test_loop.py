@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 
 import jax
 import numpy as np
@@ -57,12 +58,15 @@ CROPS = {
     "data.random_resized_crop": True,
     "data.resize_size": 20,
 }
+CACHED = {"data.cache_views": 2, "training.freeze_epochs": 3}
 
 
-@pytest.mark.parametrize(("stop_at", "changes"), [(7, {}), (10, CROPS), (19, {})])
-def test_stop_and_resume_is_bitwise(tiny_config, tmp_path, monkeypatch, stop_at, changes):
-    """20 steps straight = stopped somewhere, then resumed; freezing ends at step 5."""
-    tiny_config = override(tiny_config, changes)
+@pytest.mark.parametrize(
+    ("stop_at", "values"), [(7, {}), (10, CROPS), (19, {}), (8, CACHED | CROPS), (18, CACHED)]
+)
+def test_stop_and_resume_is_bitwise(tiny_config, tmp_path, monkeypatch, stop_at, values):
+    """20 steps straight = stopped somewhere, then resumed; freezing ends at step 5, or 15."""
+    tiny_config = override(tiny_config, values)
     straight = loop.run(tiny_config, tmp_path / "straight", quiet=True, devices=1)
     with monkeypatch.context() as patched:
         stop_before_step(patched, stop_at)
@@ -147,6 +151,19 @@ def test_fewer_images_than_a_batch_shrinks_it(tiny_config, tmp_path, capsys):
     assert "batch of 8 images: there are only 10" in capsys.readouterr().out
 
 
+def test_cached_features_are_told_and_timed(tiny_config, tmp_path, capsys):
+    """Whatever the number of devices; and a run of frozen epochs only needs no other step."""
+    config = override(tiny_config, CACHED | {"training.epochs": 2, "training.freeze_epochs": 2})
+    summary = loop.run(config, tmp_path, devices=4)
+    # 2 views of 40 images: 16 features of the last stage and 8 of the one before.
+    found = re.search(
+        r"cache   features of 40 images, 2 views each: (\d+\.\d) s, 0\.0 MiB",
+        capsys.readouterr().out,
+    )
+    assert found is not None
+    assert float(found[1]) == pytest.approx(summary["cache_seconds"], abs=0.06)
+
+
 @pytest.mark.parametrize(
     ("field", "value", "message"),
     [
@@ -177,6 +194,10 @@ def test_data_that_cannot_be_trained_on():
     with pytest.raises(ValueError, match=r"digits has one class \(cat\); bring at least two"):
         loop.load_images(config, {"train": one, "validation": one})
     no_validation = {"train": whole(Split([], ("cat", "dog"), "train"))}
+    videos = whole(Split([], ("jump", "run"), "train", clips=True))
+    cached = override(config, {"data.cache_views": 1, "training.freeze_epochs": 1})
+    with pytest.raises(ValueError, match="data.cache_views: digits holds videos"):
+        loop.load_images(cached, {"train": videos, "validation": videos})
     with pytest.raises(ValueError, match="training.select: digits has no validation split"):
         loop.load_images(config, no_validation)
 
