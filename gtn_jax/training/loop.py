@@ -210,7 +210,8 @@ def run(config: Config, workdir: Path, quiet: bool = False, devices: int | None 
                 jax.block_until_ready(metrics)  # The clock needs to know.
             elapsed = time.monotonic() - started
             clock["compile" if compiling else "train"] += elapsed
-            if not compiling:
+            # Steps on features are so short that counting them would flatter the speed.
+            if not compiling and not isinstance(batch, PooledBatch):
                 counted_images += len(batch.labels)
                 bar.count(elapsed, len(batch.labels))
 
