@@ -145,3 +145,18 @@ def test_mesh_and_pmap_of_the_page():
         kernel = state.params["classifier"]["fc"]["kernel"]
         assert len(kernel.sharding.device_set) == 4
         assert kernel.sharding.is_fully_replicated
+
+
+def test_ten_classes_are_divided(tmp_path, monkeypatch):
+    """The page's own split: 40 files a class in each list, every file in one."""
+    monkeypatch.chdir(tmp_path)
+    files = {f"{name}/{name}_{n:04d}.jpg" for name in ("banded", "woven") for n in range(120)}
+    for file in files:
+        (tmp_path / "dtd10/images" / file).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "dtd10/images" / file).write_bytes(b"")
+    run("Ten classes of DTD, from three stages of an ImageNet ResNet-18", page="results.md")
+    labels = tmp_path / "dtd-ten-classes/labels"
+    lists = [(labels / f"{name}ten.txt").read_text().split() for name in ("train", "val", "test")]
+    assert [len(lines) for lines in lists] == [80, 80, 80]
+    assert all(sum("woven" in line for line in lines) == 40 for lines in lists)
+    assert {line for lines in lists for line in lines} == files

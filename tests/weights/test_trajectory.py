@@ -37,7 +37,7 @@ def run(rule):
     optimizer = build_optimizer(0.9, 1e-4, 1.0, constant, frozen_steps=3)
     state = create_state(variables, optimizer, 1e-2, seed=0)
     # The authors' images are normalised already; nothing is random.
-    step = jax.jit(make_train_step(model, optimizer, lambda key, x: jnp.asarray(x), 0.2))
+    step = jax.jit(make_train_step(model, optimizer, lambda key, x, sizes: jnp.asarray(x), 0.2))
     images, labels = rule.inputs(0, 4, 10)
     batch = Batch(images, labels.astype(np.int32), np.ones(4, np.float32))
     losses, states = [], {}
