@@ -1,6 +1,7 @@
 """The verbs of `gtn`: each reads its arguments, calls one function and prints what came of it.
 
-Nothing heavy is imported before a verb runs. No logic here: that is in the rooms.
+Nothing heavy is imported before a verb runs. No logic here: that is in the rooms. The verbs of data
+and of weights are in data_verbs.py and weight_verbs.py.
 """
 
 import argparse
@@ -8,7 +9,7 @@ import dataclasses
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
@@ -18,13 +19,17 @@ from gtn_jax.data_verbs import check_data, prepare
 from gtn_jax.experiment import load_experiment, shipped_folder
 from gtn_jax.presets import PRESETS, REMAINING_DEVIATIONS
 from gtn_jax.terminal import complain, say, show
+from gtn_jax.weight_verbs import convert, export
 
 Positional = tyro.conf.Positional
 
 
-def keep_programs() -> None:
-    """Before a verb compiles: keep what it compiles for the next process."""
+def set_up_process() -> None:
+    """Before a verb computes: keep freed memory, and what is compiled for the next process."""
+    from gtn_jax.training.allocator import keep_freed_memory
     from gtn_jax.training.compilation_cache import enable
+
+    keep_freed_memory()
 
     reason = enable()
     if reason is not None:
@@ -52,7 +57,7 @@ def train(arguments: list[str]) -> None:
     parsed = parse(TrainArguments, f"gtn train {name}", rest, TrainArguments(config, tyro.MISSING))
     from gtn_jax.training.loop import run
 
-    keep_programs()
+    set_up_process()
     print(json.dumps(run(parsed.config, parsed.workdir), indent=2))
 
 
@@ -78,7 +83,7 @@ def evaluate(arguments: list[str]) -> None:
     workdir, split, data, data_dir = parse(form, "gtn evaluate", arguments)
     from gtn_jax.inference.restore import evaluate_run
 
-    keep_programs()
+    set_up_process()
     result = evaluate_run(workdir, split, data, data_dir)
     print(json.dumps({"split": split, **result}, indent=2))
 
@@ -107,7 +112,7 @@ def predict(arguments: list[str]) -> None:
 
     if out is not None:
         prediction.check_out(out)
-    keep_programs()
+    set_up_process()
     good, bad = prediction.predict_paths(workdir, paths, topk, complain)
     if out is not None:
         prediction.write_predictions(good, out)
@@ -141,7 +146,7 @@ def compare(arguments: list[str]) -> None:
     workdir, methods, seeds, trials = parse(form, f"gtn compare {name}", rest)
     from gtn_jax.analysis import compare as comparison
 
-    keep_programs()
+    set_up_process()
     config = load_experiment(name)
     comparison.check(config, methods, seeds, workdir)
     tuned = comparison.tune(config, methods, trials, workdir, say)
@@ -166,7 +171,7 @@ def quickstart(arguments: list[str]) -> None:
     from gtn_jax.analysis import compare as comparison
     from gtn_jax.training.run_folder import read_rows
 
-    keep_programs()
+    set_up_process()
     config = load_experiment("quickstart")
     # The tuning runs that ship with the experiment: its header has their command.
     tuned = read_rows(shipped_folder() / "quickstart_tuning.jsonl")
@@ -179,82 +184,6 @@ def quickstart(arguments: list[str]) -> None:
     rows = comparison.compare(config, rates, range(seeds), workdir, say)
     show(comparison.comparison_table(rows))
     say(f"time: {comparison.where_time_went(rows, workdir)}\nrun folders: {workdir}/runs")
-
-
-def convert(arguments: list[str]) -> None:
-    """Turn a PyTorch checkpoint or a run into weights, or the authors' checkpoint into a run."""
-
-    def form(
-        source: Positional[Path],
-        destination: Positional[Path],
-        precision: Literal["float32", "float16"] = "float32",
-        classes: Path | None = None,
-        data: str = "none",
-        data_dir: str = Config().data.data_dir,
-        images: Path | None = None,
-        image_size: int = 224,
-    ) -> argparse.Namespace:
-        """Convert weights.
-
-        Args:
-            source: a .pth, .pt or .th file that holds a state dict (needs the extra `torch`), or
-                a run folder, of which trunk and classifier are taken.
-            destination: a .safetensors file to write; or, from a checkpoint of the GTN authors'
-                script, a run folder.
-            precision: of the kernels of a run.
-            classes: for a run folder: text file, a class name a line, in label order.
-            data: for a run folder: the data set that `gtn evaluate` shall use.
-            data_dir: for a run folder: folder of prepared data sets.
-            images: for weights with BatchNorm folded in: folder of images to measure it on.
-            image_size: side of those images in pixels.
-        """
-        return argparse.Namespace(**locals())
-
-    given = parse(form, "gtn convert", arguments)
-    if given.source.is_dir():
-        from gtn_jax.inference.backbone import save_backbone
-
-        count = save_backbone(given.source, given.destination, given.precision)
-        say(f"{given.destination}: {count} tensors")
-    elif given.images is not None:
-        from gtn_jax.weights.unfold import unfold_file
-
-        count = unfold_file(given.source, given.destination, given.images, given.image_size)
-        say(f"{given.destination}: BatchNorm measured on {count} images")
-    elif given.destination.suffix == ".safetensors":
-        from gtn_jax.weights.convert import convert as convert_file
-
-        converted = convert_file(given.source, given.destination)
-        for line in converted.notes:
-            say(f"note    {line}")
-        say(f"{converted.path}: {converted.tensors} tensors; dropped {len(converted.dropped)}")
-    else:
-        from gtn_jax.inference.adopt import adopt
-
-        run = adopt(given.source, given.destination, given.classes, given.data, given.data_dir)
-        say(f"{run.path}: a run of {run.backbone} with {run.classes} classes")
-
-
-def export(arguments: list[str]) -> None:
-    """Write a run in another framework's format: the authors' PyTorch model."""
-
-    def form(
-        run: Positional[Path], out: Path, to: Literal["torch"]
-    ) -> tuple[Path, Path, Literal["torch"]]:
-        """Export a run.
-
-        Args:
-            run: run folder.
-            out: folder to write into; new or empty.
-            to: torch, a state dict that the GTN authors' model loads (needs the extra `torch`).
-        """
-        return run, out, to
-
-    workdir, out, _ = parse(form, "gtn export", arguments)
-    from gtn_jax.inference.export import export_torch
-
-    exported = export_torch(workdir, out)
-    say(f"{exported.path}: {exported.tensors} tensors")
 
 
 def benchmark(arguments: list[str]) -> None:

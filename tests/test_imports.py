@@ -16,7 +16,7 @@ ROOMS = (
     ("inference",),
     ("analysis",),
     ("benchmark",),
-    ("arguments", "terminal", "data_verbs", "verbs", "cli", "__main__"),
+    ("arguments", "terminal", "data_verbs", "weight_verbs", "verbs", "cli", "__main__"),
 )
 FILES = sorted(PACKAGE.rglob("*.py"))
 # The root offers public names lazily and, for type checkers only, by import.
