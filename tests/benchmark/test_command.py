@@ -27,6 +27,7 @@ def rows_of(path) -> dict:
     return {(row["name"].split("/")[0], row["framework"]): row for row in document["rows"]}
 
 
+@pytest.mark.slow
 def test_missing_peer_is_null_with_reason(tmp_path, no_torch, capsys, monkeypatch):
     out = tmp_path / "f.json"
     assert main(["benchmark", "--quick", "--out", str(out), "--only", "limits", "evaluation"]) == 0

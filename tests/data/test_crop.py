@@ -10,7 +10,10 @@ import pytest
 from PIL import Image
 
 from gtn_jax.data import augment, crop
-from gtn_jax.data.crop import crop_and_resize, random_boxes
+
+# Compiled whole: a hundred small programs take seconds.
+random_boxes = jax.jit(crop.random_boxes)
+crop_and_resize = jax.jit(crop.crop_and_resize, static_argnums=2)
 
 DRAWS = 20_000
 
@@ -73,7 +76,7 @@ def test_another_smallest_area_would_be_seen(monkeypatch):
     """0.12 of the area instead of 0.08: a gap of about 0.04, beyond the bound of 0.022."""
     monkeypatch.setattr(crop, "AREA", (0.12, 1.0))
     sizes = jnp.full((DRAWS, 2), 256, jnp.int32)
-    found = np.asarray(random_boxes(jax.random.key(0), sizes))
+    found = np.asarray(crop.random_boxes(jax.random.key(0), sizes))
     generator = random.Random(0)
     expected = np.array([torchvision_box(generator, 256, 256) for _ in range(DRAWS)])
     areas = (statistics(boxes, 256, 256)["area"] for boxes in (found, expected))
@@ -132,8 +135,10 @@ def test_what_lies_outside_of_the_box_does_not_count(photograph):
 
 
 def test_transform_crops_flips_and_normalises(photograph):
-    transform = augment.training_transform(
-        (0.5,) * 3, (0.25,) * 3, True, 0, image_size=16, random_resized_crop=True
+    transform = jax.jit(
+        augment.training_transform(
+            (0.5,) * 3, (0.25,) * 3, True, 0, image_size=16, random_resized_crop=True
+        )
     )
     images = np.full((6, 90, 120, 3), 102, np.uint8)
     sizes = np.array([[90, 120], [40, 50]] * 3, np.int32)

@@ -89,6 +89,7 @@ def test_torn_and_too_many_entries_go(undecided, tmp_path, monkeypatch):
     assert [entry.name for entry in tmp_path.glob("*-cache")] == ["new-cache"]
 
 
+@pytest.mark.slow
 def test_a_kept_training_step_gives_the_same_bits(undecided, tmp_path):
     """Donated state and all: compiled without a cache, into it, and read from it."""
     model = GTN("tiny", 5, gate_reduction=4)

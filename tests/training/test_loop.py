@@ -62,7 +62,14 @@ CACHED = {"data.cache_views": 2, "training.freeze_epochs": 3}
 
 
 @pytest.mark.parametrize(
-    ("stop_at", "values"), [(7, {}), (10, CROPS), (19, {}), (8, CACHED | CROPS), (18, CACHED)]
+    ("stop_at", "values"),
+    [
+        (7, {}),
+        (19, {}),
+        (8, CACHED | CROPS),
+        pytest.param(10, CROPS, marks=pytest.mark.slow),
+        pytest.param(18, CACHED, marks=pytest.mark.slow),
+    ],
 )
 def test_stop_and_resume_is_bitwise(tiny_config, tmp_path, monkeypatch, stop_at, values):
     """20 steps straight = stopped somewhere, then resumed; freezing ends at step 5, or 15."""
