@@ -14,6 +14,13 @@ def _require(condition: bool, field: str, found: Any, wanted: str) -> None:
         raise ValueError(f"{field}: {found!r} does not work; wanted {wanted}")
 
 
+def _require_least(section: Any, name: str, least: int, *fields: str) -> None:
+    """Check fields of a section that have a smallest value."""
+    for field in fields:
+        found = getattr(section, field)
+        _require(found >= least, f"{name}.{field}", found, f"at least {least}")
+
+
 def _require_known_words(section: Any, name: str) -> None:
     """Check every `Literal` field: an experiment file is Python, where nobody else does."""
     for field, kind in get_type_hints(type(section)).items():
@@ -72,11 +79,9 @@ class DataConfig:
 
     def __post_init__(self) -> None:  # noqa: D105
         _require_known_words(self, "data")
-        _require(self.image_size >= 1, "data.image_size", self.image_size, "at least 1 pixel")
-        _require(self.batch_size >= 1, "data.batch_size", self.batch_size, "at least 1 image")
-        _require(
-            self.eval_batch_size >= 1, "data.eval_batch_size", self.eval_batch_size, "at least 1"
-        )
+        counts = ("image_size", "batch_size", "eval_batch_size", "small_image_size")
+        _require_least(self, "data", 1, *counts)
+        _require_least(self, "data", 0, "small_image_epochs", "cache_views")
         short = self.resize_size
         _require(
             short is None or short >= self.image_size,
@@ -97,12 +102,6 @@ class DataConfig:
             shift,
             "0, as random_resized_crop moves images already",
         )
-        _require(
-            self.small_image_size >= 1, "data.small_image_size", self.small_image_size, "at least 1"
-        )
-        for name in ("small_image_epochs", "cache_views"):
-            number = getattr(self, name)
-            _require(number >= 0, f"data.{name}", number, "0 or more")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,8 +139,8 @@ class ModelConfig:
         for name in ("gate_dropout", "classifier_dropout"):
             rate = getattr(self, name)
             _require(0 <= rate < 1, f"model.{name}", rate, "a rate in [0, 1)")
-        _require(self.gate_reduction >= 1, "model.gate_reduction", self.gate_reduction, ">= 1")
-        _require(self.aux_weight >= 0, "model.aux_weight", self.aux_weight, "0 or more")
+        _require_least(self, "model", 1, "gate_reduction")
+        _require_least(self, "model", 0, "aux_weight")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -173,8 +172,7 @@ class OptimizerConfig:
             "> 0",
         )
         _require(0 <= self.momentum < 1, "optimizer.momentum", self.momentum, "a rate in [0, 1)")
-        _require(self.weight_decay >= 0, "optimizer.weight_decay", self.weight_decay, ">= 0")
-        _require(self.warmup_epochs >= 0, "optimizer.warmup_epochs", self.warmup_epochs, ">= 0")
+        _require_least(self, "optimizer", 0, "weight_decay", "warmup_epochs")
         rising = tuple(sorted(set(self.boundaries_epochs)))
         _require(
             rising == self.boundaries_epochs,
@@ -205,25 +203,13 @@ class TrainingConfig:
 
     def __post_init__(self) -> None:  # noqa: D105
         _require_known_words(self, "training")
-        _require(self.epochs >= 1, "training.epochs", self.epochs, "at least 1")
-        _require(0 <= self.freeze_epochs, "training.freeze_epochs", self.freeze_epochs, ">= 0")
-        _require(
-            self.eval_every_epochs >= 1,
-            "training.eval_every_epochs",
-            self.eval_every_epochs,
-            "at least 1",
-        )
+        _require_least(self, "training", 1, "epochs", "eval_every_epochs", "log_every_steps")
+        _require_least(self, "training", 0, "freeze_epochs")
         _require(
             self.checkpoint_every_seconds > 0,
             "training.checkpoint_every_seconds",
             self.checkpoint_every_seconds,
             "> 0",
-        )
-        _require(
-            self.log_every_steps >= 1,
-            "training.log_every_steps",
-            self.log_every_steps,
-            "at least 1",
         )
 
 
