@@ -6,37 +6,27 @@ https://www.vision.caltech.edu/datasets/cub_200_2011/ (Wah et al., 2011). The ro
 train).
 """
 
-import functools
 from pathlib import Path
 
-from gtn_jax.data.builders.base import ImageClassificationBuilder
 from gtn_jax.data.builders.encode import Example
+from gtn_jax.data.builders.listed import ListedBuilder
 from gtn_jax.data.builders.lists import FileList, Line, Listing, find_root, read_lines
 from gtn_jax.data.files import relative_name
 
 _IMAGES, _LABELS, _SPLITS = "images.txt", "image_class_labels.txt", "train_test_split.txt"
 
 
-class Cub200(ImageClassificationBuilder):
+class Cub200(ListedBuilder):
     """Two hundred classes; there is no validation split."""
 
     known_counts = {"": {"train": 5_994, "test": 5_794}}
     description = "Caltech-UCSD Birds-200-2011, 11,788 photographs of 200 species."
     homepage = "https://www.vision.caltech.edu/datasets/cub_200_2011/"
 
-    @functools.cached_property
-    def _listing(self) -> Listing:
+    def read_lists(self) -> Listing:
+        """Classes are folders ("001.Black_footed_Albatross"), in order of the class numbers."""
         root = find_root(self.source, ("images", _IMAGES, _LABELS, _SPLITS), self.title)
         return _read(root, self.allow_partial)
-
-    def classes(self) -> list[str]:
-        """Names of the folders ("001.Black_footed_Albatross"), in order of the class numbers."""
-        return self._listing.classes
-
-    def examples(self) -> dict[str, list[Example]]:
-        """`train` and `test`, in the order of images.txt."""
-        self.say_note(self._listing.note)
-        return self._listing.examples
 
 
 def _read(root: Path, allow_partial: bool) -> Listing:

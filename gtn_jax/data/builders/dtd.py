@@ -4,14 +4,11 @@ https://www.robots.ox.ac.uk/~vgg/data/dtd/ (Cimpoi et al., CVPR 2014). The root 
 `labels/` with `train1.txt`, `val1.txt`, `test1.txt` to `..10.txt`, lines `banded/banded_0002.jpg`.
 """
 
-import functools
-
-from gtn_jax.data.builders.base import ImageClassificationBuilder
-from gtn_jax.data.builders.encode import Example
+from gtn_jax.data.builders.listed import ListedBuilder
 from gtn_jax.data.builders.lists import Listing, find_root, listed_by_class
 
 
-class Dtd(ImageClassificationBuilder):
+class Dtd(ListedBuilder):
     """Forty-seven classes; variants are the authors' splits 1 to 10.
 
     Lists of your own, `labels/trainNAME.txt` and so on, are the variant NAME, which begins with a
@@ -26,18 +23,9 @@ class Dtd(ImageClassificationBuilder):
     description = "Describable Textures Dataset, 5,640 photographs of 47 kinds of texture."
     homepage = "https://www.robots.ox.ac.uk/~vgg/data/dtd/"
 
-    @functools.cached_property
-    def _listing(self) -> Listing:
+    def read_lists(self) -> Listing:
+        """Classes are names of the folders in the lists, sorted."""
         names = {"train": "train", "validation": "val", "test": "test"}
         lists = {split: f"labels/{name}{self.variant}.txt" for split, name in names.items()}
         root = find_root(self.source, ("images", lists["train"]), self.title)
         return listed_by_class(root, lists, "images", self.allow_partial)
-
-    def classes(self) -> list[str]:
-        """Names of the folders in the lists, sorted."""
-        return self._listing.classes
-
-    def examples(self) -> dict[str, list[Example]]:
-        """`train`, `validation` and `test`, in the order of the lists."""
-        self.say_note(self._listing.note)
-        return self._listing.examples

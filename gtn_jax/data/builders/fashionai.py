@@ -7,11 +7,10 @@ the class, "m" another that one may see in it ("maybe"), which counts as "n" her
 the GTN authors. Their split: the first 80 % of an attribute's rows train, the others test.
 """
 
-import functools
 from pathlib import Path
 
-from gtn_jax.data.builders.base import ImageClassificationBuilder
 from gtn_jax.data.builders.encode import Example
+from gtn_jax.data.builders.listed import ListedBuilder
 from gtn_jax.data.builders.lists import FileList, Line, Listing, find_root, read_lines
 
 LABELS = "Annotations/label.csv"
@@ -44,26 +43,17 @@ ATTRIBUTES = {
 """Attribute -> its values, as the contest wrote them, in the order of the letters."""
 
 
-class Fashionai(ImageClassificationBuilder):
+class Fashionai(ListedBuilder):
     """Five to ten classes; variants are the attributes."""
 
     variants = tuple(ATTRIBUTES)
     description = "FashionAI attributes: photographs of clothes, one attribute at a time."
     homepage = "https://tianchi.aliyun.com/competition/entrance/231649/introduction"
 
-    @functools.cached_property
-    def _listing(self) -> Listing:
+    def read_lists(self) -> Listing:
+        """Classes are the contest's names of the attribute's values."""
         root = find_root(self.source, ("Images", LABELS), self.title)
         return _read(root, self.variant, self.allow_partial)
-
-    def classes(self) -> list[str]:
-        """The contest's names of the attribute's values."""
-        return self._listing.classes
-
-    def examples(self) -> dict[str, list[Example]]:
-        """`train` and `test`, in the order of label.csv."""
-        self.say_note(self._listing.note)
-        return self._listing.examples
 
 
 def _read(root: Path, attribute: str, allow_partial: bool) -> Listing:

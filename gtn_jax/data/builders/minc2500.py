@@ -5,14 +5,11 @@ http://opensurfaces.cs.cornell.edu/publications/minc/ (Bell et al., CVPR 2015). 
 `images/brick/brick_001968.jpg`.
 """
 
-import functools
-
-from gtn_jax.data.builders.base import ImageClassificationBuilder
-from gtn_jax.data.builders.encode import Example
+from gtn_jax.data.builders.listed import ListedBuilder
 from gtn_jax.data.builders.lists import Listing, find_root, listed_by_class
 
 
-class Minc2500(ImageClassificationBuilder):
+class Minc2500(ListedBuilder):
     """Twenty-three classes; variants are the authors' splits 1 to 5."""
 
     variants = tuple(str(number) for number in range(1, 6))
@@ -22,18 +19,9 @@ class Minc2500(ImageClassificationBuilder):
     description = "MINC-2500, 57,500 patches of 23 materials."
     homepage = "http://opensurfaces.cs.cornell.edu/publications/minc/"
 
-    @functools.cached_property
-    def _listing(self) -> Listing:
+    def read_lists(self) -> Listing:
+        """Classes are names of the folders in the lists, sorted."""
         names = {"train": "train", "validation": "validate", "test": "test"}
         lists = {split: f"labels/{name}{self.variant}.txt" for split, name in names.items()}
         root = find_root(self.source, ("images", lists["train"]), self.title)
         return listed_by_class(root, lists, "images", self.allow_partial, starts_with_folder=True)
-
-    def classes(self) -> list[str]:
-        """Names of the folders in the lists, sorted."""
-        return self._listing.classes
-
-    def examples(self) -> dict[str, list[Example]]:
-        """`train`, `validation` and `test`, in the order of the lists."""
-        self.say_note(self._listing.note)
-        return self._listing.examples

@@ -5,32 +5,20 @@ http://web.mit.edu/torralba/www/indoor.html (Quattoni and Torralba, CVPR 2009). 
 spaces. Of the 15,620 photographs the lists name 6,700.
 """
 
-import functools
-
-from gtn_jax.data.builders.base import ImageClassificationBuilder
-from gtn_jax.data.builders.encode import Example
+from gtn_jax.data.builders.listed import ListedBuilder
 from gtn_jax.data.builders.lists import Listing, find_root, listed_by_class
 
 LISTS = {"train": "TrainImages.txt", "test": "TestImages.txt"}
 
 
-class Mit67(ImageClassificationBuilder):
+class Mit67(ListedBuilder):
     """Sixty-seven classes; there is no validation split."""
 
     known_counts = {"": {"train": 5_360, "test": 1_340}}
     description = "MIT indoor scene recognition, 6,700 photographs of 67 kinds of place."
     homepage = "http://web.mit.edu/torralba/www/indoor.html"
 
-    @functools.cached_property
-    def _listing(self) -> Listing:
+    def read_lists(self) -> Listing:
+        """Classes are names of the folders in the lists, sorted."""
         root = find_root(self.source, ("Images", *LISTS.values()), self.title)
         return listed_by_class(root, LISTS, "Images", self.allow_partial)
-
-    def classes(self) -> list[str]:
-        """Names of the folders in the lists, sorted."""
-        return self._listing.classes
-
-    def examples(self) -> dict[str, list[Example]]:
-        """`train` and `test`, in the order of the lists."""
-        self.say_note(self._listing.note)
-        return self._listing.examples
