@@ -15,7 +15,7 @@ quickstart: $(VENV)/installed
 	$(BIN)/gtn quickstart
 
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow" --numprocesses auto --maxprocesses 4
 
 test-slow: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m slow
