@@ -1,0 +1,71 @@
+"""All three passes against XLA's convolution in float64, and what they become on each platform."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import lax
+
+from gtn_jax.models.convolution import contract_pixels, conv2d
+
+
+def plain(x, kernel, stride: int):
+    """XLA's convolution."""
+    pad = kernel.shape[0] // 2
+    return lax.conv_general_dilated(
+        x,
+        kernel,
+        (stride, stride),
+        ((pad, pad), (pad, pad)),
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+    )
+
+
+def passes(convolve, x, kernel, stride: int, weights):
+    """Output, input gradient, weight gradient of sum(weights * output)."""
+    output, pullback = jax.vjp(lambda x, kernel: convolve(x, kernel, stride), x, kernel)
+    return output, *pullback(weights)
+
+
+@pytest.mark.parametrize("size", [1, 3, 7])
+@pytest.mark.parametrize(("stride", "side"), [(1, 6), (1, 7), (2, 6), (2, 7)])
+@pytest.mark.parametrize(("channels", "features"), [(3, 5), (6, 2)])
+def test_same_as_xla_in_float64(size, stride, side, channels, features):
+    generator = np.random.default_rng(0)
+    with jax.enable_x64(True):
+        x = jnp.asarray(generator.standard_normal((2, side, side + 1, channels)))
+        kernel = jnp.asarray(generator.standard_normal((size, size, channels, features)))
+        weights = jnp.asarray(generator.standard_normal(plain(x, kernel, stride).shape))
+        found = passes(conv2d, x, kernel, stride, weights)
+        expected = passes(plain, x, kernel, stride, weights)
+        for ours, theirs in zip(found, expected, strict=True):
+            assert ours.dtype == jnp.float64
+            np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-12)
+
+
+def test_outer_products_by_hand():
+    x = jnp.array([[[[1.0, 2.0], [3.0, 4.0]]]])
+    slope = jnp.array([[[[10.0], [100.0]]]])
+    np.testing.assert_array_equal(contract_pixels(x, slope), [[310.0], [420.0]])
+    np.testing.assert_array_equal(contract_pixels(slope, x), [[310.0, 420.0]])
+
+
+@pytest.mark.parametrize(("size", "stride"), [(3, 1), (3, 2), (7, 2)])
+def test_padding_is_symmetric_as_in_pytorch(size, stride):
+    # On an even side, XLA's "SAME" would pad less before than after.
+    x = jnp.zeros((1, 8, 8, 1)).at[0, 0, 0, 0].set(1)
+    kernel = jnp.arange(size * size, dtype=jnp.float32).reshape(size, size, 1, 1)
+    found = conv2d(x, kernel, stride)
+    assert found.shape == (1, 8 // stride, 8 // stride, 1)
+    assert found[0, 0, 0, 0] == kernel[size // 2, size // 2, 0, 0]
+
+
+@pytest.mark.parametrize(("platform", "convolutions"), [("cpu", 2), ("cuda", 3), ("tpu", 3)])
+def test_only_a_cpu_takes_products_for_the_weight_gradient(platform, convolutions):
+    x, kernel = np.zeros((2, 8, 8, 4), np.float32), np.zeros((3, 3, 4, 4), np.float32)
+
+    def all_passes(x, kernel):
+        return passes(conv2d, x, kernel, 1, jnp.ones_like(x))
+
+    exported = jax.export.export(jax.jit(all_passes), platforms=[platform])(x, kernel)
+    assert exported.mlir_module().count("stablehlo.convolution") == convolutions
