@@ -199,14 +199,14 @@ def test_data_that_cannot_be_trained_on():
     config = Config()
     one = whole(Split([], ("cat",), "train"))
     with pytest.raises(ValueError, match=r"digits has one class \(cat\); bring at least two"):
-        loop.load_images(config, {"train": one, "validation": one})
+        loop.load_images(config, {"train": one, "validation": one}, data_mesh(1))
     no_validation = {"train": whole(Split([], ("cat", "dog"), "train"))}
     videos = whole(Split([], ("jump", "run"), "train", clips=True))
     cached = override(config, {"data.cache_views": 1, "training.freeze_epochs": 1})
     with pytest.raises(ValueError, match="data.cache_views: digits holds videos"):
-        loop.load_images(cached, {"train": videos, "validation": videos})
+        loop.load_images(cached, {"train": videos, "validation": videos}, data_mesh(1))
     with pytest.raises(ValueError, match="training.select: digits has no validation split"):
-        loop.load_images(config, no_validation)
+        loop.load_images(config, no_validation, data_mesh(1))
 
 
 class Frames:
@@ -231,7 +231,9 @@ class Frames:
 def test_training_crops_whole_images_and_evaluation_does_not(tiny_config):
     config = override(tiny_config, {**CROPS, "data.resize_size": 16})
     split = Split(Frames("abcdefgh", [0, 1] * 4), ("x", "y"), "train")
-    images = loop.load_images(config, {"train": whole(split), "validation": whole(split)})
+    images = loop.load_images(
+        config, {"train": whole(split), "validation": whole(split)}, data_mesh(1)
+    )
     assert images["train"].gather(np.arange(2)).images.shape == (2, 16, 26, 3)
     assert images["validation"].gather(np.arange(2)).images.shape == (2, 16, 16, 3)
 
