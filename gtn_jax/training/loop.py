@@ -55,13 +55,9 @@ def load_images(
     if wanted not in parts:
         raise ValueError(f"training.select: {data.name} has no {wanted} split; use last")
     train = pipeline.open_images(parts["train"], pipeline.View.of(data, training=True))
+    images = {"train": place_images(train, data.image_store, mesh)}
     view = pipeline.View.of(data, training=False)
-    return {
-        name: pipeline.load(part, view)
-        if name != "train"
-        else place_images(train, data.image_store, mesh)
-        for name, part in parts.items()
-    }
+    return images | {name: pipeline.load(parts[name], view) for name in parts if name != "train"}
 
 
 def run(config: Config, workdir: Path, quiet: bool = False, devices: int | None = None) -> dict:
@@ -202,6 +198,7 @@ def run(config: Config, workdir: Path, quiet: bool = False, devices: int | None 
             if isinstance(batch, PooledBatch):
                 state, metrics = programs.head_step(state, batch)
             elif isinstance(batch, RowBatch):
+                assert train.resident is not None
                 resident_step = programs.resident_step(frozen, small, mesh)
                 state, metrics = resident_step(state, train.resident, batch)
             else:

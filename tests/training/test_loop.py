@@ -96,6 +96,39 @@ def test_stop_and_resume_is_bitwise(tiny_config, tmp_path, monkeypatch, stop_at,
         np.testing.assert_array_equal(a, b)
 
 
+KEEP = {
+    "data.batch_size": 12,
+    "data.last_batch": "keep",
+    "data.small_image_epochs": 1,
+    "data.small_image_size": 8,
+}
+
+
+@pytest.mark.parametrize(
+    ("values", "devices"),
+    [
+        (CROPS | {"training.freeze_epochs": 0, "training.epochs": 1}, 1),
+        # 40 images in batches of 12 leave 4, which three devices do not divide.
+        pytest.param(CROPS | KEEP, 3, marks=pytest.mark.slow),
+        pytest.param(KEEP, 1, marks=pytest.mark.slow),
+        pytest.param(CROPS | CACHED, 4, marks=pytest.mark.slow),
+    ],
+)
+def test_where_images_are_kept_changes_no_bit(tiny_config, tmp_path, capsys, values, devices):
+    ends = {}
+    for store in ("device", "host"):
+        config = override(tiny_config, {**values, "data.image_store": store})
+        loop.run(config, tmp_path / store, devices=devices)
+        rows = list(map(timeless, RunFolder(tmp_path / store).rows()))
+        ends[store] = rows, *final_state(config, tmp_path / store)
+    output = capsys.readouterr().out
+    assert "images  on the device: " in output and "images  in memory: " in output
+    (rows, leaves, position), (other_rows, other_leaves, other_position) = ends.values()
+    assert rows == other_rows and position == other_position
+    for a, b in zip(leaves, other_leaves, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_finished_run_is_left_alone(tiny_config, tmp_path):
     short = override(tiny_config, {"training.epochs": 1})
     summary = loop.run(short, tmp_path, quiet=True, devices=1)
