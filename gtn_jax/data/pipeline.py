@@ -26,7 +26,7 @@ from gtn_jax.data.splits import Split
 
 MEMORY_LIMIT_BYTES = 2 * 2**30
 """Of the host's, for the decoded images of one part."""
-_READ_AT_ONCE = 64
+_READ_AT_ONCE = 32
 
 AnyBatch = Batch | PooledBatch | RowBatch
 Gather = Callable[[int, np.ndarray], AnyBatch]
@@ -234,7 +234,7 @@ def decoded_chunks(images: Images) -> Iterator[list[np.ndarray]]:
     workers = os.cpu_count() or 1
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
         for chunk in np.split(images.part.positions, starts):
-            if len(waiting) == 2 * workers:
+            if len(waiting) > workers:
                 yield waiting.popleft().result()
             waiting.append(pool.submit(_decode, images.part.split, chunk, images.view))
         while waiting:

@@ -103,7 +103,7 @@ def test_position_and_order_are_those_of_the_host(part):
 
 @pytest.mark.parametrize("whole_step", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_nothing_more_crosses_between_devices(part, whole_step):
-    """A step, of a frozen trunk or a whole one, crops and all, on 4 devices: as many collectives of as many bytes.
+    """Steps on 4 devices, crops and all: as many collectives of as many bytes as from the host.
 
     Images that are split over the devices are the counterexample: they would have to cross.
     """
