@@ -3,7 +3,7 @@
 The first that fits wins: on the devices a step gathers its own batch; the host's memory needs less
 room, as nothing is padded there, but a batch crosses to the devices every step; streaming decodes
 it anew. A CPU's devices share the host's memory, and each keeps its own copy. The numbers are the
-same in all three, so a run may go on with another choice than it began with.
+same in all three, so a resumed run may choose otherwise than it did when it began.
 """
 
 import dataclasses
