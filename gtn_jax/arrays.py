@@ -31,6 +31,32 @@ class Batch(NamedTuple):
     sizes: Array | None = None
 
 
+class ResidentImages(NamedTuple):
+    """The images of a split, whole and decoded, in the memory of every device of a mesh.
+
+    Attributes:
+        pixels: uint8 B H W 3, padded with zeros to the highest and the widest image.
+        sizes: int32 B 2, as of a `Batch`; None where every image fills its H W.
+    """
+
+    pixels: jax.Array
+    sizes: jax.Array | None
+
+
+class RowBatch(NamedTuple):
+    """Which images make a batch: all that a step needs to be told where they are resident.
+
+    Attributes:
+        rows: int32 B, of a `ResidentImages`.
+        labels: int32 B, in [0, N).
+        mask: float32 B, as of a `Batch`.
+    """
+
+    rows: Array
+    labels: Array
+    mask: Array
+
+
 class Pooled(NamedTuple):
     """What a trunk makes of images: all that gate and classifiers look at; float32.
 

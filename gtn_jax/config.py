@@ -71,6 +71,10 @@ class DataConfig:
     cache_views: int = 0
     """While the trunk is frozen, train on the features of that many augmented views of each image,
     computed once: epoch e sees view e mod cache_views. 0: a new view each epoch, computed anew."""
+    image_store: Literal["auto", "device", "host", "stream"] = "auto"
+    """Where decoded training images are kept: on every device, in the host's memory, or nowhere,
+    each batch decoded anew ("stream"); "auto" takes the first that fits, and says why. The numbers
+    are the same."""
     bad_images: Literal["error", "skip"] = "error"
     """Unreadable files of a folder: "error" lists them all, "skip" leaves them out and counts."""
     clip_eval: Literal["mean_of_25", "random_frame"] = "mean_of_25"

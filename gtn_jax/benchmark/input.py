@@ -1,10 +1,11 @@
 """Workloads of the input pipeline alone, on JPEG files that are made up in a temporary folder.
 
-The data pipeline (gtn_jax/data/pipeline.py) is called in `_part`, `_load`, `jpeg_batches` and
-`input_streamed` only, as training/loop.py calls it. Where it changes, these follow.
+The data pipeline (gtn_jax/data/pipeline.py, gtn_jax/training/image_store.py) is called in `_part`,
+`training_images` and `shuffled` only, as training/loop.py calls it. Where it changes, these follow.
 """
 
 import atexit
+import functools
 import itertools
 import tempfile
 import time
@@ -12,15 +13,19 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, cast
 
+import jax
 import numpy as np
 from PIL import Image
 
-from gtn_jax.arrays import Batch
+from gtn_jax.arrays import Batch, RowBatch
 from gtn_jax.benchmark.spec import Spec, data_of
 from gtn_jax.benchmark.workload import Workload, memory_in_use
 from gtn_jax.data import pipeline
 from gtn_jax.data.choice import Part, whole
 from gtn_jax.data.splits import Split
+from gtn_jax.training.image_store import place_images
+from gtn_jax.training.resident import take_images
+from gtn_jax.training.sharding import data_mesh, put_batch
 
 JPEG_SIZE = (341, 256)
 """Width and height of a photo whose short side is training's."""
@@ -77,45 +82,75 @@ def _part(spec: Spec, size: tuple[int, int] = JPEG_SIZE) -> Part:
     return whole(Split(files, names, "train"))
 
 
-def _load(spec: Spec, part: Part) -> pipeline.Images:
-    return pipeline.load(part, pipeline.View.of(data_of(spec), training=True))
+def training_images(
+    spec: Spec, part: Part, mesh: jax.sharding.Mesh, store: str = "auto"
+) -> pipeline.Images:
+    """A part where training keeps it, or in a store of `data.image_store`."""
+    images = pipeline.open_images(part, pipeline.View.of(data_of(spec), training=True))
+    return place_images(images, store, mesh)
 
 
-def jpeg_batches(spec: Spec) -> Iterator[Batch]:
-    """Endless shuffled training batches of generated JPEG files, on the host."""
-    images = _load(spec, _part(spec))
+def jpeg_images(spec: Spec, mesh: jax.sharding.Mesh, store: str = "auto") -> pipeline.Images:
+    """As `training_images`, of generated JPEG files."""
+    return training_images(spec, _part(spec), mesh, store)
+
+
+def shuffled(images: pipeline.Images, spec: Spec) -> Iterator[Batch | RowBatch]:
+    """Endless training batches, on the host."""
     batches = pipeline.training_batches(images, spec.batch_size, "drop", seed=0)
-    return cast(Iterator[Batch], batches)  # of features only where a gather of them is given
+    # Of features only where a gather of them is given.
+    return cast(Iterator[Batch | RowBatch], batches)
 
 
-def _drain(batches: Iterator[Batch], spec: Spec, facts: dict[str, Any]) -> Workload:
+def _drain(spec: Spec, store: str) -> Workload:
+    images = jpeg_images(spec, data_mesh(1), store)
+    batches = shuffled(images, spec)
+
     def repeat(iterations: int) -> None:
         for _ in itertools.islice(batches, iterations):
             pass
 
-    return Workload(repeat, spec.batch_size, facts=facts)
+    return Workload(repeat, spec.batch_size, facts={"images_are": images.place})
 
 
 def input_decode(spec: Spec) -> Workload:
     """Reading and decoding a whole split, once, into memory."""
-    part = _part(spec)
+    part, mesh = _part(spec), data_mesh(1)
 
     def repeat(iterations: int) -> None:
         for _ in range(iterations):
-            _load(spec, part)
+            training_images(spec, part, mesh, "host")
 
     return Workload(repeat, spec.images)
 
 
 def input_resident(spec: Spec) -> Workload:
-    """Shuffled batches out of memory."""
-    return _drain(jpeg_batches(spec), spec, {})
+    """Shuffled batches out of the device's memory, into an array of their own there.
+
+    A step does not make that array, so this is no more than what input can cost it.
+    """
+    mesh = data_mesh(1)
+    images = jpeg_images(spec, mesh, "device")
+    batches = shuffled(images, spec)
+    take = jax.jit(functools.partial(take_images, mesh=mesh))
+
+    def repeat(iterations: int) -> None:
+        taken = None
+        for batch in itertools.islice(batches, iterations):
+            taken = take(images.resident, put_batch(batch, mesh))
+        jax.block_until_ready(taken)
+
+    return Workload(repeat, spec.batch_size, facts={"images_are": images.place})
+
+
+def input_host(spec: Spec) -> Workload:
+    """Shuffled batches out of the host's memory, left there."""
+    return _drain(spec, "host")
 
 
 def input_streamed(spec: Spec) -> Workload:
     """Shuffled batches, every image decoded anew, as where a split does not fit into memory."""
-    pipeline.MEMORY_LIMIT_BYTES = 0  # of this child only
-    return _drain(jpeg_batches(spec), spec, {})
+    return _drain(spec, "stream")
 
 
 def dataset_start(spec: Spec) -> Workload:
@@ -123,11 +158,11 @@ def dataset_start(spec: Spec) -> Workload:
 
     Reported as rows: it happens once a process.
     """
-    part = _part(spec, (spec.image_size, spec.image_size))
+    part, mesh = _part(spec, (spec.image_size, spec.image_size)), data_mesh(1)
     before = memory_in_use()["peak_rss_bytes"]
     start = time.perf_counter()
-    images = _load(spec, part)
-    next(iter(pipeline.training_batches(images, spec.batch_size, "drop", seed=0)))
+    images = training_images(spec, part, mesh)
+    next(shuffled(images, spec))
     seconds = time.perf_counter() - start
     grown = memory_in_use()["peak_rss_bytes"] - before
     name = f"dataset_start/{spec.images}images/{spec.image_size}px"

@@ -127,22 +127,33 @@ def end_to_end(spec: Spec) -> Workload:
     """Training steps on images that come from JPEG files, by the pipeline that training uses.
 
     The first `images / batch_size` iterations and those after them are alike: the stream is
-    endless. `prefetch` batches are sent to the device ahead of the step that takes them.
+    endless. `prefetch` batches are sent to the device ahead of the step that takes them. Variants
+    of `spec`: "host" and "stream" keep the images there, not where training would.
     """
-    from gtn_jax.benchmark.input import jpeg_batches
+    from gtn_jax.benchmark.input import jpeg_images, shuffled
 
     run = prepare_run(spec)
-    batches = (put_batch(batch, run.mesh) for batch in jpeg_batches(spec))
+    store = spec.variant if spec.variant in ("host", "stream") else "auto"
+    images = jpeg_images(spec, run.mesh, store)
+    batches = (put_batch(batch, run.mesh) for batch in shuffled(images, spec))
     ahead = list(itertools.islice(batches, spec.prefetch + 1))
-    step = run.programs.train_step(False, False)
-    compiled, facts = compile_apart(step, run.state, ahead[0])
+    # A resident step takes the images as well, and of a batch the rows.
+    given = () if images.resident is None else (images.resident,)
+    programs = run.programs
+    step = (
+        programs.resident_step(False, False, run.mesh)
+        if given
+        else programs.train_step(False, False)
+    )
+    compiled, facts = compile_apart(step, run.state, *given, ahead[0])
+    facts |= {"images_are": images.place}
     state = run.state
 
     def repeat(iterations: int) -> None:
         nonlocal state
         metrics = None
         for _ in range(iterations):
-            state, metrics = compiled(state, ahead.pop(0))
+            state, metrics = compiled(state, *given, ahead.pop(0))
             ahead.append(next(batches))
         jax.block_until_ready((state, metrics))
 
@@ -168,6 +179,7 @@ KINDS: dict[str, Callable[[Spec], Workload]] = {
     "end_to_end": end_to_end,
     "input_decode": _input,
     "input_resident": _input,
+    "input_host": _input,
     "input_streamed": _input,
     "dataset_start": _input,
     "convolutions": _rows,

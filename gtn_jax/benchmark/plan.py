@@ -60,23 +60,26 @@ def _levers(step: Spec, platform: str) -> tuple[Spec, ...]:
     return (step, *flags, donation, *([] if platform == "cpu" else [scan]))
 
 
-def _network(step: Spec, peers: Sequence[str], flax: bool, tag: str) -> list[Group]:
-    """Full step, frozen step, real data and evaluation of one network."""
+def _network(
+    step: Spec, peers: Sequence[str], flax: bool, tag: str, stores: Sequence[str] = ()
+) -> list[Group]:
+    """Full step, frozen step, real data (also kept in these stores) and evaluation of one net."""
     replace = dataclasses.replace
     real = replace(step, kind="end_to_end", images=64 * step.batch_size)
     ahead = replace(real, variant="prefetch", prefetch=2)
+    elsewhere = [replace(real, variant=store) for store in stores]
     frozen, evaluation = replace(step, kind="frozen_step"), replace(step, kind="evaluation")
     flax_peers = [replace(step, framework="flax")] if flax else []
     return [
         Group(f"step{tag}", (step, *flax_peers, *_torch(step, peers)), weight=4),
         Group(f"frozen{tag}", (frozen, step, *_torch(frozen, peers)), weight=2),
-        Group(f"end_to_end{tag}", (real, step, ahead), weight=2),
+        Group(f"end_to_end{tag}", (real, step, ahead, *elsewhere), weight=2),
         Group(f"evaluation{tag}", (evaluation, *_torch(evaluation, peers)), weight=1),
     ]
 
 
 def _input(image_size: int, batch: int, images: int) -> Group:
-    kinds = ("input_decode", "input_resident", "input_streamed")
+    kinds = ("input_decode", "input_resident", "input_host", "input_streamed")
     specs = [Spec(k, batch_size=batch, image_size=image_size, images=images) for k in kinds]
     return Group("input", tuple(specs), weight=0.3, compares=False)
 
@@ -116,7 +119,8 @@ def gpu_plan() -> list[Group]:
     peers = ("amp_channels_last", "amp_channels_last_compile")
     for batch in (64, 256):
         step = Spec("train_step", batch_size=batch, dtype="bfloat16")
-        groups += _network(step, peers, flax=True, tag="" if batch == 64 else f"_{batch}")
+        tag = "" if batch == 64 else f"_{batch}"
+        groups += _network(step, peers, flax=True, tag=tag, stores=("host", "stream"))
     step = Spec("train_step", batch_size=64, dtype="bfloat16")
     plain = dataclasses.replace(step, variant="plain", gate="none", auxiliary=False)
     table = Spec("convolutions", batch_size=64, dtype="bfloat16")
@@ -138,9 +142,13 @@ def quick_plan() -> list[Group]:
     frozen = dataclasses.replace(step, kind="frozen_step")
     flax = dataclasses.replace(step, framework="flax", backbone="resnet20")
     products = [Spec("matmul", framework, size=64) for framework in ("jax", "torch")]
+    inputs = [
+        Spec(kind, image_size=16, batch_size=4, images=8)
+        for kind in ("input_streamed", "input_resident")
+    ]
     groups = [
         Group("limits", (Spec("copy", "numpy", size=1), *products)),
-        Group("input", (Spec("input_streamed", image_size=16, batch_size=4, images=8),)),
+        Group("input", tuple(inputs)),
         Group("step", (step, flax, *_torch(step, TORCH_LAYOUTS))),
         Group("frozen", (frozen, step)),
         Group("end_to_end", (real, step)),

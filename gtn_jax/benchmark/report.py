@@ -30,6 +30,8 @@ def rate_row(child: Child, seconds: Sequence[float]) -> tuple[Row, list[float]]:
     if not rates:
         return not_measured(spec.name, spec.label, unit, "no repeat ended in time"), []
     extra = {"seconds": list(seconds), **spec.described}
+    if "images_are" in child.told["facts"]:
+        extra["images_are"] = child.told["facts"]["images_are"]
     return median_row(spec.name, spec.label, rates, unit, **extra), rates
 
 

@@ -2,19 +2,22 @@
 
 Grain (https://google-grain.readthedocs.io) shuffles, batches and keeps the position. Images are
 decoded once into memory where they fit; otherwise each batch is decoded anew, in Grain's threads,
-ahead of the step that wants it. Augmentation, cropping included, is augment.py's, on the device.
+ahead of the step that wants it. Where the devices hold the images, a batch is only their rows
+(training/image_store.py chooses). Augmentation, cropping included, is augment.py's, on the device.
 """
 
+import collections
 import concurrent.futures
 import dataclasses
 import functools
+import os
 from collections.abc import Callable, Iterator
 
 import grain
 import jax
 import numpy as np
 
-from gtn_jax.arrays import Batch, PooledBatch
+from gtn_jax.arrays import Batch, PooledBatch, ResidentImages, RowBatch
 from gtn_jax.config import DataConfig
 from gtn_jax.data.choice import Part
 from gtn_jax.data.clips import clip_ids, clip_rows, row_drawer
@@ -22,9 +25,11 @@ from gtn_jax.data.decode import decode, decode_whole, whole_size
 from gtn_jax.data.splits import Split
 
 MEMORY_LIMIT_BYTES = 2 * 2**30
-_READ_AT_ONCE = 256
+"""Of the host's, for the decoded images of one part."""
+_READ_AT_ONCE = 32
 
-Gather = Callable[[int, np.ndarray], Batch | PooledBatch]
+AnyBatch = Batch | PooledBatch | RowBatch
+Gather = Callable[[int, np.ndarray], AnyBatch]
 """(number of the step, int B rows of a part) -> that step's batch; called in Grain's threads."""
 
 
@@ -70,16 +75,22 @@ class Images:
         view: what of each is used.
         height: of a batch's arrays in pixels, that of the highest image.
         width: of a batch's arrays in pixels, that of the widest image.
-        pixels: uint8 H W 3 each, or None where the split is streamed.
+        bytes: of all images decoded, each of its own size.
         clips: int32 B, the clip of each image, of videos only.
+        pixels: uint8 H W 3 each, or None where they are not in the host's memory.
+        resident: the same on the devices, or None where they are not there.
+        place: where they are and why, in words.
     """
 
     part: Part
     view: View
     height: int
     width: int
-    pixels: list[np.ndarray] | None = None
+    bytes: int
     clips: np.ndarray | None = None
+    pixels: list[np.ndarray] | None = None
+    resident: ResidentImages | None = None
+    place: str = ""
 
     def __len__(self) -> int:
         """Number of images."""
@@ -90,34 +101,63 @@ class Images:
         """Images that an epoch shows: each one, or one of each clip."""
         return len(self) if self.clips is None else int(self.clips.max()) + 1
 
+    @property
+    def padded_bytes(self) -> int:
+        """Of all images in one array."""
+        return 3 * len(self) * self.height * self.width
+
     def gather(self, rows: np.ndarray) -> Batch:
         """The images at these rows of the part's positions, all with mask 1."""
         if self.pixels is not None:
             pixels = [self.pixels[row] for row in rows]
         else:
             pixels = _decode(self.part.split, self.part.positions[rows], self.view)
-        labels, mask = self.part.labels[rows], np.ones(len(rows), np.float32)
+        padded, sizes = self.pad(pixels)
+        return Batch(padded, self.part.labels[rows], np.ones(len(rows), np.float32), sizes)
+
+    def pad(self, pixels: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray | None]:
+        """uint8 H W 3 each -> images and sizes of a `Batch`."""
         if not self.view.whole:
-            return Batch(np.stack(pixels), labels, mask)
-        padded = np.zeros((len(rows), self.height, self.width, 3), np.uint8)
+            return np.stack(pixels), None
+        padded = np.zeros((len(pixels), self.height, self.width, 3), np.uint8)
         for row, image in enumerate(pixels):
             padded[row, : image.shape[0], : image.shape[1]] = image
-        sizes = np.array([image.shape[:2] for image in pixels], np.int32)
-        return Batch(padded, labels, mask, sizes)
+        return padded, np.array([image.shape[:2] for image in pixels], np.int32)
+
+    def take(self, rows: np.ndarray) -> Batch | RowBatch:
+        """What a training step takes: as `gather`, or the rows alone of resident images."""
+        if self.resident is None:
+            return self.gather(rows)
+        labels, mask = self.part.labels[rows], np.ones(len(rows), np.float32)
+        return RowBatch(np.asarray(rows, np.int32), labels, mask)
 
 
-def load(part: Part, view: View) -> Images:
-    """Make a part ready to be batched.
+def open_images(part: Part, view: View) -> Images:
+    """Make a part ready to be batched, nothing of it decoded yet."""
+    sizes = np.array([view.size(height, width) for height, width in part.sizes.tolist()])
+    height, width = sizes.max(axis=0).tolist()
+    clips = clip_ids(part.files) if part.split.clips else None
+    return Images(part, view, height, width, 3 * int(sizes.prod(axis=1).sum()), clips)
+
+
+def keep_in_memory(images: Images) -> Images:
+    """Decode all of them once.
 
     Raises:
         ValueError: an unreadable image, named.
     """
-    sizes = np.array([view.size(height, width) for height, width in part.sizes.tolist()])
-    height, width = sizes.max(axis=0).tolist()
-    fits = 3 * int(sizes.prod(axis=1).sum()) <= MEMORY_LIMIT_BYTES
-    pixels = _decode_all(part, view) if fits else None
-    clips = clip_ids(part.files) if part.split.clips else None
-    return Images(part, view, height, width, pixels, clips)
+    pixels = [image for chunk in decoded_chunks(images) for image in chunk]
+    return dataclasses.replace(images, pixels=pixels)
+
+
+def load(part: Part, view: View) -> Images:
+    """Make a part ready to be batched, in the host's memory if it fits there.
+
+    Raises:
+        ValueError: as `keep_in_memory`.
+    """
+    images = open_images(part, view)
+    return keep_in_memory(images) if images.bytes <= MEMORY_LIMIT_BYTES else images
 
 
 def fit_batch_size(batch_size: int, images: int, devices: int) -> int:
@@ -150,7 +190,7 @@ def steps_per_epoch(images: int, batch_size: int, last_batch: str) -> int:
 
 def training_batches(
     images: Images, batch_size: int, last_batch: str, seed: int, gather: Gather | None = None
-) -> grain.DatasetIterator[Batch | PooledBatch]:
+) -> grain.DatasetIterator[AnyBatch]:
     """Endless shuffled batches, every epoch in another order.
 
     The iterator's `get_state()` and `set_state()` are the data position: small, JSON, exact.
@@ -161,7 +201,7 @@ def training_batches(
         batch_size: images a batch.
         last_batch: "drop" or "keep" an epoch's partial batch.
         seed: of the order.
-        gather: makes a batch of its rows; None takes their images.
+        gather: makes a batch of its rows; None: `images.take`.
     """
     rows = grain.MapDataset.range(images.epoch_images)
     if images.clips is not None:
@@ -170,7 +210,7 @@ def training_batches(
     dataset = (
         rows.shuffle(seed=seed)
         .batch(batch_size, drop_remainder=last_batch == "drop", batch_fn=np.array)
-        .map_with_index(gather or (lambda _, rows: images.gather(rows)))
+        .map_with_index(gather or (lambda _, rows: images.take(rows)))
         .repeat()
     )
     return iter(dataset.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=8)))
@@ -187,13 +227,18 @@ def _fill_up(array: np.ndarray, rows: int) -> np.ndarray:
     return np.pad(array, [(0, rows - len(array))] + [(0, 0)] * (array.ndim - 1))
 
 
-def _decode_all(part: Part, view: View) -> list[np.ndarray]:
-    """Every image of a part, in order, by threads (Pillow lets others run)."""
-    starts = range(_READ_AT_ONCE, len(part.positions), _READ_AT_ONCE)
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-        chunks = np.split(part.positions, starts)
-        results = pool.map(lambda chunk: _decode(part.split, chunk, view), chunks)
-        return [image for chunk in results for image in chunk]
+def decoded_chunks(images: Images) -> Iterator[list[np.ndarray]]:
+    """Every image, decoded, in order, by threads (Pillow lets others run); few wait to be taken."""
+    starts = range(_READ_AT_ONCE, len(images), _READ_AT_ONCE)
+    waiting = collections.deque()
+    workers = os.cpu_count() or 1
+    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
+        for chunk in np.split(images.part.positions, starts):
+            if len(waiting) > workers:
+                yield waiting.popleft().result()
+            waiting.append(pool.submit(_decode, images.part.split, chunk, images.view))
+        while waiting:
+            yield waiting.popleft().result()
 
 
 def _decode(split: Split, positions: np.ndarray, view: View) -> list[np.ndarray]:

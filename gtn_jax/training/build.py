@@ -6,12 +6,14 @@ from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
+from jax.sharding import Mesh
 
 from gtn_jax.arrays import Variables
 from gtn_jax.config import Config, override
 from gtn_jax.data import augment
 from gtn_jax.models.gtn import GTN, init_variables
 from gtn_jax.training.optimizer import Optimizer, build_optimizer, relative_schedule
+from gtn_jax.training.resident import ResidentStep, make_resident_step
 from gtn_jax.training.run_folder import Preprocessing
 from gtn_jax.training.steps import (
     EvaluationStep,
@@ -35,6 +37,8 @@ class Programs(NamedTuple):
     Attributes:
         optimizer: that the training steps use.
         train_step: (frozen trunk?, small images?) -> step; donates its state.
+        resident_step: the same and the mesh -> a step that gathers resident images itself; donates
+            its state.
         head_step: that of a frozen trunk whose features are given; donates its state.
         pooling_step: variables, batch, key, rows -> these features, of one view of each image.
         evaluation_step: variables, batch -> Sums.
@@ -43,6 +47,7 @@ class Programs(NamedTuple):
 
     optimizer: Optimizer
     train_step: Callable[[bool, bool], TrainStep]
+    resident_step: Callable[[bool, bool, Mesh], ResidentStep]
     head_step: HeadStep
     pooling_step: PoolingStep
     evaluation_step: EvaluationStep
@@ -120,9 +125,8 @@ def _build_programs(
             config.data.random_resized_crop,
         )
 
-    @functools.cache
-    def train_step(frozen: bool, small: bool) -> TrainStep:
-        step = make_train_step(
+    def pure_step(frozen: bool, small: bool) -> TrainStep:
+        return make_train_step(
             model,
             optimizer,
             transform(small),
@@ -130,7 +134,14 @@ def _build_programs(
             backbone_gradient=not (frozen and training.freeze_mode == "no_grad"),
             freeze_batch_norm=frozen and training.frozen_batch_norm == "running",
         )
-        return jax.jit(step, donate_argnums=0)
+
+    @functools.cache
+    def train_step(frozen: bool, small: bool) -> TrainStep:
+        return jax.jit(pure_step(frozen, small), donate_argnums=0)
+
+    @functools.cache
+    def resident_step(frozen: bool, small: bool, mesh: Mesh) -> ResidentStep:
+        return jax.jit(make_resident_step(pure_step(frozen, small), mesh), donate_argnums=0)
 
     head_step = jax.jit(make_head_step(model, optimizer, config.model.aux_weight), donate_argnums=0)
     pooling_step = jax.jit(make_pooling_step(model, transform(small=False)))
@@ -138,5 +149,11 @@ def _build_programs(
     evaluation_step = jax.jit(make_evaluation_step(model, evaluation_transform))
     probabilities_step = jax.jit(make_probabilities_step(model, evaluation_transform))
     return Programs(
-        optimizer, train_step, head_step, pooling_step, evaluation_step, probabilities_step
+        optimizer,
+        train_step,
+        resident_step,
+        head_step,
+        pooling_step,
+        evaluation_step,
+        probabilities_step,
     )

@@ -11,9 +11,9 @@ import dataclasses
 import jax
 import numpy as np
 
-from gtn_jax.arrays import Batch, Pooled, PooledBatch, Variables
-from gtn_jax.data.pipeline import Gather, Images, evaluation_batches
-from gtn_jax.training.sharding import put_batch
+from gtn_jax.arrays import Pooled, PooledBatch, Variables
+from gtn_jax.data.pipeline import AnyBatch, Gather, Images
+from gtn_jax.training.resident import ordered_batches
 from gtn_jax.training.steps import PoolingStep
 
 _VIEWS = 2**32 - 1
@@ -72,10 +72,9 @@ def compute_features(
     keys = [view_key(key, view) for view in range(views)]
     pooled: Pooled | None = None
     for start, batch in zip(
-        range(0, len(images), batch_size), evaluation_batches(images, batch_size), strict=True
+        range(0, len(images), batch_size), ordered_batches(images, batch_size, mesh), strict=True
     ):
         rows = np.arange(start, start + batch_size, dtype=np.int32)
-        batch = put_batch(batch, mesh)
         parts = jax.device_get([step(variables, batch, key, rows) for key in keys])
         if pooled is None:
             pooled = _room_for(parts[0], views, len(images))
@@ -103,7 +102,7 @@ def _write(pooled: Pooled, view: int, start: int, part: Pooled) -> None:
 def frozen_gather(
     cache: FeatureCache, images: Images, per_epoch: int, frozen_epochs: int
 ) -> Gather:
-    """Features while the trunk is frozen, images from then on.
+    """Features while the trunk is frozen, from then on what `images.take` gives.
 
     Args:
         cache: of `images`.
@@ -113,8 +112,8 @@ def frozen_gather(
     """
     views = cache.pooled.last.shape[0]
 
-    def gather(step: int, rows: np.ndarray) -> Batch | PooledBatch:
+    def gather(step: int, rows: np.ndarray) -> AnyBatch:
         epoch = step // per_epoch
-        return cache.gather(rows, epoch % views) if epoch < frozen_epochs else images.gather(rows)
+        return cache.gather(rows, epoch % views) if epoch < frozen_epochs else images.take(rows)
 
     return gather

@@ -13,7 +13,7 @@ from typing import Any
 
 import jax
 
-from gtn_jax.arrays import PooledBatch
+from gtn_jax.arrays import PooledBatch, RowBatch
 from gtn_jax.config import Config
 from gtn_jax.data import pipeline
 from gtn_jax.data.choice import Part, choose, fingerprint
@@ -22,6 +22,7 @@ from gtn_jax.training.build import build_model, build_programs
 from gtn_jax.training.checkpoint import Checkpoints
 from gtn_jax.training.evaluate import evaluate_images
 from gtn_jax.training.feature_cache import compute_features, frozen_gather
+from gtn_jax.training.image_store import place_images
 from gtn_jax.training.progress import ProgressBar
 from gtn_jax.training.run_folder import RunFolder
 from gtn_jax.training.sharding import data_mesh, put_batch, replicate
@@ -31,12 +32,14 @@ SELECTED_ON = {"val": "validation", "test_best": "test"}
 """`training.select` -> the split whose best epoch is selected; "last" looks at none."""
 
 
-def load_images(config: Config, parts: dict[str, Part]) -> dict[str, pipeline.Images]:
+def load_images(
+    config: Config, parts: dict[str, Part], mesh: jax.sharding.Mesh
+) -> dict[str, pipeline.Images]:
     """Every part in the config's view: whole images to crop from in training, squares elsewhere.
 
     Raises:
         ValueError: one class only, no split to select on, videos whose features are to be cached,
-            or an unreadable image.
+            an unreadable image, or images that do not fit where the config wants them.
     """
     data = config.data
     classes = parts["train"].split.classes
@@ -51,10 +54,10 @@ def load_images(config: Config, parts: dict[str, Part]) -> dict[str, pipeline.Im
     wanted = SELECTED_ON.get(config.training.select, "train")
     if wanted not in parts:
         raise ValueError(f"training.select: {data.name} has no {wanted} split; use last")
-    return {
-        name: pipeline.load(part, pipeline.View.of(data, training=name == "train"))
-        for name, part in parts.items()
-    }
+    train = pipeline.open_images(parts["train"], pipeline.View.of(data, training=True))
+    images = {"train": place_images(train, data.image_store, mesh)}
+    view = pipeline.View.of(data, training=False)
+    return images | {name: pipeline.load(parts[name], view) for name in parts if name != "train"}
 
 
 def run(config: Config, workdir: Path, quiet: bool = False, devices: int | None = None) -> dict:
@@ -91,7 +94,7 @@ def run(config: Config, workdir: Path, quiet: bool = False, devices: int | None 
     pipeline.fit_batch_size(
         config.data.batch_size, max(mesh.size, len(parts["train"].positions)), mesh.size
     )
-    images = load_images(config, parts)
+    images = load_images(config, parts, mesh)
     train = images["train"]
     batch_size = pipeline.fit_batch_size(config.data.batch_size, train.epoch_images, mesh.size)
     per_epoch = pipeline.steps_per_epoch(train.epoch_images, batch_size, config.data.last_batch)
@@ -123,6 +126,7 @@ def run(config: Config, workdir: Path, quiet: bool = False, devices: int | None 
     parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
     bar.say(f"device  {mesh.size} x {jax.devices()[0].device_kind}")
     bar.say(f"data    {config.data.name}: {len(classes)} classes; {sizes} images")
+    bar.say(f"images  {train.place}")
     bar.say(f"model   {config.model.backbone}, gate {config.model.gate}, {parameters:,} parameters")
     if batch_size != config.data.batch_size:
         bar.say(f"note    batch of {batch_size} images: there are only {train.epoch_images}")
@@ -193,6 +197,10 @@ def run(config: Config, workdir: Path, quiet: bool = False, devices: int | None 
             batch = put_batch(next(batches), mesh)
             if isinstance(batch, PooledBatch):
                 state, metrics = programs.head_step(state, batch)
+            elif isinstance(batch, RowBatch):
+                assert train.resident is not None
+                resident_step = programs.resident_step(frozen, small, mesh)
+                state, metrics = resident_step(state, train.resident, batch)
             else:
                 state, metrics = programs.train_step(frozen, small)(state, batch)
             step += 1

@@ -9,10 +9,10 @@ from typing import TypeVar
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from gtn_jax.arrays import Batch, PooledBatch
+from gtn_jax.arrays import Batch, PooledBatch, RowBatch
 
 Tree = TypeVar("Tree")
-AnyBatch = TypeVar("AnyBatch", bound=Batch | PooledBatch)
+AnyBatch = TypeVar("AnyBatch", bound=Batch | PooledBatch | RowBatch)
 
 
 def data_mesh(devices: int | None = None) -> Mesh:
@@ -32,6 +32,10 @@ def put_batch(batch: AnyBatch, mesh: Mesh) -> AnyBatch:
 
     The result is the same either way; only an epoch's kept partial batch takes the second.
     """
-    divides = len(batch.labels) % mesh.size == 0
-    spec = PartitionSpec("data") if divides else PartitionSpec()
-    return jax.device_put(batch, NamedSharding(mesh, spec))
+    return jax.device_put(batch, batch_sharding(len(batch.labels), mesh))
+
+
+def batch_sharding(rows: int, mesh: Mesh) -> NamedSharding:
+    """Where the arrays of a batch of so many rows are; see `put_batch`."""
+    spec = PartitionSpec("data") if rows % mesh.size == 0 else PartitionSpec()
+    return NamedSharding(mesh, spec)

@@ -63,8 +63,15 @@ def test_quick_run(tmp_path, no_torch):
     out = tmp_path / "f.json"
     assert main(["benchmark", "--quick", "--out", str(out)]) == 0
     found = rows_of(out)
-    for kind in ("train_step", "frozen_step", "end_to_end", "evaluation", "input_streamed"):
+    for kind in ("train_step", "frozen_step", "end_to_end", "evaluation"):
         assert found[kind, "gtn_jax"]["value"] > 0, kind
+    for kind, place in (
+        ("end_to_end", "on the device"),
+        ("input_streamed", "streamed"),
+        ("input_resident", "on the device"),
+    ):
+        assert found[kind, "gtn_jax"]["value"] > 0, kind
+        assert found[kind, "gtn_jax"]["images_are"].startswith(place)
     assert found["train_step", "flax"]["value"] > 0
     assert found["train_step", "gtn_jax / flax"]["repeats"] >= 1
     for layout in ("nchw", "channels_last"):

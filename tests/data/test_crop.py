@@ -1,5 +1,6 @@
 """Random resized crops against torchvision's procedure and Pillow's pixels, both written here."""
 
+import io
 import math
 import random
 
@@ -9,13 +10,21 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gtn_jax.arrays import RowBatch
 from gtn_jax.data import augment, crop
+from gtn_jax.data.choice import whole
+from gtn_jax.data.pipeline import View, open_images
+from gtn_jax.data.splits import Split
+from gtn_jax.training.resident import make_resident, make_resident_step
+from gtn_jax.training.sharding import data_mesh, put_batch
 
 # Compiled whole: a hundred small programs take seconds.
 random_boxes = jax.jit(crop.random_boxes)
 crop_and_resize = jax.jit(crop.crop_and_resize, static_argnums=2)
 
 DRAWS = 20_000
+BOUND = 2.23 * math.sqrt(2 / DRAWS)
+"""Equal distributions stay below this with probability 0.9999 (Smirnov's asymptotic law)."""
 
 
 def torchvision_box(generator: random.Random, height: int, width: int) -> tuple[int, ...]:
@@ -63,13 +72,79 @@ def test_boxes_are_distributed_as_torchvisions(height, width):
     generator = random.Random(0)
     expected = np.array([torchvision_box(generator, height, width) for _ in range(DRAWS)])
     ours, theirs = (statistics(boxes, height, width) for boxes in (found, expected))
-    # Equal distributions stay below this with probability 0.9999 (Smirnov's asymptotic law).
-    bound = 2.23 * math.sqrt(2 / DRAWS)
     for name in ours:
-        assert distance(ours[name], theirs[name]) < bound, name
+        assert distance(ours[name], theirs[name]) < BOUND, name
     assert (found[:, :2] >= 0).all()
     assert (found[:, 0] + found[:, 2] <= height).all()
     assert (found[:, 1] + found[:, 3] <= width).all()
+
+
+class Ramps:
+    """A data source of PNG files of these heights and widths; each pixel says row and column."""
+
+    def __init__(self, sizes):
+        self.examples = []
+        for number, (height, width) in enumerate(sizes):
+            rows, columns = np.mgrid[:height, :width].astype(np.uint8)
+            file = io.BytesIO()
+            Image.fromarray(np.stack([rows, columns, rows], -1)).save(file, "PNG")
+            self.examples.append({"image": file.getvalue(), "label": number, "file": b"x.png"})
+
+    def __len__(self):
+        return len(self.examples)
+
+    def __getitems__(self, positions):
+        return [self.examples[position] for position in positions]
+
+
+def seen_boxes(pixels: np.ndarray) -> np.ndarray:
+    """The boxes that crops of a ramp show: float B 8 8 3 -> int B 4, as `random_boxes`.
+
+    A box from a to a + n, resized to 8, has at its place i the mean of the pixels around
+    a + (i + 1/2) n / 8, and the pixel around x says x - 1/2. Places at the edge see half of that.
+    """
+    rows, columns = pixels[:, :, 4, 0], pixels[:, 4, :, 1]
+    lengths = [(line[:, 6] - line[:, 1]) * 8 / 5 for line in (rows, columns)]
+    found = [line[:, [1, 6]].mean(axis=1) + 0.5 for line in (rows, columns)]
+    sides = np.stack(lengths, 1)
+    starts = np.stack(found, 1) - np.round(sides) / 2
+    boxes = np.concatenate([starts, sides], 1)
+    assert np.abs(boxes - np.round(boxes)).max() < 0.4  # nothing is guessed
+    return np.round(boxes).astype(int)
+
+
+def test_crops_of_resident_images_are_distributed_as_torchvisions():
+    """Through files, the devices' store, gather and transform, all read off the pixels.
+
+    Images of two sizes, padded to one; of the second, one in twenty falls back to the middle.
+    """
+    sizes = [(38, 24), (24, 90)]
+    split = Split(Ramps(sizes), ("a", "b"), "train")
+    mesh = data_mesh(4)
+    images = make_resident(open_images(whole(split), View(8, 24, whole=True)), mesh)
+    assert images.resident.pixels.shape == (2, 38, 90, 3)
+    transform = augment.training_transform(
+        (0.0,) * 3, (1 / 255,) * 3, False, 0, image_size=8, random_resized_crop=True
+    )
+
+    def step(key, batch):
+        return jax.random.split(key)[0], transform(key, batch.images, batch.sizes)
+
+    step = jax.jit(make_resident_step(step, mesh))
+    rows = np.tile(np.arange(2, dtype=np.int32), 1000)
+    batch = put_batch(RowBatch(rows, rows, np.ones(2000, np.float32)), mesh)
+    key, crops = jax.random.key(0), []
+    for _ in range(DRAWS // 1000):
+        key, pixels = step(key, images.resident, batch)
+        crops.append(seen_boxes(np.asarray(pixels)))
+    found = np.concatenate(crops)
+    generator = random.Random(0)
+    for number, (height, width) in enumerate(sizes):
+        expected = np.array([torchvision_box(generator, height, width) for _ in range(DRAWS)])
+        ours = statistics(found[number::2], height, width)
+        theirs = statistics(expected, height, width)
+        for name in ours:
+            assert distance(ours[name], theirs[name]) < BOUND, (height, width, name)
 
 
 def test_another_smallest_area_would_be_seen(monkeypatch):
@@ -80,7 +155,7 @@ def test_another_smallest_area_would_be_seen(monkeypatch):
     generator = random.Random(0)
     expected = np.array([torchvision_box(generator, 256, 256) for _ in range(DRAWS)])
     areas = (statistics(boxes, 256, 256)["area"] for boxes in (found, expected))
-    assert distance(*areas) > 2.23 * math.sqrt(2 / DRAWS)
+    assert distance(*areas) > BOUND
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def images() -> Images:
     pixels = list(generator.integers(0, 256, (IMAGES, 16, 16, 3), dtype=np.uint8))
     labels = generator.integers(0, 5, IMAGES).astype(np.int32)
     part = Part(None, np.arange(IMAGES), labels, labels.astype(str), np.full((IMAGES, 2), 16))
-    return Images(part, View(16, 16), 16, 16, pixels)
+    return Images(part, View(16, 16), 16, 16, bytes=IMAGES * 768, pixels=pixels)
 
 
 @pytest.fixture(scope="module")

@@ -96,6 +96,40 @@ def test_stop_and_resume_is_bitwise(tiny_config, tmp_path, monkeypatch, stop_at,
         np.testing.assert_array_equal(a, b)
 
 
+KEEP = {
+    "data.batch_size": 12,
+    "data.last_batch": "keep",
+    "data.small_image_epochs": 1,
+    "data.small_image_size": 8,
+}
+
+
+@pytest.mark.parametrize(
+    ("values", "devices"),
+    [
+        (CROPS | {"training.epochs": 1}, 1),
+        pytest.param(CROPS | {"training.freeze_epochs": 0}, 1, marks=pytest.mark.slow),
+        # 40 images in batches of 12 leave 4, which three devices do not divide.
+        pytest.param(CROPS | KEEP, 3, marks=pytest.mark.slow),
+        pytest.param(KEEP, 1, marks=pytest.mark.slow),
+        pytest.param(CROPS | CACHED, 4, marks=pytest.mark.slow),
+    ],
+)
+def test_where_images_are_kept_changes_no_bit(tiny_config, tmp_path, capsys, values, devices):
+    ends = {}
+    for store in ("device", "host"):
+        config = override(tiny_config, {**values, "data.image_store": store})
+        loop.run(config, tmp_path / store, devices=devices)
+        rows = list(map(timeless, RunFolder(tmp_path / store).rows()))
+        ends[store] = rows, *final_state(config, tmp_path / store)
+    output = capsys.readouterr().out
+    assert "images  on the device: " in output and "images  in memory: " in output
+    (rows, leaves, position), (other_rows, other_leaves, other_position) = ends.values()
+    assert rows == other_rows and position == other_position
+    for a, b in zip(leaves, other_leaves, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_finished_run_is_left_alone(tiny_config, tmp_path):
     short = override(tiny_config, {"training.epochs": 1})
     summary = loop.run(short, tmp_path, quiet=True, devices=1)
@@ -199,14 +233,14 @@ def test_data_that_cannot_be_trained_on():
     config = Config()
     one = whole(Split([], ("cat",), "train"))
     with pytest.raises(ValueError, match=r"digits has one class \(cat\); bring at least two"):
-        loop.load_images(config, {"train": one, "validation": one})
+        loop.load_images(config, {"train": one, "validation": one}, data_mesh(1))
     no_validation = {"train": whole(Split([], ("cat", "dog"), "train"))}
     videos = whole(Split([], ("jump", "run"), "train", clips=True))
     cached = override(config, {"data.cache_views": 1, "training.freeze_epochs": 1})
     with pytest.raises(ValueError, match="data.cache_views: digits holds videos"):
-        loop.load_images(cached, {"train": videos, "validation": videos})
+        loop.load_images(cached, {"train": videos, "validation": videos}, data_mesh(1))
     with pytest.raises(ValueError, match="training.select: digits has no validation split"):
-        loop.load_images(config, no_validation)
+        loop.load_images(config, no_validation, data_mesh(1))
 
 
 class Frames:
@@ -231,7 +265,9 @@ class Frames:
 def test_training_crops_whole_images_and_evaluation_does_not(tiny_config):
     config = override(tiny_config, {**CROPS, "data.resize_size": 16})
     split = Split(Frames("abcdefgh", [0, 1] * 4), ("x", "y"), "train")
-    images = loop.load_images(config, {"train": whole(split), "validation": whole(split)})
+    images = loop.load_images(
+        config, {"train": whole(split), "validation": whole(split)}, data_mesh(1)
+    )
     assert images["train"].gather(np.arange(2)).images.shape == (2, 16, 26, 3)
     assert images["validation"].gather(np.arange(2)).images.shape == (2, 16, 16, 3)
 

@@ -1,0 +1,121 @@
+"""Where images are kept: what fits decides, one line says so, and what cannot be is refused."""
+
+import types
+
+import numpy as np
+import pytest
+
+from gtn_jax.data import pipeline
+from gtn_jax.data.choice import choose
+from gtn_jax.data.sources import open_splits
+from gtn_jax.training import image_store
+from gtn_jax.training.image_store import free_bytes, place_images
+from gtn_jax.training.sharding import data_mesh
+
+MIB = 2**20
+
+
+@pytest.fixture(scope="module")
+def images(data_dir):
+    """40 digits of 32 x 32: 120 KiB."""
+    from gtn_jax.config import DataConfig
+
+    part = choose(open_splits("digits", data_dir), DataConfig(train_images_per_class=4), 0)["train"]
+    return pipeline.open_images(part, pipeline.View(32, 32))
+
+
+def where(images) -> str:
+    assert images.pixels is None or images.resident is None
+    if images.resident is not None:
+        return "device"
+    return "stream" if images.pixels is None else "host"
+
+
+def test_memory_of_a_cpu_is_shared_by_its_devices(images, monkeypatch):
+    """120 KiB a copy: one fits into 2 GiB; four do not fit into 400 KiB; one not into 100."""
+    placed = place_images(images, "auto", data_mesh(4))
+    assert where(placed) == "device"
+    assert placed.place == "on the device: 0.469 MiB fit into 2 GiB of memory"
+    monkeypatch.setattr(pipeline, "MEMORY_LIMIT_BYTES", 400 * 1024)
+    assert where(place_images(images, "auto", data_mesh(1))) == "device"
+    placed = place_images(images, "auto", data_mesh(4))
+    assert where(placed) == "host"
+    assert placed.place == (
+        "in memory: 0.117 MiB fit into 0.391 MiB of memory, "
+        "on the device 0.469 MiB padded do not fit into 0.391 MiB of memory"
+    )
+    monkeypatch.setattr(pipeline, "MEMORY_LIMIT_BYTES", 100 * 1024)
+    placed = place_images(images, "auto", data_mesh(1))
+    assert where(placed) == "stream"
+    assert placed.place.startswith("streamed: 0.117 MiB do not fit into 0.0977 MiB of memory, on")
+
+
+@pytest.fixture
+def accelerator(monkeypatch):
+    """Call it with what the device has free: then the CPU counts as one."""
+
+    def accelerator(free: int | None) -> None:
+        monkeypatch.setattr(image_store, "_is_cpu", lambda mesh: False)
+        monkeypatch.setattr(image_store, "free_bytes", lambda mesh: free)
+
+    return accelerator
+
+
+@pytest.mark.parametrize(
+    ("free", "store", "place"),
+    [
+        (MIB, "device", "on the device: 0.117 MiB fit into 0.25 MiB, 1/4 of what it has free"),
+        (
+            MIB // 4,
+            "host",
+            "in memory: 0.117 MiB fit into 2 GiB of memory, on the device 0.117 MiB padded "
+            "do not fit into 0.0625 MiB, 1/4 of what it has free",
+        ),
+        (
+            None,
+            "host",
+            "in memory: 0.117 MiB fit into 2 GiB of memory, on the device 0.117 MiB padded "
+            "do not fit into a device that does not tell its memory",
+        ),
+    ],
+)
+def test_a_quarter_of_an_accelerators_free_memory(images, accelerator, free, store, place):
+    accelerator(free)
+    placed = place_images(images, "auto", data_mesh(4))  # a copy each, and a memory each
+    assert (where(placed), placed.place) == (store, place)
+
+
+@pytest.mark.parametrize("store", ["device", "host", "stream"])
+def test_a_config_may_say_where(images, store, monkeypatch):
+    """Beyond what would be chosen, too."""
+    monkeypatch.setattr(pipeline, "MEMORY_LIMIT_BYTES", 0)
+    placed = place_images(images, store, data_mesh(1))
+    assert where(placed) == store
+    assert placed.place.endswith(": 0.117 MiB, as data.image_store says")
+    np.testing.assert_array_equal(placed.gather(np.array([3])).labels, images.part.labels[[3]])
+
+
+def test_where_they_cannot_be_is_refused(images, accelerator, monkeypatch):
+    monkeypatch.setattr(image_store, "_host_bytes", lambda: 100 * 1024)
+    for store in ("device", "host"):
+        with pytest.raises(ValueError, match=rf"data.image_store: {store} does not work for 0.117 M"
+                           r"iB of images, with 0.0977 MiB of memory in this machine"):  # fmt: skip
+            place_images(images, store, data_mesh(1))
+    accelerator(64 * 1024)
+    with pytest.raises(
+        ValueError, match=r"with 0.0625 MiB free on a device; wanted stream or auto"
+    ):
+        place_images(images, "device", data_mesh(1))
+
+
+def test_free_memory_is_that_of_the_fullest_device():
+    def device(stats):
+        return types.SimpleNamespace(memory_stats=lambda: stats)
+
+    def mesh(*stats):
+        return types.SimpleNamespace(devices=np.array([device(each) for each in stats]))
+
+    full, empty = ({"bytes_limit": 100, "bytes_in_use": used} for used in (70, 10))
+    assert free_bytes(mesh(empty, full)) == 30
+    assert free_bytes(mesh(empty, None)) is None
+    assert free_bytes(mesh({"bytes_in_use": 3})) is None
