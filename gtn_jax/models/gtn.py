@@ -34,6 +34,7 @@ class GTN(nn.Module):
         classifier_bias: whether the classifier has a bias (the paper's has none).
         auxiliary: whether to build the auxiliary classifier.
         torch_running_variance: see `gtn_jax.models.layers.BatchNorm`.
+        rematerialise: see `gtn_jax.models.resnet.ResNet`.
         dtype: compute dtype of the trunk; gate and heads compute in float32.
     """
 
@@ -47,12 +48,18 @@ class GTN(nn.Module):
     classifier_bias: bool = False
     auxiliary: bool = True
     torch_running_variance: bool = False
+    rematerialise: bool = False
     dtype: Any = jnp.float32
 
     def setup(self) -> None:
         """Only the trunk: what `heads` works with is made there, as it depends on the trunk."""
         self.trunk = build_backbone(
-            self.backbone, self.stages, self.dtype, "backbone", self.torch_running_variance
+            self.backbone,
+            self.stages,
+            self.dtype,
+            "backbone",
+            self.torch_running_variance,
+            self.rematerialise,
         )
 
     def __call__(self, images: jax.Array, train: bool, freeze_batch_norm: bool = False) -> Outputs:
