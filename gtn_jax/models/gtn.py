@@ -162,11 +162,18 @@ def _run_once(init: Callable[[jax.Array], Variables], seed: int) -> Variables:
     # 2 s unoptimised).
     is_cpu = jax.default_backend() == "cpu"
     options = {"xla_backend_optimization_level": 0} if is_cpu else None
-    program = jax.jit(lambda seed: init(jax.random.key(seed)), compiler_options=options)
-    return program(np.uint32(seed % 2**32))  # without x64, a key has these bits of its seed only
+
+    def draw(seed: jax.Array) -> Variables:
+        return init(jax.random.key(seed))
+
+    # Without x64, a key has these bits of its seed only.
+    return jax.jit(draw, compiler_options=options)(np.uint32(seed % 2**32))
 
 
 def variable_shapes(model: GTN) -> Variables:
     """What `init_variables` gives, as `jax.ShapeDtypeStruct`s: nothing is computed."""
-    images = jnp.zeros((1, 32, 32, 3), jnp.float32)
-    return dict(jax.eval_shape(lambda: model.init(jax.random.key(0), images, False)))
+
+    def init() -> Variables:
+        return model.init(jax.random.key(0), jnp.zeros((1, 32, 32, 3), jnp.float32), False)
+
+    return dict(jax.eval_shape(init))
