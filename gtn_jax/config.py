@@ -198,6 +198,12 @@ class TrainingConfig:
     trunk's momentum while its rate is 0."""
     frozen_batch_norm: Literal["running", "batch"] = "running"
     """Statistics a frozen trunk normalises with; batch (the authors') also moves the running."""
+    accumulation_steps: int = 1
+    """Micro-batches that a batch is taken in, for less memory: one update from the mean of their
+    gradients. BatchNorm has the statistics of a micro-batch, and moves the running ones in each."""
+    rematerialise: Literal["none", "blocks"] = "none"
+    """blocks: compute what is inside residual blocks twice instead of keeping it, for less memory;
+    the result is the same."""
     select: Literal["val", "last", "test_best"] = "val"
     """Which weights a run ends with: those of the best epoch on validation, of the last epoch, or
     (the authors') of the best epoch on test, whose accuracy then is no estimate of anything."""
@@ -208,6 +214,7 @@ class TrainingConfig:
     def __post_init__(self) -> None:  # noqa: D105
         _require_known_words(self, "training")
         _require_least(self, "training", 1, "epochs", "eval_every_epochs", "log_every_steps")
+        _require_least(self, "training", 1, "accumulation_steps")
         _require_least(self, "training", 0, "freeze_epochs")
         _require(
             self.checkpoint_every_seconds > 0,
@@ -238,6 +245,9 @@ class Config:
             f"0, or with the cosine schedule fewer than the {self.training.epochs} epochs",
         )
         views, training = self.data.cache_views, self.training
+        batch, parts = self.data.batch_size, training.accumulation_steps
+        divisor = f"a divisor of data.batch_size, {batch}"
+        _require(batch % parts == 0, "training.accumulation_steps", parts, divisor)
         small = self.data.small_image_epochs
         for fixed, reason in (
             (training.freeze_epochs > 0, "training.freeze_epochs is 0"),

@@ -25,11 +25,15 @@ Positional = tyro.conf.Positional
 
 
 def set_up_process() -> None:
-    """Before a verb computes: keep freed memory, and what is compiled for the next process."""
-    from gtn_jax.training.allocator import keep_freed_memory
-    from gtn_jax.training.compilation_cache import enable
+    """Before a verb computes, and before it imports what it computes with.
+
+    Freed memory is kept, and what is compiled for the next process.
+    """
+    from gtn_jax.training.allocator import collect_garbage_rarely, keep_freed_memory
 
     keep_freed_memory()
+    collect_garbage_rarely()
+    from gtn_jax.training.compilation_cache import enable
 
     reason = enable()
     if reason is not None:
@@ -55,9 +59,9 @@ def train(arguments: list[str]) -> None:
         for deviation in REMAINING_DEVIATIONS:
             say(f"not as in the authors' code: {deviation}")
     parsed = parse(TrainArguments, f"gtn train {name}", rest, TrainArguments(config, tyro.MISSING))
+    set_up_process()
     from gtn_jax.training.loop import run
 
-    set_up_process()
     print(json.dumps(run(parsed.config, parsed.workdir), indent=2))
 
 
@@ -81,9 +85,9 @@ def evaluate(arguments: list[str]) -> None:
         return run, split, data, data_dir
 
     workdir, split, data, data_dir = parse(form, "gtn evaluate", arguments)
+    set_up_process()
     from gtn_jax.inference.restore import evaluate_run
 
-    set_up_process()
     result = evaluate_run(workdir, split, data, data_dir)
     print(json.dumps({"split": split, **result}, indent=2))
 
@@ -144,9 +148,9 @@ def compare(arguments: list[str]) -> None:
         return workdir, methods, seeds, trials
 
     workdir, methods, seeds, trials = parse(form, f"gtn compare {name}", rest)
+    set_up_process()
     from gtn_jax.analysis import compare as comparison
 
-    set_up_process()
     config = load_experiment(name)
     comparison.check(config, methods, seeds, workdir)
     tuned = comparison.tune(config, methods, trials, workdir, say)
@@ -168,10 +172,10 @@ def quickstart(arguments: list[str]) -> None:
         return workdir, seeds
 
     workdir, seeds = parse(form, "gtn quickstart", arguments)
+    set_up_process()
     from gtn_jax.analysis import compare as comparison
     from gtn_jax.training.run_folder import read_rows
 
-    set_up_process()
     config = load_experiment("quickstart")
     # The tuning runs that ship with the experiment: its header has their command.
     tuned = read_rows(shipped_folder() / "quickstart_tuning.jsonl")

@@ -77,6 +77,8 @@ def test_json_is_plain():
         (TrainingConfig, "eval_every_epochs", 0),
         (TrainingConfig, "checkpoint_every_seconds", 0.0),
         (TrainingConfig, "log_every_steps", 0),
+        (TrainingConfig, "accumulation_steps", 0),
+        (TrainingConfig, "rematerialise", "all"),
         (Config, "seed", -1),
         (DataConfig, "small_image_size", 0),
         (DataConfig, "last_batch", "kept"),
@@ -99,6 +101,8 @@ def test_fields_that_do_not_go_together():
         override(Config(), {"optimizer.schedule": "step", "optimizer.warmup_epochs": 1.0})
     with pytest.raises(ValueError, match="model.weights_heads: 'load' does not work"):
         override(Config(), {"model.weights_heads": "load"})
+    with pytest.raises(ValueError, match="steps: 3 does not work; wanted a divisor of .*, 64"):
+        override(Config(), {"training.accumulation_steps": 3})
 
 
 @pytest.mark.parametrize(

@@ -36,6 +36,13 @@ class Run(NamedTuple):
     mesh: jax.sharding.Mesh
 
 
+VARIANTS: dict[str, dict[str, Any]] = {
+    "rematerialised": {"training.rematerialise": "blocks"},
+    "accumulated4": {"training.accumulation_steps": 4},
+}
+"""Variant of a spec -> fields of its config."""
+
+
 def config_of(spec: Spec) -> Config:
     """The run that a spec describes; its frozen epochs, if it asks for them, are all there are."""
     return override(
@@ -47,6 +54,7 @@ def config_of(spec: Spec) -> Config:
             "model.compute_dtype": spec.dtype,
             "training.epochs": 1,
             "training.freeze_epochs": int(spec.kind == "frozen_step"),
+            **VARIANTS.get(spec.variant, {}),
         },
     )
 

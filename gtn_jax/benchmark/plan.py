@@ -29,6 +29,10 @@ LEVERS: dict[str, dict[str, str]] = {
 child, and its row says so."""
 
 
+QUICKSTART = Spec("train_step", backbone="resnet8_wide", image_size=32, batch_size=24, classes=10)
+"""The network and size of experiments/quickstart.py, but for its shipped weights."""
+
+
 def _torch(spec: Spec, variants: Iterable[str], kind: str | None = None) -> list[Spec]:
     return [
         dataclasses.replace(spec, kind=kind or spec.kind, framework="torch", variant=variant)
@@ -58,6 +62,12 @@ def _levers(step: Spec, platform: str) -> tuple[Spec, ...]:
     scan = dataclasses.replace(step, variant="scan8", scan=8)
     # A loop on a CPU holds convolutions that XLA does not optimise: minutes a step.
     return (step, *flags, donation, *([] if platform == "cpu" else [scan]))
+
+
+def _less_memory(step: Spec) -> tuple[Spec, ...]:
+    """What saves memory, beside the step that does not."""
+    variants = ("rematerialised", "accumulated4")
+    return (step, *(dataclasses.replace(step, variant=variant) for variant in variants))
 
 
 def _network(
@@ -105,7 +115,7 @@ def cpu_plan() -> list[Group]:
         ),
         Group("convolutions", (Spec("convolutions"),), compares=False),
         Group("gate", (step, plain)),
-        Group("startup", (step,), rounds=(1, 3), starts=True),
+        Group("startup", (QUICKSTART, step), rounds=(1, 3), starts=True),
         Group("levers", _levers(step, "cpu")),
     ]
 
@@ -127,7 +137,8 @@ def gpu_plan() -> list[Group]:
     return [
         *groups,
         Group("gate", (step, plain)),
-        Group("startup", (step,), rounds=(1, 3), starts=True),
+        Group("startup", (QUICKSTART, step), rounds=(1, 3), starts=True),
+        Group("memory", _less_memory(step)),
         Group("levers", _levers(step, "gpu"), weight=3),
         Group("convolutions", (table,), compares=False),
     ]

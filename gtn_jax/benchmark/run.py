@@ -16,7 +16,7 @@ from gtn_jax.benchmark.child import Child, ChildError, threads
 from gtn_jax.benchmark.report import child_rows, comparison_rows, frozen_share_rows, rate_row
 from gtn_jax.benchmark.rows import Row, not_measured, write_document
 from gtn_jax.benchmark.spec import Group, Spec
-from gtn_jax.benchmark.startup import start_rows
+from gtn_jax.benchmark.startup import group_start_rows
 
 Say = Callable[[str], None]
 _LONGEST_START = 420.0
@@ -82,7 +82,7 @@ def measure(
             children.keep(group.specs)
             soft = time.monotonic() + share * max(left, 0)
             if group.starts:
-                found = start_rows(group.specs[0], group.rounds, soft, deadline)
+                found = group_start_rows(group.specs, group.rounds, soft, deadline)
             else:
                 found = measure_group(children, group, soft, deadline)
             _add(rows, found, group.name)

@@ -118,7 +118,7 @@ class Group:
         rounds: repeats at least (while the time lasts) and at most.
         repeat_seconds: a repeat does as many steps as fit in so much time.
         compares: whether the first spec is divided by the others.
-        starts: whether the starts of the first spec's process are timed, not its steps.
+        starts: whether the starts of the specs' processes are timed, not their steps.
     """
 
     name: str

@@ -8,6 +8,7 @@ import contextlib
 import dataclasses
 import tempfile
 import time
+from collections.abc import Sequence
 
 from gtn_jax.benchmark.child import Child, ChildError
 from gtn_jax.benchmark.rows import Row, median_row, not_measured, paired_ratios
@@ -38,6 +39,18 @@ def start_once(spec: Spec, timeout: float) -> dict[str, float]:
         facts = child.told["facts"]
         parts = {name: facts[name] for name in _PARTS if name in facts}
         return {"total": child.first_step_seconds, **parts}
+
+
+def group_start_rows(
+    specs: Sequence[Spec], rounds: tuple[int, int], soft: float, deadline: float
+) -> list[Row]:
+    """`start_rows` of each spec; the time up to `soft` is theirs in equal parts."""
+    rows = []
+    for index, spec in enumerate(specs):
+        now = time.monotonic()
+        share = max(soft - now, 0) / (len(specs) - index)
+        rows += start_rows(spec, rounds, now + share, deadline)
+    return rows
 
 
 def start_rows(spec: Spec, rounds: tuple[int, int], soft: float, deadline: float) -> list[Row]:

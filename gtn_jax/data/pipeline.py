@@ -160,27 +160,31 @@ def load(part: Part, view: View) -> Images:
     return keep_in_memory(images) if images.bytes <= MEMORY_LIMIT_BYTES else images
 
 
-def fit_batch_size(batch_size: int, images: int, devices: int) -> int:
+def fit_batch_size(batch_size: int, images: int, devices: int, micro_batches: int = 1) -> int:
     """The batch size to train with: the largest, up to `batch_size`, that works.
 
     Args:
         batch_size: what was asked for; `devices` must divide it.
         images: number of training images; fewer than a batch shrink the batch.
         devices: number of devices that share a batch.
+        micro_batches: parts that a batch is taken in, each shared by the devices.
 
     Raises:
-        ValueError: not divisible, or less than one image a device.
+        ValueError: not divisible, or less than one image a device and micro-batch.
     """
-    if batch_size % devices:
-        lower = batch_size // devices * devices
-        near = [str(size) for size in (lower, lower + devices) if size]
+    shares, where = devices * micro_batches, f"{devices} devices"
+    if micro_batches > 1:
+        where += f" and {micro_batches} micro-batches (training.accumulation_steps)"
+    if batch_size % shares:
+        lower = batch_size // shares * shares
+        near = [str(size) for size in (lower, lower + shares) if size]
         raise ValueError(
-            f"data.batch_size: {batch_size} images do not divide over {devices} devices; "
+            f"data.batch_size: {batch_size} images do not divide over {where}; "
             f"nearest: {' or '.join(near)}"
         )
-    if images < devices:
-        raise ValueError(f"data.name: {images} training images for {devices} devices; bring more")
-    return min(batch_size, images // devices * devices)
+    if images < shares:
+        raise ValueError(f"data.name: {images} training images for {where}; bring more")
+    return min(batch_size, images // shares * shares)
 
 
 def steps_per_epoch(images: int, batch_size: int, last_batch: str) -> int:

@@ -112,15 +112,18 @@ class Stage(nn.Module):
     shortcut: str
     norm: Norm
     dtype: Any
+    rematerialise: bool
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """B H W C -> B H/stride W/stride width*expansion."""
+        kind = BLOCKS[self.block]
+        if self.rematerialise:
+            # Names, parameters and moving statistics are those of the plain class.
+            kind = nn.remat(kind)
         for index in range(self.blocks):
             stride = self.stride if index == 0 else 1
-            block = BLOCKS[self.block](
-                self.width, stride, self.shortcut, self.norm, self.dtype, name=str(index)
-            )
+            block = kind(self.width, stride, self.shortcut, self.norm, self.dtype, name=str(index))
             x = block(x)
         return x
 
@@ -136,6 +139,8 @@ class ResNet(nn.Module):
         stem_stride: stride of the small stem; the imagenet stem ignores it.
         shortcut: "projection" or "pad", where the shape changes.
         torch_running_variance: see `BatchNorm`.
+        rematerialise: a backward pass keeps the inputs of blocks only and computes what is inside
+            a block a second time: about a third more work for much less memory, the same gradient.
         dtype: compute dtype; parameters and statistics are float32 in any case.
     """
 
@@ -146,6 +151,7 @@ class ResNet(nn.Module):
     stem_stride: int = 1
     shortcut: Literal["projection", "pad"] = "projection"
     torch_running_variance: bool = False
+    rematerialise: bool = False
     dtype: Any = jnp.float32
 
     @nn.compact
@@ -174,6 +180,7 @@ class ResNet(nn.Module):
                 shortcut=self.shortcut,
                 norm=norm,
                 dtype=self.dtype,
+                rematerialise=self.rematerialise,
                 name=f"layer{index + 1}",
             )
             x = stage(x)
@@ -221,6 +228,7 @@ def build_backbone(
     dtype: Any = jnp.float32,
     module_name: str | None = None,
     torch_running_variance: bool = False,
+    rematerialise: bool = False,
 ) -> nn.Module:
     """The backbone called `name`, cut off after `stages` stages (None: all).
 
@@ -230,14 +238,21 @@ def build_backbone(
         dtype: compute dtype.
         module_name: of the module, inside another one.
         torch_running_variance: see `BatchNorm`; a trunk of another builder does not know it.
+        rematerialise: see `ResNet`.
 
     Raises:
-        ValueError: unknown name, or more stages than there are.
+        ValueError: unknown name, more stages than there are, or `rematerialise` and a trunk of
+            another builder, which has no blocks that are known here.
     """
     if name not in BACKBONES:
         raise unknown_name("backbone", name, BACKBONES)
     shape = BACKBONES[name]
     if not isinstance(shape, ResNetShape):
+        if rematerialise:
+            raise ValueError(
+                f"training.rematerialise: {name} is no ResNet of this package; set it to none, "
+                "and use flax.linen.remat inside that trunk"
+            )
         return shape(stages, dtype, module_name)
     available = len(shape.blocks_per_stage)
     if stages is not None and not 1 <= stages <= available:
@@ -246,6 +261,7 @@ def build_backbone(
     return ResNet(
         **shape._asdict(),
         torch_running_variance=torch_running_variance,
+        rematerialise=rematerialise,
         dtype=dtype,
         name=module_name,
     )

@@ -68,6 +68,7 @@ def build_module(config: Config, num_classes: int) -> GTN:
         classifier_bias=section.classifier_bias,
         auxiliary=section.aux_weight > 0,
         torch_running_variance=section.torch_running_variance,
+        rematerialise=config.training.rematerialise == "blocks",
         dtype=jnp.dtype(section.compute_dtype),
     )
 
@@ -88,10 +89,23 @@ def build_model(config: Config, num_classes: int) -> tuple[GTN, Variables, Prepr
 
 
 def build_programs(
-    config: Config, model: GTN, preprocessing: Preprocessing, steps_per_epoch: int
+    config: Config,
+    model: GTN,
+    preprocessing: Preprocessing,
+    steps_per_epoch: int,
+    batch_size: int | None = None,
 ) -> Programs:
-    """The programs of a run; runs that differ only in seed and peak rate share them."""
-    shared = override(config, {"seed": 0, "optimizer.learning_rate": 1.0})
+    """The programs of a run; runs that differ only in seed and peak rate share them.
+
+    Args:
+        config: of the run.
+        model: of `build_model`, as is `preprocessing`.
+        preprocessing: how images are normalised.
+        steps_per_epoch: turns the schedule's epochs into steps.
+        batch_size: images of a full batch; None: as many as the config says.
+    """
+    own = {"seed": 0, "optimizer.learning_rate": 1.0}
+    shared = override(config, own | ({"data.batch_size": batch_size} if batch_size else {}))
     # Modules and configs are frozen and hash by value; Linen does not declare it.
     return _build_programs(shared, cast(Any, model), preprocessing, steps_per_epoch)
 
@@ -101,6 +115,7 @@ def _build_programs(
     config: Config, model: GTN, preprocessing: Preprocessing, steps_per_epoch: int
 ) -> Programs:
     section, training = config.optimizer, config.training
+    parts = training.accumulation_steps
     optimizer = build_optimizer(
         section.momentum,
         section.weight_decay,
@@ -133,6 +148,7 @@ def _build_programs(
             config.model.aux_weight,
             backbone_gradient=not (frozen and training.freeze_mode == "no_grad"),
             freeze_batch_norm=frozen and training.frozen_batch_norm == "running",
+            micro_batch_size=None if parts == 1 else config.data.batch_size // parts,
         )
 
     @functools.cache

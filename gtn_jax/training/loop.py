@@ -7,6 +7,7 @@ finished one alone.
 
 import contextlib
 import dataclasses
+import math
 import time
 from pathlib import Path
 from typing import Any
@@ -91,18 +92,19 @@ def run(config: Config, workdir: Path, quiet: bool = False, devices: int | None 
     fingerprints = {name: fingerprint(part) for name, part in parts.items()}
     folder.check_data(fingerprints)
     # Checked before the images are decoded, which can take a while.
+    shares = mesh.size, config.training.accumulation_steps
     pipeline.fit_batch_size(
-        config.data.batch_size, max(mesh.size, len(parts["train"].positions)), mesh.size
+        config.data.batch_size, max(math.prod(shares), len(parts["train"].positions)), *shares
     )
     images = load_images(config, parts, mesh)
     train = images["train"]
-    batch_size = pipeline.fit_batch_size(config.data.batch_size, train.epoch_images, mesh.size)
+    batch_size = pipeline.fit_batch_size(config.data.batch_size, train.epoch_images, *shares)
     per_epoch = pipeline.steps_per_epoch(train.epoch_images, batch_size, config.data.last_batch)
     total_steps = config.training.epochs * per_epoch
 
     # ---- model, optimizer, state -----------------------------------------------------------
     model, variables, preprocessing = build_model(config, len(classes))
-    programs = build_programs(config, model, preprocessing, per_epoch)
+    programs = build_programs(config, model, preprocessing, per_epoch, batch_size)
     state = create_state(variables, programs.optimizer, config.optimizer.learning_rate, config.seed)
     state = replicate(state, mesh)
     folder.start(config, classes, preprocessing)

@@ -1,10 +1,12 @@
 """`TrainState`: all that training changes, in one pytree."""
 
+import functools
 from typing import Any
 
 import flax.struct
 import jax
-import jax.numpy as jnp
+import numpy as np
+import optax
 
 from gtn_jax.arrays import Variables
 from gtn_jax.training.optimizer import Optimizer
@@ -47,11 +49,20 @@ def create_state(
         learning_rate: the peak rate.
         seed: of augmentation and dropout.
     """
+    opt_state, key = _start(optimizer.direction.init, variables["params"], np.uint32(seed % 2**32))
+    # jnp.zeros and its like would compile a program each.
+    step, rate = jax.device_put((np.int32(0), np.float32(learning_rate)))
     return TrainState(
-        step=jnp.zeros((), jnp.int32),
+        step=step,
         params=variables["params"],
         batch_stats=variables["batch_stats"],
-        opt_state=optimizer.direction.init(variables["params"]),
-        learning_rate=jnp.asarray(learning_rate, jnp.float32),
-        key=jax.random.key(seed),
+        opt_state=opt_state,
+        learning_rate=rate,
+        key=key,
     )
+
+
+# One program: outside of one, every shape of momentum would be a program of its own.
+@functools.partial(jax.jit, static_argnums=0)
+def _start(init: optax.TransformInitFn, params: Any, seed: jax.Array) -> tuple[Any, jax.Array]:
+    return init(params), jax.random.key(seed)

@@ -17,6 +17,7 @@ from jax import lax
 from gtn_jax.arrays import Array, Batch, Outputs, Pooled, PooledBatch, Variables
 from gtn_jax.data.augment import Transform, one_by_one
 from gtn_jax.models.gtn import GTN
+from gtn_jax.training.accumulation import Gradient, accumulate
 from gtn_jax.training.losses import gtn_loss
 from gtn_jax.training.metrics import Sums, sums
 from gtn_jax.training.optimizer import Optimizer, group_labels, keep_group
@@ -30,8 +31,10 @@ EvaluationStep = Callable[[Variables, Batch], Sums]
 ProbabilitiesStep = Callable[[Variables, Batch], jax.Array]
 Penalty = Callable[[Any], jax.Array]
 """Parameters -> float32 scalar, pure; what is added to the loss of the paper."""
-_Forward = Callable[[Any, TrainState, Any, jax.Array], tuple[Outputs, Any]]
-"""Parameters, state, batch, the step's key -> outputs, running statistics after the step."""
+_Prepare = Callable[[Any, jax.Array], Any]
+"""Batch, key -> the batch as `_Forward` takes it."""
+_Forward = Callable[[Any, Any, Any, jax.Array], tuple[Outputs, Any]]
+"""Parameters, running statistics, batch, key -> outputs, running statistics after it."""
 
 
 def make_train_step(
@@ -43,6 +46,7 @@ def make_train_step(
     freeze_batch_norm: bool = False,
     penalty: Penalty | None = None,
     axis_name: str | None = None,
+    micro_batch_size: int | None = None,
 ) -> TrainStep:
     """Build `train_step(state, batch) -> (state, metrics)`.
 
@@ -58,6 +62,9 @@ def make_train_step(
         axis_name: of a mapped axis, e.g. that of `jax.pmap`: every device sees its own rows only,
             and gradients, moving statistics and metrics become their means over the axis. None
             under jit, also over a mesh.
+        micro_batch_size: a batch of more rows is taken in parts of at most so many, of sizes that
+            differ by at most one: one update from the mean gradient of all its images, with the
+            memory of one part (accumulation.py: what BatchNorm then does). None: as a whole.
 
     Returns:
         A pure function. Its metrics are float32 scalars: loss (with the auxiliary term and the
@@ -65,21 +72,26 @@ def make_train_step(
         was computed).
     """
 
-    def forward(params: Any, state: TrainState, batch: Batch, key: jax.Array) -> Any:
+    def prepare(batch: Batch, key: jax.Array) -> Batch:
+        # Whole, so that micro-batches change no image.
         images = transform(jax.random.fold_in(key, 0), batch.images, batch.sizes)
+        return batch._replace(images=images, sizes=None)
+
+    def forward(params: Any, batch_stats: Any, batch: Batch, key: jax.Array) -> Any:
         outputs, changed = model.apply(
-            {"params": params, "batch_stats": state.batch_stats},
-            images,
+            {"params": params, "batch_stats": batch_stats},
+            batch.images,
             train=True,
             freeze_batch_norm=freeze_batch_norm,
             mutable=["batch_stats"],
             rngs={"dropout": jax.random.fold_in(key, 1)},
         )
-        return outputs, changed.get("batch_stats", state.batch_stats)
+        return outputs, changed.get("batch_stats", batch_stats)
 
     still = () if backbone_gradient else ("backbone",)
+    moving = not freeze_batch_norm
     return _make_step(
-        forward, optimizer, aux_weight, still, not freeze_batch_norm, penalty, axis_name
+        prepare, forward, optimizer, aux_weight, still, moving, penalty, axis_name, micro_batch_size
     )
 
 
@@ -89,7 +101,8 @@ def make_head_step(
     """Build `head_step(state, pooled_batch) -> (state, metrics)`: gate and classifiers only.
 
     What `make_train_step` builds without the trunk's gradient and with its running statistics, but
-    for the trunk's forward pass: on the features of the same images it does the same.
+    for the trunk's forward pass: on the features of the same images it does the same. There are no
+    micro-batches: without a trunk a batch takes next to no memory.
 
     Args:
         model: a GTN.
@@ -98,15 +111,22 @@ def make_head_step(
         penalty: see `make_train_step`.
     """
 
-    def forward(params: Any, state: TrainState, batch: PooledBatch, key: jax.Array) -> Any:
+    def prepare(batch: PooledBatch, key: jax.Array) -> PooledBatch:
+        del key
+        return batch
+
+    def forward(params: Any, batch_stats: Any, batch: PooledBatch, key: jax.Array) -> Any:
         rngs = {"dropout": jax.random.fold_in(key, 1)}
         outputs = model.apply({"params": params}, batch.pooled, True, rngs=rngs, method=GTN.heads)
-        return outputs, state.batch_stats
+        return outputs, batch_stats
 
-    return _make_step(forward, optimizer, aux_weight, ("backbone",), False, penalty, None)
+    return _make_step(
+        prepare, forward, optimizer, aux_weight, ("backbone",), False, penalty, None, None
+    )
 
 
 def _make_step(
+    prepare: _Prepare,
     forward: _Forward,
     optimizer: Optimizer,
     aux_weight: float,
@@ -114,10 +134,12 @@ def _make_step(
     moving_statistics: bool,
     penalty: Penalty | None,
     axis_name: str | None,
+    micro_batch_size: int | None,
 ) -> Callable[[TrainState, Any], tuple[TrainState, Metrics]]:
     """What every training step does around its forward pass.
 
     Args:
+        prepare: see `_Prepare`; done once, to the whole batch.
         forward: see `_Forward`.
         optimizer: from `build_optimizer`.
         aux_weight: weight of the auxiliary loss.
@@ -125,28 +147,39 @@ def _make_step(
         moving_statistics: whether `forward` changes the running statistics.
         penalty: see `make_train_step`.
         axis_name: see `make_train_step`.
+        micro_batch_size: see `make_train_step`.
     """
 
     def mean_over_devices(tree: Any) -> Any:
         return tree if axis_name is None else lax.pmean(tree, axis_name)
 
-    def loss_of(trained: Any, frozen: Any, state: TrainState, batch: Any) -> Any:
+    def step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(state.key, state.step)
         if axis_name is not None:  # or every device would draw the same shifts and dropout
             key = jax.random.fold_in(key, lax.axis_index(axis_name))
-        params = {**frozen, **trained}
-        outputs, batch_stats = forward(params, state, batch, key)
-        loss = gtn_loss(outputs, batch.labels, batch.mask, aux_weight)
-        if penalty is not None:
-            loss = loss + penalty(params)
-        return loss, (outputs.logits, batch_stats)
-
-    def step(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
         frozen = {name: state.params[name] for name in still}
         trained = {name: tree for name, tree in state.params.items() if name not in still}
-        gradient = jax.value_and_grad(loss_of, has_aux=True)
-        (loss, (logits, batch_stats)), grads = gradient(trained, frozen, state, batch)
-        grads = mean_over_devices(grads)
+
+        def loss_of(trained: Any, part: Any, batch_stats: Any, key: jax.Array, images: Any) -> Any:
+            params = {**frozen, **trained}
+            outputs, batch_stats = forward(params, batch_stats, part, key)
+            loss = gtn_loss(outputs, part.labels, part.mask, aux_weight)
+            if penalty is not None:
+                loss = loss + penalty(params)
+            share = jnp.sum(part.mask) / images  # 1 where the part is the batch
+            return loss * share, (outputs.logits, batch_stats)
+
+        def differentiate(part: Any, *arguments: Any) -> tuple[Gradient, Any]:
+            value_and_grad = jax.value_and_grad(loss_of, has_aux=True)
+            (loss, (logits, batch_stats)), grads = value_and_grad(trained, part, *arguments)
+            correct = sums(logits, part.labels, part.mask).correct
+            return Gradient(grads, loss, correct), batch_stats
+
+        batch = prepare(batch, key)
+        found, batch_stats = accumulate(
+            differentiate, trained, batch, state.batch_stats, key, micro_batch_size
+        )
+        grads = mean_over_devices(found.grads)
         if moving_statistics:
             batch_stats = mean_over_devices(batch_stats)
         gradient_norm = optax.tree.norm(grads)
@@ -165,10 +198,9 @@ def _make_step(
         )
         params = {**cast(dict, optax.apply_updates(state.params, updates)), **frozen}
 
-        counted = sums(logits, batch.labels, batch.mask)
         metrics = {
-            "loss": loss,
-            "accuracy": counted.correct / counted.images,
+            "loss": found.loss,
+            "accuracy": found.correct / jnp.sum(batch.mask > 0, dtype=jnp.int32),
             "gradient_norm": gradient_norm,
             **{f"learning_rate_{group}": rate for group, rate in rates.items()},
         }

@@ -8,6 +8,7 @@ Names and layouts are in keymaps.py, files in read.py.
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, cast, get_args
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from flax import traverse_util
@@ -84,11 +85,9 @@ def port(
     filled, problems = _fill(tensors, leaves, heads, family)
     if problems:
         raise ValueError(_report(problems, tensors, family, source))
-    ported = {
-        path: jnp.array(filled[path], leaf.dtype) if path in filled else leaf
-        for path, leaf in leaves.items()
-    }
-    return traverse_util.unflatten_dict(ported)
+    # Converted on the host: on a device, jnp.array would compile a program for each shape.
+    own = {path: np.array(tensor, leaves[path].dtype) for path, tensor in filled.items()}
+    return traverse_util.unflatten_dict(leaves | jax.device_put(own))
 
 
 def _fill(

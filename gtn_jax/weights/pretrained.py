@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from gtn_jax.arrays import Variables
-from gtn_jax.models.gtn import GTN, init_variables, variable_shapes
-from gtn_jax.weights.port import HEADS, HeadPolicy, port
+from gtn_jax.models.gtn import GTN, init_heads, init_variables, variable_shapes
+from gtn_jax.weights.port import HeadPolicy, port
 from gtn_jax.weights.read import read_safetensors
 from gtn_jax.weights.registry import WEIGHTS, resolve
 
@@ -78,8 +78,8 @@ def load_weights(
     # Our own files are stored in halves on purpose, so there is nothing to note about them.
     note = None if str(weights) in WEIGHTS else _log.warning
     tensors = read_safetensors(path, note)
-    variables = port(tensors, variable_shapes(model), heads=heads, source=str(path))
+    shapes = variable_shapes(model)
+    variables = port(tensors, shapes, heads=heads, source=str(path))
     if heads == "fresh":
-        # Only the heads are drawn: the random start of a trunk takes seconds to compile.
-        variables["params"].update(init_variables(model, seed, parts=HEADS)["params"])
+        variables["params"].update(init_heads(model, seed, shapes))
     return variables

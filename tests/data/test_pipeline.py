@@ -95,6 +95,7 @@ def test_batch_size_that_works():
     assert pipeline.fit_batch_size(64, 1000, 4) == 64
     assert pipeline.fit_batch_size(64, 10, 4) == 8
     assert pipeline.fit_batch_size(8, 4, 4) == 4
+    assert pipeline.fit_batch_size(64, 60, 4, micro_batches=4) == 48
 
 
 def test_batch_size_that_does_not_divide():
@@ -104,6 +105,10 @@ def test_batch_size_that_does_not_divide():
         pipeline.fit_batch_size(3, 1000, 4)
     with pytest.raises(ValueError, match="3 training images for 4 devices"):
         pipeline.fit_batch_size(8, 3, 4)
+    with pytest.raises(ValueError, match=r"8 images .* 4 devices and 4 micro-batches .*: 16$"):
+        pipeline.fit_batch_size(8, 1000, 4, micro_batches=4)
+    with pytest.raises(ValueError, match="7 training images for 4 devices and 2 micro-batches"):
+        pipeline.fit_batch_size(8, 7, 4, micro_batches=2)
 
 
 class Files:

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gtn_jax.models.gtn import GTN, init_variables
+from gtn_jax.models.gtn import GTN, init_heads, init_variables, variable_shapes
 from gtn_jax.models.heads import Classifier, pool
 
 IMAGES = np.random.default_rng(0).standard_normal((3, 16, 16, 3)).astype(np.float32)
@@ -81,11 +81,10 @@ def test_one_stage_has_none_before_it():
         jax.eval_shape(lambda: model.init(jax.random.key(0), IMAGES, False))
 
 
-def test_parts_are_the_same_numbers(model, variables):
-    parts = init_variables(model, seed=0, image_size=16, parts=("gate", "classifier"))
-    assert sorted(parts["params"]) == ["classifier", "gate"]
-    assert parts["batch_stats"] == {}
-    for name, part in parts["params"].items():
+def test_heads_alone_are_the_same_numbers(model, variables):
+    heads = init_heads(model, 0, variable_shapes(model))
+    assert sorted(heads) == ["aux_classifier", "classifier", "gate"]
+    for name, part in heads.items():
         jax.tree.map(np.testing.assert_array_equal, part, variables["params"][name])
 
 

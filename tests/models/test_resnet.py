@@ -76,3 +76,9 @@ def test_unknown_backbone_and_too_many_stages():
     for stages in (0, 5):
         with pytest.raises(ValueError, match=f"resnet18 has 4 stages, {stages} asked for"):
             build_backbone("resnet18", stages)
+
+
+def test_only_our_blocks_can_be_computed_twice(monkeypatch):
+    monkeypatch.setitem(BACKBONES, "other", lambda stages, dtype, name: None)
+    with pytest.raises(ValueError, match="training.rematerialise: other is no ResNet"):
+        build_backbone("other", rematerialise=True)
