@@ -1,14 +1,17 @@
 """`gtn VERB ...`: the shell's way in.
 
 Exit codes: 0 for a finished job, 1 for an error (one to three lines; `--debug` shows the
-traceback), 2 for usage, 130 after Ctrl-C. The verbs are in verbs.py.
+traceback), 2 for usage, 130 after SIGINT (Ctrl-C), 143 after SIGTERM; docs/reliability.md says what
+a supervisor makes of them. The verbs are in verbs.py.
 """
 
+import shlex
 import sys
 
 from gtn_jax.errors import unknown_name
 from gtn_jax.experiment import shipped_experiments
-from gtn_jax.verbs import VERBS
+from gtn_jax.training.interruption import Interrupted, caught, leave_within
+from gtn_jax.verbs import RESUMING, VERBS
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -20,7 +23,23 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         The exit code.
     """
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    is_process = arguments is None
+    typed = list(sys.argv[1:] if arguments is None else arguments)
+    with caught():
+        try:
+            return _main(typed)
+        except Interrupted as interrupted:
+            if is_process:
+                leave_within(5.0, interrupted.exit_code)
+            print(interrupted, file=sys.stderr)
+            print(_what_next(typed), file=sys.stderr)
+            return interrupted.exit_code
+        except KeyboardInterrupt:  # where no handler could be installed
+            print(f"interrupted\n{_what_next(typed)}", file=sys.stderr)
+            return 130
+
+
+def _main(arguments: list[str]) -> int:
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     if not arguments or arguments[0] in ("-h", "--help"):
@@ -36,11 +55,15 @@ def main(arguments: list[str] | None = None) -> int:
             raise
         print(f"error: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        # Training continues from its last checkpoint, a preparation starts over.
-        print("interrupted; the same command goes on", file=sys.stderr)
-        return 130
     return 0
+
+
+def _what_next(typed: list[str]) -> str:
+    """The line that tells how to go on after a signal."""
+    command = shlex.join(["gtn", *typed])
+    if next((word for word in typed if word != "--debug"), "") in RESUMING:
+        return f"resume: {command}"
+    return f"again, from the start: {command}"
 
 
 def _help() -> str:

@@ -19,6 +19,7 @@ from gtn_jax.data_verbs import check_data, prepare
 from gtn_jax.experiment import load_experiment, shipped_folder
 from gtn_jax.presets import PRESETS, REMAINING_DEVIATIONS
 from gtn_jax.terminal import complain, say, show
+from gtn_jax.training.lock import locked
 from gtn_jax.weight_verbs import convert, export
 
 Positional = tyro.conf.Positional
@@ -153,9 +154,10 @@ def compare(arguments: list[str]) -> None:
 
     config = load_experiment(name)
     comparison.check(config, methods, seeds, workdir)
-    tuned = comparison.tune(config, methods, trials, workdir, say)
-    rates = {method: comparison.best_rate(tuned, method) for method in methods}
-    rows = comparison.compare(config, rates, range(seeds), workdir, say)
+    with locked(workdir):
+        tuned = comparison.tune(config, methods, trials, workdir, say)
+        rates = {method: comparison.best_rate(tuned, method) for method in methods}
+        rows = comparison.compare(config, rates, range(seeds), workdir, say)
     show(comparison.comparison_table(rows, methods[0]))
 
 
@@ -185,7 +187,8 @@ def quickstart(arguments: list[str]) -> None:
     per_class = config.data.train_images_per_class
     say(f"{config.model.weights} backbone, {per_class} training images a class of "
          f"{config.data.name}; {len(methods)} methods x {seeds} seeds")  # fmt: skip
-    rows = comparison.compare(config, rates, range(seeds), workdir, say)
+    with locked(workdir):
+        rows = comparison.compare(config, rates, range(seeds), workdir, say)
     show(comparison.comparison_table(rows))
     say(f"time: {comparison.where_time_went(rows, workdir)}\nrun folders: {workdir}/runs")
 
@@ -226,6 +229,8 @@ def benchmark(arguments: list[str]) -> None:
         command.benchmark(given.out, groups, given.minutes, words, say)
 
 
+RESUMING = ("quickstart", "train", "compare")
+"""Verbs that go on where a signal stopped them; the others start over."""
 VERBS = {
     "quickstart": quickstart,
     "train": train,

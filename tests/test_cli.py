@@ -1,6 +1,9 @@
 """Verbs through `main`: exit codes, one-line errors, and that help costs nothing."""
 
 import json
+import os
+import signal
+import socket
 import subprocess
 import sys
 import time
@@ -9,6 +12,7 @@ import numpy as np
 import pytest
 
 from gtn_jax.cli import VERBS, main
+from gtn_jax.training.lock import locked
 
 EXPERIMENT = """
 from gtn_jax.config import *
@@ -165,6 +169,35 @@ def test_truncated_checkpoint_is_named(experiment, tmp_path, capsys):
     error = capsys.readouterr().err
     assert "run/checkpoints" in error
     assert len(error.splitlines()) <= 3
+
+
+def test_second_trainer_is_refused_and_readers_are_not(experiment, tmp_path, capsys):
+    workdir = tmp_path / "run"
+    train = ["train", experiment, "--workdir", str(workdir)]
+    with locked(workdir):
+        assert main(train) == 1
+        error = capsys.readouterr().err
+        assert f"{workdir} is in use by pid {os.getpid()} on host {socket.gethostname()}" in error
+        assert len(error.splitlines()) <= 3
+    assert main(train) == 0
+    with locked(workdir):
+        assert main(["evaluate", str(workdir)]) == 0
+        assert main(train) == 0  # its summary
+    compare = ["compare", "quickstart", "--workdir", str(tmp_path / "c"), "--methods", "finetune"]
+    with locked(tmp_path / "c"):
+        assert main(compare) == 1
+    assert "is in use by pid" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("verb", "words"), [("train", "resume"), ("predict", "again, from the start")]
+)
+def test_ctrl_c_tells_how_to_go_on(monkeypatch, capsys, verb, words):
+    monkeypatch.setitem(VERBS, verb, lambda _: os.kill(os.getpid(), signal.SIGINT))
+    assert main([verb, "a b.py", "--workdir", "c"]) == 130
+    assert capsys.readouterr().err == (
+        f"interrupted by SIGINT\n{words}: gtn {verb} 'a b.py' --workdir c\n"
+    )
 
 
 def test_prepare_says_what_it_stored(tmp_path, capsys):

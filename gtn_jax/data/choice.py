@@ -69,9 +69,27 @@ def choose(splits: dict[str, Split], data: DataConfig, seed: int) -> dict[str, P
 
 
 def whole(split: Split) -> Part:
-    """All images of a split."""
+    """All images of a split.
+
+    Raises:
+        ValueError: a label that is no class, which a loss would pass over in silence.
+    """
     index = split.index()
+    _check_labels(split, index.labels, index.files)
     return Part(split, np.arange(len(split)), index.labels.astype(np.int32), *index[1:])
+
+
+def _check_labels(split: Split, labels: np.ndarray, files: np.ndarray) -> None:
+    count = len(split.classes)
+    wrong = np.flatnonzero(~np.isin(labels, np.arange(count)))
+    if len(wrong):
+        row = wrong[0]
+        others = f" ({len(wrong) - 1} more are wrong)" if len(wrong) > 1 else ""
+        raise ValueError(
+            f"{split.name} split, row {row}: {files[row]} has label {labels[row]}; wanted 0 to "
+            f"{count - 1}, as there are {count} classes{others}.\n"
+            "Mend the labels of the source and prepare the data set again"
+        )
 
 
 def fingerprint(part: Part) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import dataclasses
 import functools
 import os
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import grain
 import jax
@@ -193,7 +194,12 @@ def steps_per_epoch(images: int, batch_size: int, last_batch: str) -> int:
 
 
 def training_batches(
-    images: Images, batch_size: int, last_batch: str, seed: int, gather: Gather | None = None
+    images: Images,
+    batch_size: int,
+    last_batch: str,
+    seed: int,
+    gather: Gather | None = None,
+    threads: int = 2,
 ) -> grain.DatasetIterator[AnyBatch]:
     """Endless shuffled batches, every epoch in another order.
 
@@ -206,18 +212,36 @@ def training_batches(
         last_batch: "drop" or "keep" an epoch's partial batch.
         seed: of the order.
         gather: makes a batch of its rows; None: `images.take`.
+        threads: that make batches ahead; 0 makes each when it is asked for. The batches are the
+            same. There are no processes.
     """
+    dataset = _in_order(
+        images, batch_size, last_batch, seed, gather or (lambda _, rows: images.take(rows))
+    )
+    return iter(dataset.to_iter_dataset(grain.ReadOptions(threads, 8 if threads else 0)))
+
+
+def rows_of_step(
+    images: Images, batch_size: int, last_batch: str, seed: int, step: int
+) -> np.ndarray:
+    """int B, the rows of the part that `training_batches` has in its batch `step`, from 0."""
+    order = _in_order(images, batch_size, last_batch, seed, lambda _, rows: rows)
+    return np.asarray(order[step])
+
+
+def _in_order(
+    images: Images, batch_size: int, last_batch: str, seed: int, gather: Callable[..., Any]
+) -> grain.MapDataset[Any]:
     rows = grain.MapDataset.range(images.epoch_images)
     if images.clips is not None:
         # Right here, where Grain's index still tells the epoch.
         rows = rows.map_with_index(row_drawer(clip_rows(images.clips), seed))
-    dataset = (
+    return (
         rows.shuffle(seed=seed)
         .batch(batch_size, drop_remainder=last_batch == "drop", batch_fn=np.array)
-        .map_with_index(gather or (lambda _, rows: images.take(rows)))
+        .map_with_index(gather)
         .repeat()
     )
-    return iter(dataset.to_iter_dataset(grain.ReadOptions(num_threads=2, prefetch_buffer_size=8)))
 
 
 def evaluation_batches(images: Images, batch_size: int) -> Iterator[Batch]:

@@ -10,6 +10,7 @@ from gtn_jax.config import Config
 from gtn_jax.data.pipeline import Images, evaluation_batches
 from gtn_jax.training.build import Programs
 from gtn_jax.training.clip_evaluation import evaluate_clips
+from gtn_jax.training.interruption import until_interrupted
 from gtn_jax.training.sharding import put_batch
 from gtn_jax.training.steps import EvaluationStep
 
@@ -34,9 +35,12 @@ def evaluate_images(
 
     Returns:
         As `evaluate`, or `evaluate_clips`.
+
+    Raises:
+        Interrupted: see `interruption.until_interrupted`.
     """
     batch_size = -(-config.data.eval_batch_size // mesh.size) * mesh.size
-    batches = evaluation_batches(images, batch_size)
+    batches = until_interrupted(evaluation_batches(images, batch_size))
     if images.clips is None:
         return evaluate(programs.evaluation_step, variables, batches, mesh)
     return evaluate_clips(

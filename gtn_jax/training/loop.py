@@ -5,18 +5,20 @@ same config in the same folder continues an unfinished run bit for bit (on CPU) 
 finished one alone.
 """
 
+import collections
 import contextlib
 import dataclasses
 import math
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import jax
 
 from gtn_jax.arrays import PooledBatch, RowBatch
 from gtn_jax.config import Config
 from gtn_jax.data import pipeline
+from gtn_jax.data import position as data_position
 from gtn_jax.data.choice import Part, choose, fingerprint
 from gtn_jax.data.sources import absolute, open_data
 from gtn_jax.training.build import build_model, build_programs
@@ -24,7 +26,10 @@ from gtn_jax.training.checkpoint import Checkpoints
 from gtn_jax.training.evaluate import evaluate_images
 from gtn_jax.training.feature_cache import compute_features, frozen_gather
 from gtn_jax.training.image_store import place_images
+from gtn_jax.training.interruption import EVALUATION_SECONDS, Interrupted, active
+from gtn_jax.training.lock import locked
 from gtn_jax.training.progress import ProgressBar
+from gtn_jax.training.refusal import refused_step
 from gtn_jax.training.run_folder import RunFolder
 from gtn_jax.training.sharding import data_mesh, put_batch, replicate
 from gtn_jax.training.state import create_state
@@ -74,7 +79,9 @@ def run(config: Config, workdir: Path, quiet: bool = False, devices: int | None 
         The summary, as in `summary.json`: accuracies in 0..1, times in seconds.
 
     Raises:
-        ValueError: anything about config, data, weights or folder that does not work.
+        ValueError: anything about config, data, weights or folder that does not work; another
+            process trains in the folder; or a loss or gradient is not finite.
+        Interrupted: a signal came, inside `interruption.caught` only; what was trained is saved.
     """
     # ---- folder ----------------------------------------------------------------------------
     config = dataclasses.replace(config, data=absolute(config.data))
@@ -83,7 +90,13 @@ def run(config: Config, workdir: Path, quiet: bool = False, devices: int | None 
     finished = folder.summary()
     if finished is not None:
         return finished
+    with locked(workdir):
+        # Whoever had the lock may have finished just now.
+        return folder.summary() or _train(config, folder, quiet, devices)
 
+
+def _train(config: Config, folder: RunFolder, quiet: bool, devices: int | None) -> dict:
+    """The other stations of `run`, in a folder that nobody else writes into."""
     # ---- devices, data ---------------------------------------------------------------------
     started = time.monotonic()
     mesh = data_mesh(devices)
@@ -115,8 +128,10 @@ def run(config: Config, workdir: Path, quiet: bool = False, devices: int | None 
     step, counted_images, position = 0, 0, None
     clock = dict.fromkeys(("start", "cache", "compile", "train", "evaluate", "checkpoint"), 0.0)
     latest = checkpoints.latest_step()
+    order = data_position.describe(config.data, fingerprints["train"], batch_size, config.seed)
     if latest is not None:
         state, position = checkpoints.restore(state, latest)
+        data_position.check(position.get("order"), order, f"{folder.checkpoints}/{latest}")
         step, counted_images = latest, position["images"]
         clock |= position["seconds"]
     folder.rewind(step)
@@ -164,39 +179,87 @@ def run(config: Config, workdir: Path, quiet: bool = False, devices: int | None 
         folder.append(row)
 
     pending: list[tuple[int, dict[str, jax.Array]]] = []
+    # Data positions before the last steps, as many as are done before metrics are read.
+    places: collections.deque[tuple[int, Any]] = collections.deque(
+        maxlen=2 * config.training.log_every_steps + 2
+    )
+    first = step
 
     def log_pending() -> None:
         if not pending:
             return
         at, metrics = pending.pop()
         values = {name: float(value) for name, value in jax.device_get(metrics).items()}
-        log("train", at, values)
-        bar.show(at, values["loss"], values["accuracy"])
+        if values.pop("step") == at:
+            log("train", at, values)
+            bar.show(at, values["loss"], values["accuracy"])
+        else:
+            refuse()
+
+    def refuse() -> NoReturn:
+        """End, where a step was refused (see steps.py), with the state before it saved."""
+        nonlocal state, step
+        pending.clear()
+        state = state.replace(step=-1 - state.step)
+        step = int(state.step)
+        if step > first:
+            save(None, dict(places)[step])
+        rows = pipeline.rows_of_step(
+            train, batch_size, config.data.last_batch, config.seed % 2**32, step
+        )
+        raise refused_step(step + 1, train.part.files[rows])
+
+    def stop(place: Any) -> NoReturn:
+        """End, as a signal asks, with what was trained saved."""
+        assert interruption.number is not None
+        if step == first:
+            raise Interrupted(interruption.number, f"; nothing new since step {step}")
+        save(None, place)
+        checkpoints.wait()
+        raise Interrupted(interruption.number, f"; step {step} of {total_steps} is saved")
 
     def validate(split: str) -> dict[str, float]:
         started = time.monotonic()
-        result = evaluate_images(programs, state.variables, images[split], config, mesh, step)
+        try:
+            result = evaluate_images(programs, state.variables, images[split], config, mesh, step)
+        except Interrupted as error:
+            checkpoints.wait()
+            saved = checkpoints.latest_step()
+            raise Interrupted(error.number, f" in an evaluation; saved is step {saved}") from None
         clock["evaluate"] += time.monotonic() - started
         log(split, step, result)
         return result
 
-    def save(accuracy: float | None) -> None:
+    def save(accuracy: float | None, place: Any = None) -> None:
         log_pending()
+        if int(state.step) < 0:
+            refuse()
         started = time.monotonic()
-        position = {"batches": batches.get_state(), "images": counted_images, "seconds": {**clock}}
+        position = {
+            "batches": place or batches.get_state(),
+            "order": order,
+            "images": counted_images,
+            "seconds": {**clock},
+        }
         checkpoints.save(state, position, accuracy)
         clock["checkpoint"] += time.monotonic() - started
 
     # ---- the loop --------------------------------------------------------------------------
     seen_programs: set[tuple[bool, bool, int]] = set()
     last_save = time.monotonic()
-    with bar, checkpoints, contextlib.closing(batches):
+    interruption, is_evaluation_short = active(), False
+    with interruption.deferring(), bar, checkpoints, contextlib.closing(batches):
         while step < total_steps:
             started = time.monotonic()
             epoch = step // per_epoch
             frozen = epoch < frozen_epochs
             small = epoch < config.data.small_image_epochs
-            batch = put_batch(next(batches), mesh)
+            places.append((step, batches.get_state()))
+            try:
+                with interruption.at_once():  # A read may hang.
+                    batch = put_batch(next(batches), mesh)
+            except Interrupted:
+                stop(places[-1][1])
             if isinstance(batch, PooledBatch):
                 state, metrics = programs.head_step(state, batch)
             elif isinstance(batch, RowBatch):
@@ -215,7 +278,11 @@ def run(config: Config, workdir: Path, quiet: bool = False, devices: int | None 
             program = (frozen, small, len(batch.labels))
             compiling = program not in seen_programs
             seen_programs.add(program)
-            is_save_due = time.monotonic() - last_save >= config.training.checkpoint_every_seconds
+            save_seconds = config.training.checkpoint_every_seconds
+            if (step + 1) % per_epoch == 0 and not is_evaluation_short:
+                # One that a signal cuts short costs what was trained since the last save.
+                save_seconds = min(save_seconds, EVALUATION_SECONDS)
+            is_save_due = time.monotonic() - last_save >= save_seconds
             if compiling or end_of_epoch or is_save_due:
                 jax.block_until_ready(metrics)  # The clock needs to know.
             elapsed = time.monotonic() - started
@@ -227,20 +294,27 @@ def run(config: Config, workdir: Path, quiet: bool = False, devices: int | None 
 
             if end_of_epoch and _is_due(step // per_epoch, config):
                 log_pending()
+                if int(state.step) < 0:
+                    refuse()
                 accuracy = None
                 watched = SELECTED_ON.get(config.training.select, "validation")
                 if watched in images:
+                    started = time.monotonic()
                     result = validate(watched)
-                    accuracy = result["accuracy"]
+                    is_evaluation_short = time.monotonic() - started < EVALUATION_SECONDS / 2
+                    if math.isfinite(result["loss"]):
+                        accuracy = result["accuracy"]
                     bar.say(
                         f"epoch {step // per_epoch}/{config.training.epochs}  "
-                        f"{watched} accuracy {accuracy:.4f}  loss {result['loss']:.4f}"
+                        f"{watched} accuracy {result['accuracy']:.4f}  loss {result['loss']:.4f}"
                     )
                 save(accuracy)
                 last_save = time.monotonic()
             elif is_save_due:
                 save(None)
                 last_save = time.monotonic()
+            if interruption.number is not None:
+                stop(batches.get_state())
 
         # ---- the answer --------------------------------------------------------------------
         started = time.monotonic()
@@ -248,7 +322,7 @@ def run(config: Config, workdir: Path, quiet: bool = False, devices: int | None 
         clock["checkpoint"] += time.monotonic() - started
         started = time.monotonic()
         selected_on = SELECTED_ON.get(config.training.select)
-        selected = checkpoints.best_step() if selected_on else step
+        selected = (checkpoints.best_step() if selected_on else None) or step
         if selected is not None and selected != step:
             state, _ = checkpoints.restore(state, selected)
         summary: dict[str, Any] = {
@@ -258,9 +332,10 @@ def run(config: Config, workdir: Path, quiet: bool = False, devices: int | None 
         }
         for split in ("validation", "test"):
             if split in images:
-                result = evaluate_images(
-                    programs, state.variables, images[split], config, mesh, selected or step
-                )
+                with interruption.at_once():  # What was trained is saved.
+                    result = evaluate_images(
+                        programs, state.variables, images[split], config, mesh, selected
+                    )
                 summary |= {f"{split}_{name}": value for name, value in result.items()}
         clock["evaluate"] += time.monotonic() - started
         summary |= {

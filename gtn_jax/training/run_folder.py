@@ -1,8 +1,8 @@
 """The folder of one run: the files that connect training to everything that reads it.
 
 `config.json` (resolved), `classes.json`, `preprocessing.json`, `data.json` (which images),
-`metrics.jsonl` (one row per step and split), `summary.json` (only of a finished run) and
-`checkpoints/` (checkpoint.py). No jax here.
+`metrics.jsonl` (one row per step and split), `summary.json` (only of a finished run),
+`checkpoints/` (checkpoint.py) and, while somebody trains here, `.lock` (lock.py). No jax here.
 """
 
 import json
@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from gtn_jax.config import Config
 from gtn_jax.config_json import differences, from_json, to_json
+from gtn_jax.training.lock import LOCK_NAME
 
 _TEMPORARY = ".tmp"
 
@@ -58,7 +59,8 @@ class RunFolder:
                 )
         elif self.path.is_dir():
             # What a process killed while it wrote config.json left behind is no reason to refuse.
-            foreign = [p.name for p in self.path.iterdir() if not p.name.endswith(_TEMPORARY)]
+            ours = (_TEMPORARY, LOCK_NAME)
+            foreign = [p.name for p in self.path.iterdir() if not p.name.endswith(ours)]
             if foreign:
                 raise ValueError(
                     f"{self.path} is not empty and holds no run ({sorted(foreign)[0]}, ...); "

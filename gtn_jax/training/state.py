@@ -16,7 +16,7 @@ class TrainState(flax.struct.PyTreeNode):
     """State in, state out.
 
     Attributes:
-        step: int32 scalar, steps done.
+        step: int32 scalar, steps done; -1 - s if the step after s was refused, see steps.py.
         params: float32 tree.
         batch_stats: float32 tree, running means and variances.
         opt_state: momentum, a part a group.

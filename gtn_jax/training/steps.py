@@ -4,8 +4,12 @@ Two kinds of frozen trunk exist (research question and cost differ): with `no_gr
 never computed, about a third of the work; with the authors' `zero_lr` it is computed and fills the
 momentum, while the schedule keeps the rate at 0. A trunk that stands still in every respect can be
 left out of the step: its features are given (feature_cache.py).
+
+A step whose loss or gradient is not finite is refused: the state stays as it was, but for its step
+s, which becomes -1 - s. It stays so whatever comes, so nobody needs to look after every step.
 """
 
+import functools
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -69,7 +73,8 @@ def make_train_step(
     Returns:
         A pure function. Its metrics are float32 scalars: loss (with the auxiliary term and the
         penalty), accuracy, learning_rate_backbone and learning_rate_head, gradient_norm (of what
-        was computed).
+        was computed); and step, int32, that of the new state: negative if this step or one before
+        it was refused.
     """
 
     def prepare(batch: Batch, key: jax.Array) -> Batch:
@@ -204,12 +209,32 @@ def _make_step(
             "gradient_norm": gradient_norm,
             **{f"learning_rate_{group}": rate for group, rate in rates.items()},
         }
-        state = state.replace(
+        metrics = mean_over_devices(metrics)
+        is_good = jnp.isfinite(metrics["loss"]) & jnp.isfinite(gradient_norm) & (state.step >= 0)
+        new = state.replace(
             step=state.step + 1, params=params, batch_stats=batch_stats, opt_state=opt_state
         )
-        return state, mean_over_devices(metrics)
+        state = _keep_unless(is_good, new, state)
+        return state, {**metrics, "step": state.step}
 
     return step
+
+
+def _keep_unless(is_good: jax.Array, new: TrainState, old: TrainState) -> TrainState:
+    """`new`, or `old` marked as the last good one; the selects become part of the update."""
+    chosen = jax.tree.map(
+        functools.partial(jnp.where, is_good),
+        (new.params, new.batch_stats, new.opt_state),
+        (old.params, old.batch_stats, old.opt_state),
+    )
+    params, batch_stats, opt_state = chosen
+    refused = jnp.where(old.step < 0, old.step, -1 - old.step)
+    return old.replace(
+        step=jnp.where(is_good, new.step, refused),
+        params=params,
+        batch_stats=batch_stats,
+        opt_state=opt_state,
+    )
 
 
 def make_pooling_step(model: GTN, transform: Transform) -> PoolingStep:

@@ -9,6 +9,7 @@ from PIL import Image
 
 from gtn_jax.config import DataConfig
 from gtn_jax.data.choice import choose, choose_per_class, stratified
+from gtn_jax.data.index import Index, index_file, save_index
 from gtn_jax.data.sources import open_splits
 from gtn_jax.data.splits import Split
 
@@ -55,6 +56,29 @@ def test_choice_per_class(data_dir):
     assert chosen[0].positions.tolist() != chosen[2].positions.tolist()
     # A class with fewer gives all it has: by hand, of labels 0 0 1.
     assert choose_per_class(np.array([0, 0, 1]), np.arange(3), 2, 0).tolist() == [True] * 3
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([0, 1, 3], "train split, row 2: 2.png has label 3; wanted 0 to 2, as there are 3 classes"),
+        ([0, -1, -1], r"row 1: 1.png has label -1; .*classes \(1 more are wrong\)"),
+    ],
+)
+def test_label_that_is_no_class(labels, message):
+    with pytest.raises(ValueError, match=message) as error:
+        choose({"train": split_of(labels)}, DataConfig(), seed=0)
+    assert len(str(error.value).splitlines()) <= 3
+
+
+@pytest.mark.parametrize("label", [0.5, np.nan])
+def test_label_that_is_no_number_of_a_class(tmp_path, label):
+    """As an index could hold it."""
+    index = Index(np.array([0, label]), np.array(["a.png", "b.png"]), np.full((2, 2), 4))
+    save_index(index, tmp_path, "train")
+    split = Split([], ("a", "b"), "train", index_file=index_file(tmp_path, "train"))
+    with pytest.raises(ValueError, match=f"row 1: b.png has label {label}; wanted 0 to 1"):
+        choose({"train": split}, DataConfig(), seed=0)
 
 
 def test_a_data_set_with_all_three_splits_stays_as_it_is(data_dir):

@@ -192,6 +192,18 @@ def test_fewer_images_than_a_batch_shrinks_it(tiny_config, tmp_path, capsys):
     assert "batch of 8 images: there are only 10" in capsys.readouterr().out
 
 
+def test_another_batch_size_than_the_position_was_saved_with(tiny_config, tmp_path, monkeypatch):
+    """10 images are batches of 8 on 4 devices, of 10 on one, though the config is the same."""
+    config = override(tiny_config, {"data.train_images_per_class": 1, "data.batch_size": 256})
+    with monkeypatch.context() as patched:
+        stop_before_step(patched, 2)
+        with pytest.raises(Stopped):
+            loop.run(config, tmp_path, quiet=True, devices=4)
+    with pytest.raises(ValueError, match="data.batch_size: 8 -> 10") as error:
+        loop.run(config, tmp_path, quiet=True, devices=1)
+    assert re.search(r"checkpoints/\d: its data position", str(error.value))
+
+
 def test_cached_features_are_told_and_timed(tiny_config, tmp_path, capsys):
     """Whatever the number of devices; and a run of frozen epochs only needs no other step."""
     config = override(tiny_config, CACHED | {"training.epochs": 2, "training.freeze_epochs": 2})

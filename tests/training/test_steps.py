@@ -85,6 +85,31 @@ def test_no_gradient_freezing_leaves_momentum(model, optimizer, start, freeze_ba
     assert moved(start.batch_stats, state.batch_stats) is not freeze_batch_norm
 
 
+def infinite_slope(params):
+    """The loss stays as it is, its gradient does not."""
+    return jnp.sqrt(0 * jnp.sum(params["classifier"]["fc"]["kernel"] ** 2))
+
+
+@pytest.mark.parametrize("cause", ["loss", "gradient"])
+def test_refused_step_changes_nothing_and_is_final(model, optimizer, start, full_step, cause):
+    state, metrics = full_step(start, batch_of(8))
+    assert int(metrics["step"]) == 1
+    batch = batch_of(8, seed=1)
+    if cause == "loss":
+        batch = batch._replace(mask=np.float32([np.nan, *[1] * 7]))
+        refused, metrics = full_step(state, batch)
+        assert not np.isfinite(metrics["loss"])
+    else:
+        refused, metrics = build(model, optimizer, penalty=infinite_slope)(state, batch)
+        assert np.isfinite(metrics["loss"])
+        assert not np.isfinite(metrics["gradient_norm"])
+    for _ in range(2):
+        assert int(refused.step) == int(metrics["step"]) == -2
+        assert not moved(state.variables, refused.variables)
+        assert not moved(state.opt_state, refused.opt_state)
+        refused, metrics = full_step(refused, batch_of(8, seed=2))  # a good batch
+
+
 @pytest.fixture(scope="module")
 def flops(optimizer):
     """Of the compiled steps of a ResNet-18 GTN, on 4 images of 32 pixels."""

@@ -1,0 +1,23 @@
+"""What is said when a step was refused: its number and the images that it had.
+
+steps.py refuses one whose loss or gradient is no finite number; loop.py notices.
+"""
+
+import numpy as np
+
+_MOST_NAMES = 8
+
+
+def refused_step(step: int, files: np.ndarray) -> ValueError:
+    """The error that ends a run.
+
+    Args:
+        step: the step that was not done, counted from 1.
+        files: str B, names of its images.
+    """
+    names = ", ".join(files[:_MOST_NAMES].tolist()) + (", ..." if len(files) > _MOST_NAMES else "")
+    return ValueError(
+        f"step {step}: loss or gradient is not finite; stopped before the update, the last good "
+        f"step, {step - 1}, is kept.\nits {len(files)} images: {names}\n"
+        "A lower optimizer.learning_rate is the usual cure; if the loss was low, look at the images"
+    )
