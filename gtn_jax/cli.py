@@ -1,13 +1,15 @@
 """`gtn VERB ...`: the shell's way in.
 
 Exit codes: 0 for a finished job, 1 for an error (one to three lines; `--debug` shows the
-traceback), 2 for usage, 130 after Ctrl-C. The verbs are in verbs.py.
+traceback), 2 for usage, 130 after Ctrl-C. Standard output that cannot be written is an error of a
+job that was finished all the same. The verbs are in verbs.py.
 """
 
 import sys
 
-from gtn_jax.errors import unknown_name
+from gtn_jax.errors import in_words, unknown_name
 from gtn_jax.experiment import shipped_experiments
+from gtn_jax.terminal import complain, steady_output
 from gtn_jax.verbs import VERBS
 
 
@@ -21,6 +23,21 @@ def main(arguments: list[str] | None = None) -> int:
         The exit code.
     """
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    with steady_output() as output:
+        try:
+            code = _run(arguments)
+        except SystemExit as stopped:  # --help, or usage
+            if output.failure() is None:
+                raise
+            code = int(stopped.code or 0)
+        lost = output.failure()
+        if lost is not None and code == 0:
+            complain(f"standard output: {lost.strerror or lost}; all the rest of the job is done")
+            return 1
+    return code
+
+
+def _run(arguments: list[str]) -> int:
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     if not arguments or arguments[0] in ("-h", "--help"):
@@ -28,18 +45,19 @@ def main(arguments: list[str] | None = None) -> int:
         return 0 if arguments else 2
     try:
         if arguments[0] not in VERBS:
-            print(f"error: {unknown_name('verb', arguments[0], VERBS)}", file=sys.stderr)
+            complain(str(unknown_name("verb", arguments[0], VERBS)))
             return 2
         VERBS[arguments[0]](arguments[1:])
-    except (ValueError, OSError) as error:
-        if debug:
-            raise
-        print(f"error: {error}", file=sys.stderr)
-        return 1
     except KeyboardInterrupt:
         # Training continues from its last checkpoint, a preparation starts over.
         print("interrupted; the same command goes on", file=sys.stderr)
         return 130
+    # Also what nobody foresaw: a traceback says nothing to most of those who meet it.
+    except Exception as error:
+        if debug:
+            raise
+        complain(in_words(error))
+        return 1
     return 0
 
 

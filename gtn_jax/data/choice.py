@@ -69,9 +69,27 @@ def choose(splits: dict[str, Split], data: DataConfig, seed: int) -> dict[str, P
 
 
 def whole(split: Split) -> Part:
-    """All images of a split."""
-    index = split.index()
-    return Part(split, np.arange(len(split)), index.labels.astype(np.int32), *index[1:])
+    """All images of a split.
+
+    Raises:
+        ValueError: an index that is damaged or of other records, or an image that is in no class.
+    """
+    labels, files, sizes = split.index()
+    if len(labels) != len(split):
+        raise ValueError(
+            f"{split.folder or split.name}: an index of {len(labels):,} images for the "
+            f"{len(split):,} of {split.name}; remove this folder and prepare the data set again"
+        )
+    # The loss would take such a label for no class at all, and learn nothing from the image.
+    wrong = np.flatnonzero((labels < 0) | (labels >= len(split.classes)))
+    if wrong.size:
+        first = wrong[0]
+        raise ValueError(
+            f"{split.folder or split.name}: {wrong.size:,} labels of {split.name} are of no class, "
+            f"first that of image {first} ({files[first]}): {labels[first]}, wanted 0 to "
+            f"{len(split.classes) - 1}; prepare the data set again"
+        )
+    return Part(split, np.arange(len(split)), labels.astype(np.int32), files, sizes)
 
 
 def fingerprint(part: Part) -> dict[str, Any]:
