@@ -44,8 +44,13 @@ class SteadyStream:
         return self._error
 
     def write(self, text: str) -> int:
-        """As the stream's own."""
-        self._try(lambda stream: stream.write(text))
+        """As the stream's own; what its encoding cannot say is written as an escape.
+
+        The name of a file may be no text, and the locale may know no accents.
+        """
+        encoding = getattr(self._stream, "encoding", None) or "utf-8"
+        shown = text.encode(encoding, "backslashreplace").decode(encoding)
+        self._try(lambda stream: stream.write(shown))
         return len(text)
 
     def flush(self) -> None:
@@ -58,6 +63,7 @@ class SteadyStream:
         return self._stream is not None and self._stream.isatty()
 
     def __getattr__(self, name: str) -> Any:
+        """All else is the stream's."""
         return getattr(self._stream, name)
 
     def _try(self, action: Callable[[Any], object]) -> None:
