@@ -9,7 +9,7 @@ comma := ,
 EXTRAS_LIST := $(subst $(empty) $(empty),$(comma),$(strip $(EXTRAS)))
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: quickstart test test-slow parity benchmark lint format
+.PHONY: quickstart test test-slow fuzz parity benchmark lint format
 
 quickstart: $(VENV)/installed
 	$(BIN)/gtn quickstart
@@ -19,6 +19,13 @@ test: $(VENV)/installed-dev
 
 test-slow: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m slow
+
+# Damaged files, new ones each time, until Ctrl-C or for FUZZ_MINUTES; stops at the first finding,
+# which .hypothesis/ keeps: the next call begins with it.
+FUZZ_MINUTES ?= 1000000
+fuzz: $(VENV)/installed-dev
+	@end=$$(($$(date +%s) + 60 * $(FUZZ_MINUTES))); while [ $$(date +%s) -lt $$end ]; do \
+		FUZZ_EXAMPLES=2000 $(BIN)/python -m pytest -m slow tests/fuzz || exit 1; done
 
 # What was compared with what, the largest difference and the tolerance; needs EXTRAS=torch.
 parity: $(VENV)/installed-dev

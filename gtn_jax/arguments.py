@@ -35,6 +35,10 @@ def parse(form: Any, prog: str, arguments: list[str], default: Any = None) -> An
             words = [line for line in words if not line.startswith(prog)]
             print(f"error: {' '.join(words)[:400]}\nsee `{prog} --help`", file=sys.stderr)
         raise
+    # What fields say together: tyro reports only the checks of a section.
+    except ValueError as error:
+        print(f"error: {error}\nsee `{prog} --help`", file=sys.stderr)
+        raise SystemExit(2) from error
 
 
 def take_experiment(arguments: list[str], example: str) -> tuple[str, list[str]]:

@@ -2,14 +2,16 @@
 
 Exit codes: 0 for a finished job, 1 for an error (one to three lines; `--debug` shows the
 traceback), 2 for usage, 130 after SIGINT (Ctrl-C), 143 after SIGTERM; docs/reliability.md says what
-a supervisor makes of them. The verbs are in verbs.py.
+a supervisor makes of them. Standard output that cannot be written is an error of a job that was
+finished all the same. The verbs are in verbs.py.
 """
 
 import shlex
 import sys
 
-from gtn_jax.errors import unknown_name
+from gtn_jax.errors import in_words, unknown_name
 from gtn_jax.experiment import shipped_experiments
+from gtn_jax.terminal import complain, steady_output
 from gtn_jax.training.interruption import Interrupted, caught, leave_within
 from gtn_jax.verbs import RESUMING, VERBS
 
@@ -40,6 +42,21 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _main(arguments: list[str]) -> int:
+    with steady_output() as output:
+        try:
+            code = _run(arguments)
+        except SystemExit as stopped:  # --help, or usage
+            if output.failure() is None:
+                raise
+            code = int(stopped.code or 0)
+        lost = output.failure()
+        if lost is not None and code == 0:
+            complain(f"standard output: {lost.strerror or lost}; all the rest of the job is done")
+            return 1
+    return code
+
+
+def _run(arguments: list[str]) -> int:
     debug = "--debug" in arguments
     arguments = [argument for argument in arguments if argument != "--debug"]
     if not arguments or arguments[0] in ("-h", "--help"):
@@ -47,13 +64,14 @@ def _main(arguments: list[str]) -> int:
         return 0 if arguments else 2
     try:
         if arguments[0] not in VERBS:
-            print(f"error: {unknown_name('verb', arguments[0], VERBS)}", file=sys.stderr)
+            complain(str(unknown_name("verb", arguments[0], VERBS)))
             return 2
         VERBS[arguments[0]](arguments[1:])
-    except (ValueError, OSError) as error:
+    # Also what nobody foresaw: a traceback says nothing to most of those who meet it.
+    except Exception as error:
         if debug:
             raise
-        print(f"error: {error}", file=sys.stderr)
+        complain(in_words(error))
         return 1
     return 0
 

@@ -6,7 +6,9 @@ enter a Module: builders pass plain arguments.
 """
 
 import dataclasses
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any, Literal, get_type_hints
+
+from gtn_jax.kinds import in_words, is_of
 
 
 def _require(condition: bool, field: str, found: Any, wanted: str) -> None:
@@ -21,13 +23,11 @@ def _require_least(section: Any, name: str, least: int, *fields: str) -> None:
         _require(found >= least, f"{name}.{field}", found, f"at least {least}")
 
 
-def _require_known_words(section: Any, name: str) -> None:
-    """Check every `Literal` field: an experiment file is Python, where nobody else does."""
+def _require_kinds(section: Any, name: str = "") -> None:
+    """Check every field's type: an experiment file is Python, where nobody else does."""
     for field, kind in get_type_hints(type(section)).items():
-        if get_origin(kind) is Literal:
-            found = getattr(section, field)
-            wanted = " or ".join(get_args(kind))
-            _require(found in get_args(kind), f"{name}.{field}", found, wanted)
+        found = getattr(section, field)
+        _require(is_of(kind, found), f"{name}{field}", found, in_words(kind))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,7 +82,7 @@ class DataConfig:
     one frame at random."""
 
     def __post_init__(self) -> None:  # noqa: D105
-        _require_known_words(self, "data")
+        _require_kinds(self, "data.")
         counts = ("image_size", "batch_size", "eval_batch_size", "small_image_size")
         _require_least(self, "data", 1, *counts)
         _require_least(self, "data", 0, "small_image_epochs", "cache_views")
@@ -139,7 +139,7 @@ class ModelConfig:
     """Of the trunk; parameters, gate, heads and loss are float32."""
 
     def __post_init__(self) -> None:  # noqa: D105
-        _require_known_words(self, "model")
+        _require_kinds(self, "model.")
         for name in ("gate_dropout", "classifier_dropout"):
             rate = getattr(self, name)
             _require(0 <= rate < 1, f"model.{name}", rate, "a rate in [0, 1)")
@@ -167,7 +167,7 @@ class OptimizerConfig:
     """The factor of the step schedule."""
 
     def __post_init__(self) -> None:  # noqa: D105
-        _require_known_words(self, "optimizer")
+        _require_kinds(self, "optimizer.")
         _require(self.learning_rate > 0, "optimizer.learning_rate", self.learning_rate, "> 0")
         _require(
             self.head_lr_multiplier > 0,
@@ -212,7 +212,7 @@ class TrainingConfig:
     log_every_steps: int = 20
 
     def __post_init__(self) -> None:  # noqa: D105
-        _require_known_words(self, "training")
+        _require_kinds(self, "training.")
         _require_least(self, "training", 1, "epochs", "eval_every_epochs", "log_every_steps")
         _require_least(self, "training", 1, "accumulation_steps")
         _require_least(self, "training", 0, "freeze_epochs")
@@ -236,6 +236,7 @@ class Config:
     """Of the head's start, the choice and order of images, augmentation and dropout."""
 
     def __post_init__(self) -> None:  # noqa: D105
+        _require_kinds(self)
         _require(0 <= self.seed < 2**32, "seed", self.seed, "0 to 2**32 - 1")
         warmup, kind = self.optimizer.warmup_epochs, self.optimizer.schedule
         _require(

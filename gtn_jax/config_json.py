@@ -45,7 +45,7 @@ def from_json(path: Path) -> Config:
             for name, value in tree.items()
         }
         return Config(**values)
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise ValueError(f"{path} is not a config of this version: {error}") from error
 
 

@@ -1,7 +1,8 @@
 """How this package says no: sentences for people, with the nearest thing that would have worked.
 
 Anything a user can cause is a `ValueError` (or an `OSError` from the file system) of one to three
-lines; the command line prints it without a traceback.
+lines; the command line prints it without a traceback. Whatever else ends a command is said in as
+many lines (`in_words`).
 """
 
 import difflib
@@ -27,3 +28,38 @@ def unknown_name(what: str, name: str, known: Iterable[str], catalogue: str = ""
     if catalogue:
         hint = f"{hint} (all: {catalogue})" if near else f"all are in {catalogue}"
     return ValueError(f"unknown {what} {name!r}; {hint}")
+
+
+_LINES = 3
+_LINE_CHARACTERS = 2000
+
+
+def in_words(error: Exception) -> str:
+    """What to tell a person about the exception that ended a command, in one to three lines."""
+    text = str(error) or type(error).__name__
+    # JAX's class for what a device reports has changed its name, and is not imported here.
+    if type(error).__name__ in ("JaxRuntimeError", "XlaRuntimeError") and (
+        "RESOURCE_EXHAUSTED" in text or "out of memory" in text.lower()
+    ):
+        return (
+            f"out of memory on the device ({_shortened(text, 1)})\n"
+            "make data.batch_size or data.eval_batch_size smaller, or set model.compute_dtype to "
+            "bfloat16"
+        )
+    if isinstance(error, MemoryError):
+        return (
+            f"out of memory on this machine ({_shortened(text, 1)})\n"
+            "make data.batch_size or data.eval_batch_size smaller, or give it more memory"
+        )
+    if isinstance(error, ValueError | OSError):
+        return _shortened(text, _LINES)
+    return (
+        f"unexpected {type(error).__name__}: {_shortened(text, 1)}\n"
+        "this is a fault of gtn_jax, or of code that an experiment file brings: the same command "
+        "with --debug shows where it is; please report what that prints"
+    )
+
+
+def _shortened(text: str, lines: int) -> str:
+    found = [line[:_LINE_CHARACTERS] for line in text.strip().splitlines() if line.strip()]
+    return "\n".join(found[:lines])

@@ -1,9 +1,12 @@
-"""What verbs say to a person: a line, a complaint, a table.
+"""What verbs say to a person: a line, a complaint, a table; and where that goes.
 
 The progress of a run is training/progress.py's.
 """
 
+import contextlib
+import os
 import sys
+from collections.abc import Callable, Iterator
 from typing import Any
 
 
@@ -22,3 +25,90 @@ def show(table: Any) -> None:
     from rich.console import Console
 
     Console(width=None if sys.stdout.isatty() else 80).print("", table, "")
+
+
+class SteadyStream:
+    """A text stream whose writes never fail: from the first error on, they go nowhere.
+
+    A run of hours must not end because its log's disk is full or `head` has seen enough.
+    """
+
+    def __init__(self, stream: Any):
+        """Wrap a stream; None stands for one that was closed before this process began."""
+        self._stream = stream
+        self._error: OSError | None = None
+
+    def failure(self) -> OSError | None:
+        """Why something that was written so far has not arrived; None if all has."""
+        self.flush()
+        return self._error
+
+    def write(self, text: str) -> int:
+        """As the stream's own; what its encoding cannot say is written as an escape.
+
+        The name of a file may be no text, and the locale may know no accents.
+        """
+        encoding = getattr(self._stream, "encoding", None) or "utf-8"
+        shown = text.encode(encoding, "backslashreplace").decode(encoding)
+        self._try(lambda stream: stream.write(shown))
+        return len(text)
+
+    def flush(self) -> None:
+        """As the stream's own."""
+        if self._stream is not None:
+            self._try(lambda stream: stream.flush())
+
+    def isatty(self) -> bool:
+        """Whether a person is watching."""
+        return self._stream is not None and self._stream.isatty()
+
+    def __getattr__(self, name: str) -> Any:
+        """All else is the stream's."""
+        return getattr(self._stream, name)
+
+    def _try(self, action: Callable[[Any], object]) -> None:
+        try:
+            if self._stream is None:
+                raise OSError("it is closed")
+            action(self._stream)
+        except OSError as error:
+            if self._error is None:
+                self._error = error
+                self._divert()
+
+    def _divert(self) -> None:
+        # What the stream still holds would fail again, and aloud, when Python exits.
+        with contextlib.suppress(OSError, AttributeError), open(os.devnull, "w") as nowhere:
+            os.dup2(nowhere.fileno(), self._stream.fileno())
+
+
+@contextlib.contextmanager
+def steady_output() -> Iterator[SteadyStream]:
+    """Make standard output and standard error steady while the body runs.
+
+    Yields:
+        Standard output.
+    """
+    _fill_descriptors()
+    before = sys.stdout, sys.stderr
+    output, errors = SteadyStream(sys.stdout), SteadyStream(sys.stderr)
+    sys.stdout, sys.stderr = output, errors
+    try:
+        yield output
+    finally:
+        output.flush()
+        errors.flush()
+        sys.stdout, sys.stderr = before
+
+
+def _fill_descriptors() -> None:
+    """Open what is closed of 0, 1 and 2.
+
+    The next file to be opened would get that number, and whatever libraries write to standard
+    error would go into a checkpoint.
+    """
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)

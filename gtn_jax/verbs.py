@@ -101,7 +101,8 @@ def predict(arguments: list[str]) -> None:
         paths: Positional[tuple[Path, ...]],
         topk: int = 3,
         out: Path | None = None,
-    ) -> tuple[Path, tuple[Path, ...], int, Path | None]:
+        overwrite: bool = False,
+    ) -> argparse.Namespace:
         """Predict.
 
         Args:
@@ -109,19 +110,20 @@ def predict(arguments: list[str]) -> None:
             paths: image files, and folders of them.
             topk: classes to name for each file.
             out: .csv or .json to write, instead of a table on the screen.
+            overwrite: replace `out` if it exists.
         """
-        return run, paths, topk, out
+        return argparse.Namespace(**locals())
 
-    workdir, paths, topk, out = parse(form, "gtn predict", arguments)
+    given = parse(form, "gtn predict", arguments)
     from gtn_jax.inference import predict as prediction
 
-    if out is not None:
-        prediction.check_out(out)
+    if given.out is not None:
+        prediction.check_out(given.out, given.overwrite)
     set_up_process()
-    good, bad = prediction.predict_paths(workdir, paths, topk, complain)
-    if out is not None:
-        prediction.write_predictions(good, out)
-        say(f"{out}: {len(good)} files")
+    good, bad = prediction.predict_paths(given.run, given.paths, given.topk, complain)
+    if given.out is not None:
+        prediction.write_predictions(good, given.out)
+        say(f"{given.out}: {len(good)} files")
     elif good:
         show(prediction.prediction_table(good))
     if bad:

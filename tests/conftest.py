@@ -119,6 +119,24 @@ def rule() -> ModuleType:
     return _load(TESTS / "golden" / "rule.py")
 
 
+@pytest.fixture
+def cli_refuses(capsys, tmp_path):
+    """cli_refuses(ARGUMENT, ..., says=...): the checker of tests/refusal.py, on `gtn ARGUMENT ...`.
+
+    It returns what was said; nothing may change in `tmp_path`, except below the folders `writes`.
+    """
+    refusal = _load(TESTS / "refusal.py")
+
+    def cli_refuses(*arguments, says, code=1, writes=()):
+        with refusal.nothing_written(tmp_path, writes):
+            found = refusal.run_cli(arguments)
+        printed = capsys.readouterr()
+        refusal.check(found, printed.out, printed.err, says, code)
+        return printed.err
+
+    return cli_refuses
+
+
 @pytest.fixture(scope="session")
 def reference() -> ModuleType:
     """tests/reference/torch_resnet.py; skips where PyTorch is not installed."""

@@ -40,7 +40,21 @@ def test_flatten_names_every_field():
     assert "seed" in names
 
 
-@pytest.mark.parametrize("text", ["{", "[1]", '{"data": {"nmae": "digits"}}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{",
+        "[1]",
+        '{"data": {"nmae": "digits"}}',
+        '{"data": {"name": 5}}',
+        '{"data": {"random_flip": "no"}}',
+        '{"data": null}',
+        '{"optimizer": {"boundaries_epochs": [1, "2"]}}',
+        '{"seed": 1.5}',
+        '{"seed": true}',
+        '{"data": ' + "[" * 5000,
+    ],
+)
 def test_foreign_json_is_refused_by_file(tmp_path, text):
     path = tmp_path / "config.json"
     path.write_text(text)

@@ -8,6 +8,7 @@ rights and times is ignored. Does not know what is in the files.
 import bz2
 import contextlib
 import dataclasses
+import errno
 import gzip
 import lzma
 import shutil
@@ -78,7 +79,8 @@ def unpacked(archive: Path, folder: Path, limits: Limits | None = None) -> Itera
             unpack(archive, _Writer(archive, root, limits))
         except (*_BROKEN, OSError) as error:
             # gzip and bz2 say OSError of broken data, without a number; a full disk has one.
-            if isinstance(error, OSError) and error.errno is not None:
+            # EINVAL: zipfile was told to seek to before the beginning.
+            if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
                 raise
             reason = str(error) or type(error).__name__
             raise ValueError(f"{archive}: broken or cut short ({reason}); fetch it anew") from error
@@ -142,6 +144,10 @@ class _Writer:
             yield
         except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
             raise self.refuse(member, "in the archive twice, or as file and as folder") from error
+        except OSError as error:
+            if error.errno != errno.ENAMETOOLONG:
+                raise
+            raise self.refuse(member[:80], "a name too long for this disk") from error
 
 
 def _unpack_zip(archive: Path, writer: _Writer) -> None:

@@ -72,24 +72,24 @@ def whole(split: Split) -> Part:
     """All images of a split.
 
     Raises:
-        ValueError: a label that is no class, which a loss would pass over in silence.
+        ValueError: an index that is damaged or of other records, or an image that is in no class.
     """
-    index = split.index()
-    _check_labels(split, index.labels, index.files)
-    return Part(split, np.arange(len(split)), index.labels.astype(np.int32), *index[1:])
-
-
-def _check_labels(split: Split, labels: np.ndarray, files: np.ndarray) -> None:
-    count = len(split.classes)
-    wrong = np.flatnonzero(~np.isin(labels, np.arange(count)))
-    if len(wrong):
-        row = wrong[0]
-        others = f" ({len(wrong) - 1} more are wrong)" if len(wrong) > 1 else ""
+    labels, files, sizes = split.index()
+    if len(labels) != len(split):
         raise ValueError(
-            f"{split.name} split, row {row}: {files[row]} has label {labels[row]}; wanted 0 to "
-            f"{count - 1}, as there are {count} classes{others}.\n"
-            "Mend the labels of the source and prepare the data set again"
+            f"{split.folder or split.name}: an index of {len(labels):,} images for the "
+            f"{len(split):,} of {split.name}; remove this folder and prepare the data set again"
         )
+    # The loss would take such a label for no class at all, and learn nothing from the image.
+    wrong = np.flatnonzero(~np.isin(labels, np.arange(len(split.classes))))
+    if wrong.size:
+        first = wrong[0]
+        raise ValueError(
+            f"{split.folder or split.name}: {wrong.size:,} labels of {split.name} are of no class, "
+            f"first that of image {first} ({files[first]}): {labels[first]}, wanted 0 to "
+            f"{len(split.classes) - 1}; prepare the data set again"
+        )
+    return Part(split, np.arange(len(split)), labels.astype(np.int32), files, sizes)
 
 
 def fingerprint(part: Part) -> dict[str, Any]:

@@ -35,6 +35,8 @@ def image_files(paths: Iterable[Path]) -> tuple[list[Path], list[str]]:
                 problems.append(f"{path}: no image in this folder")
         elif path.is_file():
             files.append(path)
+        elif path.exists():
+            problems.append(f"{path}: neither a file nor a folder; a pipe or device is not read")
         else:
             problems.append(f"{path}: no such file or folder")
     return files, problems

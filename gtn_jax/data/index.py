@@ -41,10 +41,12 @@ def load_index(path: Path) -> Index:
         ValueError: it is missing or damaged.
     """
     try:
-        with np.load(path) as arrays:
+        with path.open("rb") as file, np.load(file) as arrays:
             return Index(*(arrays[name] for name in Index._fields))
     # A damaged archive raises BadZipFile, zlib.error, EOFError and others.
     except Exception as error:
+        # NumPy's words on what is no archive would send people to pickle.
+        reason = "no .npz file" if "pickle" in str(error) else error
         raise ValueError(
-            f"{path}: not readable ({error}); remove its folder and prepare the data set again"
+            f"{path}: not readable ({reason}); remove its folder and prepare the data set again"
         ) from error

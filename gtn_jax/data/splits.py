@@ -4,6 +4,7 @@ Through ArrayRecord and TFDS's `as_data_source` (https://www.tensorflow.org/data
 Which data set a name means is sources.py's; shuffling and batching are pipeline.py's.
 """
 
+import contextlib
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
+from gtn_jax.data import stores
 from gtn_jax.data.index import Index, index_file, load_index
 from gtn_jax.data.rgb import upright_size
 
@@ -29,6 +31,7 @@ class Split:
         stored_short_side: of every image, in pixels; None: files as they came.
         clips: whether the images are frames of videos, see clips.py.
         index_file: from index.py, or None where nobody wrote one.
+        folder: where the records are; None: in no folder.
     """
 
     source: Any
@@ -37,14 +40,20 @@ class Split:
     stored_short_side: int | None = None
     clips: bool = False
     index_file: Path | None = None
+    folder: Path | None = None
 
     def __len__(self) -> int:
         """Number of images."""
         return len(self.source)
 
     def read(self, positions: Sequence[int]) -> list[dict[str, Any]]:
-        """Examples at these positions; many at once cost an eighth of one by one."""
-        return self.source.__getitems__([int(position) for position in positions])
+        """Examples at these positions; many at once cost an eighth of one by one.
+
+        Raises:
+            ValueError: damaged records; ArrayRecord has a checksum for each.
+        """
+        with stores.undamaged(self.folder) if self.folder else contextlib.nullcontext():
+            return self.source.__getitems__([int(position) for position in positions])
 
     def index(self) -> Index:
         """Label, file and size of every image; without an index file this reads all records.
@@ -71,18 +80,31 @@ def open_store(folder: Path, short_side: int | None, clips: bool = False) -> dic
         folder: that TFDS finished.
         short_side: of its images in pixels; None: files as they came.
         clips: whether images are frames of videos.
+
+    Raises:
+        ValueError: damaged, or without the names of its classes.
     """
-    builder: Any = tfds.builder_from_directory(folder)
-    classes = tuple(builder.info.features["label"].names)
     as_stored = {"image": tfds.decode.SkipDecoding()}
-    return {
-        name: Split(
-            builder.as_data_source(split=name, decoders=as_stored),
-            classes,
-            name,
-            short_side,
-            clips,
-            index_file(folder, name),
-        )
-        for name in builder.info.splits
-    }
+    with stores.undamaged(folder):
+        builder: Any = tfds.builder_from_directory(folder)
+        label = builder.info.features["label"]
+        _check_names(folder / "label.labels.txt", label.num_classes)
+        return {
+            name: Split(
+                builder.as_data_source(split=name, decoders=as_stored),
+                tuple(label.names),
+                name,
+                short_side,
+                clips,
+                index_file(folder, name),
+                folder,
+            )
+            for name in builder.info.splits
+        }
+
+
+def _check_names(file: Path, count: int) -> None:
+    """Without the file, or with too few names in it, TFDS would go on, with other names."""
+    names = [name for name in file.read_text().split("\n") if name.strip()]
+    if len(names) != count:
+        raise ValueError(f"{file.name} names {len(names)} of {count} classes")

@@ -16,6 +16,7 @@ from typing import Any
 import tensorflow_datasets as tfds
 
 from gtn_jax.data.splits import Split
+from gtn_jax.data.stores import undamaged
 from gtn_jax.errors import unknown_name
 
 PREFIX = "tfds:"
@@ -75,8 +76,9 @@ def open_stock(name: str, data_dir: str, say: Callable[[str], None] = print) -> 
         prepared = _find(folder, plain)
         if prepared is None:
             raise ValueError(f"{name}: TFDS has prepared nothing in {data_dir}")
-    builder: Any = tfds.builder_from_directory(prepared)
-    features = builder.info.features
+    with undamaged(prepared):
+        builder: Any = tfds.builder_from_directory(prepared)
+        features = builder.info.features
     names = _feature_names(name, features)
     classes = tuple(features[names[1]].names)
     splits = {}
@@ -84,10 +86,12 @@ def open_stock(name: str, data_dir: str, say: Callable[[str], None] = print) -> 
         split = _SPLITS.get(str(stored).lower())
         if split is None:
             continue
-        source = StockSource(_records(builder, stored, name, plain, folder), features, names)
+        records = _records(builder, stored, name, plain, folder)
+        source = StockSource(records, features, names)
+        found = Split(source, classes, split, folder=prepared)
         # A test split whose labels nobody may know has -1 for all of them.
-        if len(source) and source.__getitems__([0])[0]["label"] >= 0:
-            splits[split] = Split(source, classes, split)
+        if len(found) and found.read([0])[0]["label"] >= 0:
+            splits[split] = found
     if "train" not in splits:
         there = ", ".join(map(str, builder.info.splits))
         raise ValueError(f"{name}: no labelled split called train; there are {there}")

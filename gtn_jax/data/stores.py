@@ -122,9 +122,26 @@ def choose(found: Mapping[int | None, Store], short_side: int | None) -> Store |
 
 
 def counts(folder: Path) -> dict[str, int]:
-    """Images per split of a store."""
-    builder: Any = tfds.builder_from_directory(folder)
-    return {split: info.num_examples for split, info in builder.info.splits.items()}
+    """Images per split of a store.
+
+    Raises:
+        ValueError: damaged.
+    """
+    with undamaged(folder):
+        builder: Any = tfds.builder_from_directory(folder)
+        return {split: info.num_examples for split, info in builder.info.splits.items()}
+
+
+@contextlib.contextmanager
+def undamaged(folder: Path) -> Iterator[None]:
+    """Turn whatever TFDS and ArrayRecord raise on damaged files into one sentence on `folder`."""
+    try:
+        yield
+    except Exception as error:  # JSON, protobuf, RuntimeError of C++ and others
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise ValueError(
+            f"{folder}: damaged ({reason}); remove this folder and prepare the data set again"
+        ) from error
 
 
 @contextlib.contextmanager

@@ -21,6 +21,7 @@ from rich.text import Text
 
 from gtn_jax.arrays import Batch
 from gtn_jax.data.decode import decode
+from gtn_jax.data.files import read_regular
 from gtn_jax.data.image_files import image_files
 from gtn_jax.inference.restore import Restored, restore
 from gtn_jax.training.sharding import data_mesh, put_batch
@@ -107,8 +108,10 @@ def predict_paths(
         The predictions, and how many paths could not be predicted.
 
     Raises:
-        ValueError: no run or no checkpoint, or `topk` below 1.
+        ValueError: no path, no run or no checkpoint, or `topk` below 1.
     """
+    if not paths:
+        raise ValueError("PATH: none given; name image files, or folders of them")
     files, problems = image_files(paths)
     run = restore(workdir)
     for problem in problems:
@@ -138,7 +141,7 @@ def prediction_table(predictions: Sequence[Prediction]) -> Table:
 
 def _read(file: Path, image_size: int, short_side: int | None) -> np.ndarray | Unreadable:
     try:
-        return decode(file.read_bytes(), image_size, str(file), short_side)
+        return decode(read_regular(file), image_size, str(file), short_side)
     except (ValueError, OSError) as error:
         reason = " ".join(str(error).split())
         return Unreadable(str(file), reason if str(file) in reason else f"{file}: {reason}")
@@ -157,11 +160,15 @@ def _best(file: Path, row: np.ndarray, classes: tuple[str, ...], topk: int) -> P
     return Prediction(str(file), names, tuple(float(row[label]) for label in order))
 
 
-def check_out(path: Path) -> None:
+def check_out(path: Path, overwrite: bool = False) -> None:
     """Refuse, before any work, a file that predictions could not be written to.
 
+    Args:
+        path: the file.
+        overwrite: it may exist.
+
     Raises:
-        ValueError: neither .csv nor .json, a folder, or in no existing one.
+        ValueError: neither .csv nor .json, a folder, in no existing one, or there already.
     """
     if path.suffix.lower() not in OUT_SUFFIXES:
         raise ValueError(f"--out: {path} must end in {' or '.join(OUT_SUFFIXES)}")
@@ -169,18 +176,20 @@ def check_out(path: Path) -> None:
         raise ValueError(f"--out: {path} is a folder; name a file")
     if not path.parent.is_dir():
         raise ValueError(f"--out: {path.parent}: no such folder; make it first")
+    if path.exists() and not overwrite:
+        raise ValueError(f"--out: {path} exists; name another file, or add --overwrite")
 
 
 def write_predictions(predictions: Sequence[Prediction], path: Path) -> None:
-    """Write all predictions; what was at `path` is replaced in one step.
+    """Write all predictions; what is at `path` is replaced in one step.
 
     A .csv has the columns file, class, probability, class_2, probability_2, ...; a .json is a list
     of `{"file": ..., "classes": [...], "probabilities": [...]}`.
 
     Raises:
-        ValueError: as `check_out`.
+        ValueError: as `check_out`, but for a file that exists.
     """
-    check_out(path)
+    check_out(path, overwrite=True)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     # A file name need not be valid UTF-8 on Linux; what is not is written as an escape.
     try:

@@ -55,11 +55,11 @@ def restore(workdir: Path) -> Restored:
     """
     folder = RunFolder(workdir)
     config, classes, preprocessing = folder.config(), folder.classes(), folder.preprocessing()
+    sharding = NamedSharding(data_mesh(), PartitionSpec())  # first of all, as it may be refused
     model = build_module(config, len(classes))
     programs = build_programs(config, model, preprocessing, steps_per_epoch=1)
 
     # Shapes are enough: the weights that the run started from may be gone by now.
-    sharding = NamedSharding(data_mesh(), PartitionSpec())
     template = jax.tree.map(
         lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
         jax.eval_shape(

@@ -6,7 +6,9 @@
 """
 
 import json
+import math
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -99,7 +101,7 @@ class RunFolder:
         Raises:
             ValueError: other images, or the file is not readable.
         """
-        kept = _read(self._data) if self._data.exists() else {}
+        kept = _read(self._data, _are_fingerprints) if self._data.exists() else {}
         for split in found:
             if split in kept and kept[split] != found[split]:
                 before, now = kept[split]["images"], found[split]["images"]
@@ -129,7 +131,7 @@ class RunFolder:
         Raises:
             ValueError: not readable.
         """
-        return tuple(_read(self._classes))
+        return tuple(_read(self._classes, _are_names))
 
     def preprocessing(self) -> Preprocessing:
         """Mean and std of the images.
@@ -137,7 +139,7 @@ class RunFolder:
         Raises:
             ValueError: not readable.
         """
-        found = _read(self._preprocessing)
+        found = _read(self._preprocessing, _is_preprocessing)
         return Preprocessing(tuple(found["mean"]), tuple(found["std"]))
 
     def append(self, row: dict[str, Any]) -> None:
@@ -146,8 +148,16 @@ class RunFolder:
             file.write(json.dumps(row) + "\n")
 
     def rows(self) -> list[dict[str, Any]]:
-        """Every whole row of `metrics.jsonl`; a torn last line is left out."""
-        return read_rows(self._metrics)
+        """Every whole row of `metrics.jsonl`; a torn last line is left out.
+
+        Raises:
+            ValueError: a line is no row of a run.
+        """
+        rows = read_rows(self._metrics)
+        for number, row in enumerate(rows, 1):
+            if not isinstance(row.get("step"), int):
+                raise ValueError(f"{self._metrics}, line {number}: no step; mend or remove it")
+        return rows
 
     def rewind(self, step: int) -> None:
         """Drop rows after `step`, and a torn last line: what a resumed run will write again."""
@@ -165,25 +175,28 @@ class RunFolder:
         Raises:
             ValueError: not readable.
         """
-        return _read(self._summary) if self._summary.exists() else None
+        return _read(self._summary, _is_summary) if self._summary.exists() else None
 
 
 def read_rows(path: Path) -> list[dict[str, Any]]:
     """The whole rows of a .jsonl file (none if it does not exist); a torn last line is left out.
 
     Raises:
-        ValueError: a line is not JSON.
+        ValueError: a line is no JSON object.
     """
     if not path.exists():
         return []
     rows = []
-    for number, line in enumerate(path.read_text().split("\n")[:-1], 1):
+    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], 1):
         try:
-            rows.append(json.loads(line))
-        except json.JSONDecodeError as error:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
             raise ValueError(
                 f"{path}, line {number}: not JSON ({error}); mend or remove it"
             ) from error
+        if not isinstance(row, dict):
+            raise ValueError(f"{path}, line {number}: no JSON object; mend or remove it")
+        rows.append(row)
     return rows
 
 
@@ -195,11 +208,40 @@ def append_row(path: Path, row: dict[str, Any]) -> None:
         file.write(json.dumps(row) + "\n")
 
 
-def _read(path: Path) -> Any:
+def _read(path: Path, is_right: Callable[[Any], bool]) -> Any:
+    """JSON of the form that this version writes."""
     try:
-        return json.loads(path.read_text())
-    except (ValueError, OSError) as error:
+        found = json.loads(path.read_bytes())
+    except (ValueError, OSError, RecursionError) as error:
         raise ValueError(f"{path}: not readable ({error})") from error
+    if not is_right(found):
+        raise ValueError(f"{path}: not readable (not what a run writes there)")
+    return found
+
+
+def _are_names(found: Any) -> bool:
+    return isinstance(found, list) and all(isinstance(name, str) for name in found)
+
+
+def _is_preprocessing(found: Any) -> bool:
+    if not isinstance(found, dict) or not found.keys() >= {"mean", "std"}:
+        return False
+    rows = [found["mean"], found["std"]]
+    if not all(isinstance(row, list) and len(row) == 3 for row in rows):
+        return False
+    numbers = [value for row in rows for value in row]
+    is_finite = all(type(value) in (int, float) and math.isfinite(value) for value in numbers)
+    return is_finite and min(found["std"]) > 0
+
+
+def _are_fingerprints(found: Any) -> bool:
+    return isinstance(found, dict) and all(
+        isinstance(part, dict) and "images" in part for part in found.values()
+    )
+
+
+def _is_summary(found: Any) -> bool:
+    return isinstance(found, dict) and isinstance(found.get("selected_step"), int | None)
 
 
 def _write(path: Path, text: str) -> None:

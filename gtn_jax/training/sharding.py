@@ -16,10 +16,27 @@ AnyBatch = TypeVar("AnyBatch", bound=Batch | PooledBatch | RowBatch)
 
 
 def data_mesh(devices: int | None = None) -> Mesh:
-    """A mesh of one axis, "data", over the first `devices` local devices (None: all of them)."""
-    chosen = jax.devices()[:devices]
+    """A mesh of one axis, "data", over the first `devices` local devices (None: all of them).
+
+    Raises:
+        ValueError: JAX_PLATFORMS asks for devices that are not there.
+    """
+    chosen = _all_devices()[:devices]
     # Without Auto, make_mesh gives explicit axes, which want shardings in every operation.
     return jax.make_mesh((len(chosen),), ("data",), axis_types=(AxisType.Auto,), devices=chosen)
+
+
+def _all_devices() -> list[jax.Device]:
+    try:
+        return jax.devices()
+    # JAX 0.10 has an assertion where it knows the platform and sees no such device.
+    except (RuntimeError, AssertionError) as error:
+        asked = jax.config.jax_platforms  # pyright: ignore[reportAttributeAccessIssue]
+        reason = (str(error).splitlines() or [f"JAX sees no device of {asked}"])[0]
+        raise ValueError(
+            f"JAX_PLATFORMS: {asked or 'not set'}: {reason}\n"
+            "install what JAX needs for it (docs/devices.md), or ask for another, e.g. cpu"
+        ) from error
 
 
 def replicate(tree: Tree, mesh: Mesh) -> Tree:

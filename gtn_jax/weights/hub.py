@@ -7,6 +7,7 @@ Which revision is pinned, and the digest of its file, is registry.py's.
 """
 
 import json
+import math
 import re
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -103,16 +104,16 @@ def fetch_record(name: HubName) -> Record:
     config = _fetch_json(name, "config.json").get("pretrained_cfg")
     if isinstance(config, dict):
         return Record(
-            _rgb(config.get("mean")),
-            _rgb(config.get("std")),
-            config.get("interpolation"),
-            config.get("crop_pct"),
-            config.get("license"),
+            rgb(config.get("mean")),
+            rgb(config.get("std"), above=0),
+            _of(str, config.get("interpolation")),
+            _of((int, float), config.get("crop_pct")),
+            _of(str, config.get("license")),
         )
     config = _fetch_json(name, "preprocessor_config.json")
-    interpolation = _RESAMPLING.get(config.get("resample", -1))
-    mean, std = _rgb(config.get("image_mean")), _rgb(config.get("image_std"))
-    return Record(mean, std, interpolation, config.get("crop_pct"))
+    interpolation = _RESAMPLING.get(_of(int, config.get("resample")) or -1)
+    mean, std = rgb(config.get("image_mean")), rgb(config.get("image_std"), above=0)
+    return Record(mean, std, interpolation, _of((int, float), config.get("crop_pct")))
 
 
 def _fetch_json(name: HubName, file: str) -> dict[str, Any]:
@@ -140,8 +141,16 @@ def _is_offline(error: Exception) -> bool:
     return any(kind.__name__ == "LocalEntryNotFoundError" for kind in type(error).__mro__)
 
 
-def _rgb(values: Any) -> tuple[float, float, float] | None:
+def rgb(values: Any, above: float = -math.inf) -> tuple[float, float, float] | None:
+    """Three numbers of somebody's JSON, finite and larger than `above`; None for anything else."""
     if not isinstance(values, list) or len(values) != 3:
+        return None
+    if not all(type(value) in (int, float) and above < value < math.inf for value in values):
         return None
     red, green, blue = (float(value) for value in values)
     return red, green, blue
+
+
+def _of(kind: Any, value: Any) -> Any:
+    """A value of somebody's JSON, if it is of this kind (True is no number); else None."""
+    return value if isinstance(value, kind) and not isinstance(value, bool) else None

@@ -173,14 +173,30 @@ def _resolve_hub(name: hub.HubName) -> tuple[Path, WeightsInfo]:
 
 
 def _recorded(path: Path) -> WeightsInfo:
-    """What a file's own metadata says; ImageNet's mean and deviation where it says nothing."""
+    """What a file's own metadata says; ImageNet's mean and deviation where it says nothing.
+
+    Raises:
+        ValueError: it says something that cannot be a mean or deviation.
+    """
     try:
         with safe_open(path, "np") as file:
             metadata = file.metadata() or {}
-        mean, std = (tuple(json.loads(metadata[key])) for key in ("mean", "std"))
-    except (SafetensorError, OSError, KeyError, ValueError):
+    except (SafetensorError, OSError):
         return WeightsInfo(path.name)  # read.py says what is wrong with a broken file
-    return WeightsInfo(path.name, backbone=metadata.get("backbone"), mean=mean, std=std)
+    if not {"mean", "std"} <= metadata.keys():
+        return WeightsInfo(path.name)
+    found = {}
+    for key in ("mean", "std"):
+        try:
+            found[key] = hub.rgb(json.loads(metadata[key]))
+        except (ValueError, RecursionError):
+            found[key] = None
+        if found[key] is None:
+            raise ValueError(
+                f"{path}: {key} in its metadata is {metadata[key][:80]!r}, expected three numbers "
+                "(of std, above 0); convert the weights again"
+            )
+    return WeightsInfo(path.name, metadata.get("backbone"), found["mean"], found["std"])
 
 
 def _check_digest(path: Path, expected: str, fix: str) -> None:

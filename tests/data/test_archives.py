@@ -195,6 +195,18 @@ def test_cut_short_at_any_place(tmp_path, refused, suffix):
     refused(path, "broken or cut short")
 
 
+def test_a_directory_that_points_to_before_the_beginning(tmp_path, refused):
+    path = packed_zip(tmp_path / "a.zip", ("a", b"1"))
+    path.write_bytes(path.read_bytes()[1:])
+    refused(path, "broken or cut short")
+
+
+def test_name_that_no_disk_takes(tmp_path, refused):
+    refused(
+        packed_zip(tmp_path / "a.zip", ("x" * 300, b"1")), "'xxx.*a name too long for this disk"
+    )
+
+
 def test_damaged_header_is_not_taken_for_the_end(tmp_path, refused):
     path = tar(tmp_path / "a.tar", ("a", b"1"), ("b", b"2"))
     damaged = bytearray(path.read_bytes())

@@ -1,6 +1,7 @@
 """The two builders: real digits, and a small file in Tiny-ImageNet's layout."""
 
 import io
+import tempfile
 
 import numpy as np
 import pytest
@@ -77,6 +78,14 @@ def test_tiny_imagenet(tmp_path):
     examples = splits["validation"].read([1, 0])
     assert [example["label"] for example in examples] == [0, 1]
     assert abs(int(decode(examples[0]["image"], 32, "a")[5, 5, 0]) - 210) <= 1
+
+
+def test_preparing_leaves_nothing_behind(tmp_path, monkeypatch):
+    """TFDS makes a temporary folder for what it would ask a server about our data."""
+    (tmp_path / "temporary").mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    prepare("digits", str(tmp_path / "data"))
+    assert list((tmp_path / "temporary").iterdir()) == []
 
 
 def test_missing_source_says_how_to_bring_it(tmp_path):

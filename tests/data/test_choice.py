@@ -61,8 +61,8 @@ def test_choice_per_class(data_dir):
 @pytest.mark.parametrize(
     ("labels", "message"),
     [
-        ([0, 1, 3], "train split, row 2: 2.png has label 3; wanted 0 to 2, as there are 3 classes"),
-        ([0, -1, -1], r"row 1: 1.png has label -1; .*classes \(1 more are wrong\)"),
+        ([0, 1, 3], r"1 labels of train are .* image 2 \(2.png\): 3, wanted 0 to 2"),
+        ([0, -1, -1], r"2 labels of train are .* image 1 \(1.png\): -1, wanted"),
     ],
 )
 def test_label_that_is_no_class(labels, message):
@@ -77,7 +77,7 @@ def test_label_that_is_no_number_of_a_class(tmp_path, label):
     index = Index(np.array([0, label]), np.array(["a.png", "b.png"]), np.full((2, 2), 4))
     save_index(index, tmp_path, "train")
     split = Split([], ("a", "b"), "train", index_file=index_file(tmp_path, "train"))
-    with pytest.raises(ValueError, match=f"row 1: b.png has label {label}; wanted 0 to 1"):
+    with pytest.raises(ValueError, match=rf"image 1 \(b.png\): {label}, wanted 0 to 1"):
         choose({"train": split}, DataConfig(), seed=0)
 
 

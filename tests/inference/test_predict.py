@@ -4,6 +4,8 @@ import csv
 import dataclasses
 import io
 import json
+import os
+import shutil
 
 import jax.numpy as jnp
 import numpy as np
@@ -133,13 +135,43 @@ def test_exit_code_names_the_bad_file_and_keeps_the_rest(drawn_run, photos, tmp_
     [
         (["--out", "x.txt"], "--out: x.txt must end in .csv or .json"),
         (["--out", "no/where.csv"], "--out: no: no such folder"),
+        (["--out", "photos"], "--out: photos must end in .csv"),
+        (["--out", "kept.csv"], "--out: kept.csv exists; name another file, or add --overwrite"),
         (["--topk", "0"], "--topk: 0, expected at least 1"),
     ],
 )
-def test_refusals(drawn_run, photos, extra, message, capsys, tmp_path, monkeypatch):
+def test_refusals(cli_refuses, drawn_run, photos, extra, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    assert main(["predict", str(drawn_run), str(photos / "a.png"), *extra]) == 1
-    assert message in capsys.readouterr().err
+    (tmp_path / "kept.csv").write_text("of another day")
+    cli_refuses("predict", drawn_run, photos / "a.png", *extra, says=message)
+
+
+def test_nothing_to_predict(cli_refuses, drawn_run, tmp_path):
+    (tmp_path / "empty").mkdir()
+    os.mkfifo(tmp_path / "pipe.jpg")
+    cli_refuses("predict", drawn_run, says="PATH: none given; name image files")
+    empty = f"error: {tmp_path / 'empty'}: no image in this folder"
+    cli_refuses("predict", drawn_run, tmp_path / "empty", says=[empty, "1 of 1 could not be"])
+    pipe = f"error: {tmp_path / 'pipe.jpg'}: neither a file nor a folder"
+    cli_refuses("predict", drawn_run, tmp_path / "pipe.jpg", "/dev/null", says=[pipe, "2 of 2"])
+    cli_refuses("predict", tmp_path / "empty", "a.jpg", says=f"{tmp_path / 'empty'} holds no run")
+
+
+def test_one_bad_file_of_a_hundred(drawn_run, photos, tmp_path, capsys):
+    folder, out = tmp_path / "hundred", tmp_path / "out.json"
+    folder.mkdir()
+    for number in range(100):
+        shutil.copy(photos / "a.png", folder / f"{number:02d}.png")
+    (folder / "42.png").write_bytes((photos / "a.png").read_bytes()[:200])
+    out.write_text("of another day")
+    arguments = ["predict", str(drawn_run), str(folder), "--out", str(out), "--overwrite"]
+    assert main(arguments) == 1
+    error = capsys.readouterr().err.splitlines()
+    assert len(error) == 2
+    assert error[0].startswith(f"error: {folder / '42.png'}: not a readable image")
+    assert error[1] == "error: 1 of 100 could not be predicted; the others were"
+    files = [answer["file"] for answer in json.loads(out.read_text())]
+    assert files == [str(folder / f"{number:02d}.png") for number in range(100) if number != 42]
 
 
 def test_markup_in_a_class_name_is_shown_as_it_is():

@@ -67,13 +67,55 @@ def test_workdir_that_is_a_file(tmp_path):
         RunFolder(tmp_path / "run").check(Config())
 
 
+@pytest.mark.parametrize("content", ["", "5", '{"mean": [0, 0, 0]}', "[" * 5000, "[1, 2, 3]"])
 @pytest.mark.parametrize("name", ["classes.json", "preprocessing.json", "summary.json"])
-def test_broken_files_are_named(tmp_path, name):
+def test_broken_files_are_named(tmp_path, name, content):
     folder = RunFolder(tmp_path)
     folder.start(Config(), CLASSES, PREPROCESSING)
-    (tmp_path / name).write_text("")
+    (tmp_path / name).write_text(content)
+    if (name, content) == ("summary.json", '{"mean": [0, 0, 0]}'):
+        assert folder.summary() is not None  # it may hold anything
+        return
     with pytest.raises(ValueError, match=f"{name}: not readable"):
         getattr(folder, name.removesuffix(".json"))()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        '{"mean": [0, 0, 0], "std": [1, 1, 0]}',
+        '{"mean": [0, 0, NaN], "std": [1, 1, 1]}',
+        '{"mean": [0, 0], "std": [1, 1]}',
+        '{"mean": ["0", "0", "0"], "std": [1, 1, 1]}',
+    ],
+)
+def test_preprocessing_that_no_image_survives(tmp_path, content):
+    folder = RunFolder(tmp_path)
+    (tmp_path / "preprocessing.json").write_text(content)
+    with pytest.raises(ValueError, match="preprocessing.json: not readable"):
+        folder.preprocessing()
+
+
+def test_damaged_fingerprints_are_named(tmp_path):
+    folder = RunFolder(tmp_path)
+    for content in ("[]", '{"train": 5}', '{"train": {}}'):
+        (tmp_path / "data.json").write_text(content)
+        with pytest.raises(ValueError, match="data.json: not readable"):
+            folder.check_data({"train": {"images": 3, "sha256": "0"}})
+
+
+def test_rows_that_are_none(tmp_path):
+    folder = RunFolder(tmp_path)
+    for content, reason in (
+        (b"[1]\n", "no JSON object"),
+        (b"{}\n", "no step"),
+        (b'{"step": "1"}\n', "no step"),
+        (b"\xff\n", "not JSON"),
+        (b"[" * 5000 + b"\n", "not JSON"),
+    ):
+        (tmp_path / "metrics.jsonl").write_bytes(b'{"step": 1}\n' + content)
+        with pytest.raises(ValueError, match=f"metrics.jsonl, line 2: {reason}"):
+            folder.rewind(1)
 
 
 def test_rows_survive_a_torn_line(tmp_path):

@@ -11,6 +11,7 @@ import pytest
 
 from gtn_jax.weights import hub, registry
 from gtn_jax.weights.hub import HubName
+from gtn_jax.weights.read import read_safetensors
 from gtn_jax.weights.registry import IMAGENET_MEAN, IMAGENET_STD, WeightsInfo, resolve
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -153,6 +154,16 @@ def test_unknown_repository_with_transformers_record(served):
     assert (info.mean, info.std, info.interpolation) == ((0.5,) * 3, (0.2,) * 3, "bicubic")
 
 
+def test_records_of_another_form_are_none(served):
+    files, _ = served
+    files["them/odd", OTHER, hub.FILE] = WEIGHTS
+    odd = {"mean": ["a", 1, 2], "std": [1, 1, 0], "interpolation": 5, "crop_pct": "x"}
+    files["them/odd", OTHER, "config.json"] = json.dumps({"pretrained_cfg": odd}).encode()
+    assert hub.fetch_record(HubName("them/odd", OTHER)) == hub.Record()
+    files["them/odd2", OTHER, "preprocessor_config.json"] = b'{"resample": [3], "image_mean": 5}'
+    assert hub.fetch_record(HubName("them/odd2", OTHER)) == hub.Record()
+
+
 def test_no_record(served):
     files, _ = served
     files["a/b", "main", hub.FILE] = WEIGHTS
@@ -192,6 +203,60 @@ def test_a_server_that_nobody_reaches_is_offline_too(empty_cache, monkeypatch):
     monkeypatch.setattr(empty_cache, "ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(ValueError, match="hf:a/b: no connection and not in the cache; bring"):
         resolve("hf:a/b")
+
+
+def test_half_a_download(served, row, monkeypatch, empty_cache):
+    """A connection that breaks off: nothing half is kept, the next call fetches the rest."""
+    files, _ = served
+    files["us/toy", COMMIT, hub.FILE] = WEIGHTS
+    handler = http.server.BaseHTTPRequestHandler
+    with monkeypatch.context() as patch:
+        whole = handler.send_header
+
+        def send_header(self, name, value):
+            # Twice the length that will come.
+            if name == "Content-Length" and self.command == "GET":
+                value = str(2 * len(WEIGHTS))
+            whole(self, name, value)
+
+        patch.setattr(handler, "send_header", send_header)
+        with pytest.raises(ValueError, match=r"^hf:us/toy: could not be fetched") as refused:
+            resolve("hf:us/toy")
+        assert len(str(refused.value).splitlines()) <= 3
+    path, _ = resolve("hf:us/toy")
+    assert path.read_bytes() == WEIGHTS
+
+
+def test_a_page_instead_of_the_file(served, row, monkeypatch):
+    files, _ = served
+    files["us/toy", COMMIT, hub.FILE] = b"<html>Please log in</html>"
+    with pytest.raises(ValueError, match=r"not the file that is known here .*fetched again"):
+        resolve("hf:us/toy")
+    files["us/toy", OTHER, hub.FILE] = b"<html>Please log in</html>"
+    path, _ = resolve(f"hf:us/toy@{OTHER}")
+    with pytest.raises(ValueError, match="a web page, not weights"):
+        read_safetensors(path)
+
+
+def test_a_server_that_falls_silent(served, row, monkeypatch, empty_cache):
+    """huggingface_hub's time limits, here a tenth of a second instead of ten."""
+    files, _ = served
+    files["us/toy", COMMIT, hub.FILE] = WEIGHTS
+    for name in ("HF_HUB_DOWNLOAD_TIMEOUT", "HF_HUB_ETAG_TIMEOUT"):
+        monkeypatch.setattr(empty_cache, name, 0.1)
+    end = http.server.BaseHTTPRequestHandler.end_headers
+    silence = threading.Event()
+
+    def end_headers(self):
+        silence.wait(5)
+        end(self)
+
+    monkeypatch.setattr(http.server.BaseHTTPRequestHandler, "end_headers", end_headers)
+    try:
+        with pytest.raises(ValueError, match=r"^hf:us/toy: "):
+            resolve("hf:us/toy")
+    finally:
+        silence.set()
 
 
 def test_without_huggingface_hub(monkeypatch, tmp_path):

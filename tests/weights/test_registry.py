@@ -4,7 +4,9 @@ import dataclasses
 import hashlib
 import re
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from gtn_jax.models.resnet import BACKBONES
 from gtn_jax.weights import hub, registry
@@ -44,6 +46,20 @@ def test_path(tmp_path):
     assert found == path and info.backbone is None
     assert (info.mean, info.std) == (IMAGENET_MEAN, IMAGENET_STD)
     assert resolve(path) == (found, info)
+
+
+@pytest.mark.parametrize(
+    "mean", ["[0.5, 0.5]", "[0.5, 0.5, NaN]", '["a", 0, 0]', "5", "null", "[" * 5000, "not JSON"]
+)
+def test_metadata_that_is_no_mean_is_refused(tmp_path, mean):
+    """Images normalised by ImageNet's instead would be wrong, and nobody would know."""
+    path = tmp_path / "w.safetensors"
+    save_file({"a": np.ones(1, np.float32)}, path, {"mean": mean, "std": "[1, 1, 1]"})
+    with pytest.raises(ValueError, match=r"w.safetensors: mean in its metadata is .* three numb"):
+        resolve(path)
+    save_file({"a": np.ones(1, np.float32)}, path, {"mean": "[0, 0, 0]", "std": "[1, 0, 1]"})
+    with pytest.raises(ValueError, match=r"std in its metadata is '\[1, 0, 1\]', expected"):
+        resolve(path)
 
 
 @pytest.mark.parametrize("name", ["gone.safetensors", "some/where", "gone.pth"])

@@ -120,7 +120,7 @@ class ImageClassificationBuilder(FileReaderBuilder, skip_registration=True):
                 "file": tfds.features.Text(),
             }
         )
-        return tfds.core.DatasetInfo(
+        return _Info(
             builder=self,
             features=features,
             description=self.description,
@@ -169,6 +169,11 @@ class ImageClassificationBuilder(FileReaderBuilder, skip_registration=True):
         partial = not is_whole or self._has_left_out or writer.left_out > 0
         stores.save_prepared(folder, stores.Prepared(found, self.unit, partial))
         self.info.set_splits(tfds.core.SplitDict(infos))
+
+
+class _Info(tfds.core.DatasetInfo):
+    def initialize_from_bucket(self) -> None:
+        """TFDS would ask a server about ours, and leave a temporary folder behind each time."""
 
 
 @contextlib.contextmanager

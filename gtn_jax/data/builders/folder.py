@@ -81,8 +81,9 @@ def open_folder(
     home = Path(data_dir).expanduser() / "folder" / _digest(listing, short_side)
     note = home / _LEFT_OUT
     parent = stores.parent_folder(str(home), Folder.name, "", short_side)
-    # The note is written last: a preparation that was cut short has none.
-    if not note.is_file():
+    # The note is written last: a preparation that was cut short has none. Records that are gone
+    # were damaged, and removed to be prepared again.
+    if not (note.is_file() and (parent / stores.VERSION).is_dir()):
         with stores.locked(parent, say):
             options = {"short_side": short_side, "say": say, "data_dir": home}
             bad = _prepare(listing, path, bad_images, options)

@@ -28,14 +28,16 @@ class TinyImagenet(ImageClassificationBuilder):
     def classes(self) -> list[str]:
         """Words of the 200 WordNet nouns; several nouns for one class are divided by commas."""
         with self._open() as arrays:
-            return [str(name).replace("\n", " ") for name in arrays["names"]]
+            names = [str(name).replace("\n", " ") for name in self._array(arrays, "names", "U")]
+        if len(set(names)) < len(names):
+            raise ValueError(f"{self.source}: names: {len(names)}, of which some are the same")
+        return names
 
     def examples(self) -> dict[str, Iterator[Example]]:
         """`train` and `validation`, in the file's order."""
         with self._open() as arrays:
-            train, validation = (
-                [arrays[f"{part}_{name}"] for name in _ARRAYS] for part in ("train", "val")
-            )
+            classes = len(arrays["names"])
+            train, validation = (self._part(arrays, part, classes) for part in ("train", "val"))
         return {
             "train": _examples(train, "train"),
             "validation": _examples(validation, "val"),
@@ -49,13 +51,46 @@ class TinyImagenet(ImageClassificationBuilder):
             )
         try:
             arrays = np.load(io.BytesIO(self.source.read_bytes()))
-        except (ValueError, OSError, zipfile.BadZipFile) as error:
-            raise ValueError(f"{self.source}: not a readable .npz file ({error})") from error
+        except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+            # NumPy's words on what is no archive would send people to pickle.
+            reason = "no archive" if "pickle" in str(error) else error
+            raise ValueError(f"{self.source}: not a readable .npz file ({reason})") from error
         wanted = {f"{part}_{name}" for part in ("train", "val") for name in _ARRAYS} | {"names"}
         missing = sorted(wanted - set(getattr(arrays, "files", ())))
         if missing:
             raise ValueError(f"{self.source}: lacks the arrays {', '.join(missing)}")
         return arrays
+
+    def _part(self, arrays: Any, part: str, classes: int) -> list[np.ndarray]:
+        """Files, offsets and labels of "train" or "val", which fit together."""
+        kinds = {"jpeg": "u", "offsets": "iu", "labels": "iu"}
+        found = {name: self._array(arrays, f"{part}_{name}", kinds[name]) for name in _ARRAYS}
+        jpeg, offsets, labels = found["jpeg"], found["offsets"], found["labels"]
+        ends = np.concatenate([[0], offsets, [len(jpeg)]])
+        for name, is_right, wanted in (
+            ("offsets", len(offsets) == len(labels) + 1, f"one more than {len(labels)} labels"),
+            ("offsets", (ends[:-1] <= ends[1:]).all(), f"rising from 0 to at most {len(jpeg)}"),
+            ("labels", ((labels >= 0) & (labels < classes)).all(), f"0 to {classes - 1}"),
+        ):
+            if not is_right:
+                raise ValueError(f"{self.source}: {part}_{name}: wanted {wanted}")
+        return list(found.values())
+
+    def _array(self, arrays: Any, name: str, kinds: str) -> np.ndarray:
+        """One array, of one dimension and a kind of `np.dtype.kind`."""
+        try:
+            array = arrays[name]
+        # A damaged member raises BadZipFile, zlib.error, EOFError and others.
+        except Exception as error:
+            reason = "Python objects" if "pickle" in str(error) else error
+            raise ValueError(f"{self.source}: {name} is not readable ({reason})") from error
+        if array.ndim != 1 or array.dtype.kind not in kinds:
+            wanted = "text" if kinds == "U" else "whole numbers"
+            raise ValueError(
+                f"{self.source}: {name}: {array.dtype} of shape {array.shape}; wanted a row of "
+                f"{wanted}"
+            )
+        return array
 
 
 def _examples(arrays: list[np.ndarray], part: str) -> Iterator[Example]:
