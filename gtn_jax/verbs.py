@@ -203,8 +203,9 @@ def benchmark(arguments: list[str]) -> None:
         quick: bool = False,
         growth: bool = False,
         only: tuple[str, ...] = (),
-        minutes: float = 12.0,
+        minutes: float | None = None,
         show: tuple[Path, ...] = (),
+        plots: Path | None = None,
     ) -> argparse.Namespace:
         """Time workloads in turns with their peers, each in a process of its own.
 
@@ -213,8 +214,10 @@ def benchmark(arguments: list[str]) -> None:
             quick: tiny shapes, to see that it works; its figures mean nothing.
             growth: time against batch, image size, depth, classes, devices, data set instead.
             only: groups to measure, e.g. step frozen; default: all that fit into the time.
-            minutes: of the whole run; what was measured is in the file even after Ctrl-C.
+            minutes: of the whole run (default: 12, growth 25); what was measured is in the file
+                even after Ctrl-C.
             show: files to print as the tables of docs/benchmarks.md, instead of measuring.
+            plots: folder for pictures of the growth that --show prints, one SVG an axis.
         """
         return argparse.Namespace(**locals())
 
@@ -222,13 +225,16 @@ def benchmark(arguments: list[str]) -> None:
     from gtn_jax.benchmark import command
 
     if given.show:
-        print(command.tables(given.show))
+        print(command.tables(given.show, given.plots))
+    elif given.plots is not None:
+        raise ValueError("--plots: of which files? e.g. `--show growth.json --plots docs`")
     elif given.out is None:
         raise ValueError("--out: where to? e.g. `gtn benchmark --out benchmark.json`")
     else:
         groups = command.groups_of(given.quick, given.growth, given.only)
         words = ("gtn", "benchmark", *arguments)
-        command.benchmark(given.out, groups, given.minutes, words, say)
+        minutes = command.minutes_of(given.growth) if given.minutes is None else given.minutes
+        command.benchmark(given.out, groups, minutes, words, say)
 
 
 RESUMING = ("quickstart", "train", "compare")

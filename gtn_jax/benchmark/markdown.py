@@ -1,9 +1,16 @@
 """Files of the benchmark -> the tables of docs/benchmarks.md; no figure there is typed by hand."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
-from gtn_jax.benchmark.growth import AXES, exponent, points
+from gtn_jax.benchmark.growth import (
+    AXES,
+    Curve,
+    curves,
+    exponent,
+    is_worse_than_linear,
+)
 from gtn_jax.benchmark.rows import Row
 
 Document = tuple[dict[str, Any], list[Row]]
@@ -12,8 +19,8 @@ Document = tuple[dict[str, Any], list[Row]]
 _BAR = 20
 
 
-def page(documents: Sequence[Document]) -> str:
-    """All tables of all machines; what no file has is "not measured"."""
+def page(documents: Sequence[Document], pictures: Sequence[Path] = ()) -> str:
+    """All tables of all machines, and pictures after them; what no file has is "not measured"."""
     kinds = {"cpu": "CPU", "gpu": "GPU"}
     parts = []
     for platform, title in kinds.items():
@@ -23,6 +30,10 @@ def page(documents: Sequence[Document]) -> str:
             parts.append(f"## {title}\n\nnot measured\n")
     others = [document for document in documents if document[0].get("platform") not in kinds]
     parts += [machine_section(document[0].get("platform", "?"), *document) for document in others]
+    if pictures:
+        # By name: the page is to lie where they do.
+        links = [f"![{picture.stem.replace('_', ' ')}]({picture.name})" for picture in pictures]
+        parts.append("## Growth in pictures\n\n" + "\n".join(links) + "\n")
     return "\n".join(parts)
 
 
@@ -43,7 +54,7 @@ def machine_section(title: str, machine: dict[str, Any], rows: Sequence[Row]) ->
         kept = [row for row in kept if not wanted(row)]
         if chosen:
             lines += [f"### {heading}", "", table(chosen)]
-    lines += [growth_table(rows, axis) for axis in AXES if points(rows, axis)]
+    lines += [growth_table(rows, axis) for axis in AXES if curves(rows, axis)]
     return "\n".join(lines)
 
 
@@ -97,34 +108,29 @@ def _number(value: float) -> str:
 
 
 def growth_table(rows: Sequence[Row], axis: str) -> str:
-    """Cost against one axis as a table with bars, and the exponent of the power law through it.
+    """Cost against one axis as a table with bars, and exponents of the power law through it.
 
     Args:
         rows: of a file of `gtn benchmark --growth`.
         axis: in `growth.AXES`; rates become milliseconds an image.
     """
-    found = [(place, row) for place, row in points(rows, axis) if row.unit in _COSTS]
-    units = dict.fromkeys(row.unit for _, row in found)
-    lines = [f"### Growth with {axis}", ""]
-    for unit in units:
-        chosen = [(place, _COSTS[unit](row.value)) for place, row in found if row.unit == unit]
-        places, costs = [place for place, _ in chosen], [cost for _, cost in chosen]
-        what = "ms an image" if unit == "images/s" else unit
-        lines += [f"| {axis} | {what} | |", "|---:|---:|---|"]
-        lines += [
-            f"| {place:g} | {_number(cost)} | {'█' * round(_BAR * cost / max(costs))} |"
-            for place, cost in chosen
-        ]
-        if len(set(places)) > 1 and min(*costs, *places) > 0:
-            lines += ["", f"exponent: {exponent(places, costs):.2f}"]
-        lines.append("")
-    return "\n".join(lines)
+    lines = [f"### Growth with {axis}", "", f"Linear would be the exponent {AXES[axis].linear:g}."]
+    for name, curve in curves(rows, axis).items():
+        highest = max(cost for _, cost in curve) or 1.0
+        lines += ["", f"| {axis} | {name} | | exponent |", "|---:|---:|---|---:|"]
+        before: Curve = []
+        for place, cost in curve:
+            bar = "█" * round(_BAR * cost / highest)
+            step = _exponent(axis, [*before, (place, cost)])
+            lines.append(f"| {place:g} | {_number(cost)} | {bar} | {step} |")
+            before = [(place, cost)]
+        lines.append(f"| all | | | {_exponent(axis, curve)} |")
+    return "\n".join(lines) + "\n"
 
 
-_COSTS: dict[str, Any] = {
-    "images/s": lambda rate: 1000 / rate,
-    "seconds": lambda seconds: seconds,
-    "bytes": lambda size: size,
-    "bytes/step": lambda size: size,
-}
-"""Unit of a row -> from its value to what may grow."""
+def _exponent(axis: str, curve: Curve) -> str:
+    """Of these points, with a word where they grow worse than linearly; "" if there is none."""
+    found = exponent(curve)
+    if found is None:
+        return ""
+    return f"{found:.2f}" + (" **worse than linear**" if is_worse_than_linear(axis, found) else "")

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gtn_jax.benchmark.child import Child, ChildError, threads
+from gtn_jax.benchmark.growth import reason_to_skip
 from gtn_jax.benchmark.report import child_rows, comparison_rows, frozen_share_rows, rate_row
 from gtn_jax.benchmark.rows import Row, not_measured, write_document
 from gtn_jax.benchmark.spec import Group, Spec
@@ -74,6 +75,7 @@ def measure(
     """
     deadline = time.monotonic() + 60 * minutes
     rows: dict[tuple[str, str], Row] = {}
+    spent: dict[str, list[tuple[Spec, float]]] = {}
     with contextlib.closing(Children()) as children:
         for index, group in enumerate(groups):
             left = deadline - time.monotonic()
@@ -83,11 +85,38 @@ def measure(
             soft = time.monotonic() + share * max(left, 0)
             if group.starts:
                 found = group_start_rows(group.specs, group.rounds, soft, deadline)
+            elif group.axis:
+                known = rows.get((group.specs[0].name, group.specs[0].label))
+                measured = spent.setdefault(group.axis, [])
+                found = _point_rows(children, group, known, measured, soft, deadline)
             else:
                 found = measure_group(children, group, soft, deadline)
             _add(rows, found, group.name)
             save(list(rows.values()))
     return list(rows.values())
+
+
+def _point_rows(
+    children: Children,
+    group: Group,
+    known: Row | None,
+    measured: list[tuple[Spec, float]],
+    soft: float,
+    deadline: float,
+) -> list[Row]:
+    """Rows of one point of growth; `known` where another axis has it, none begun that will not fit.
+
+    What it took is added to `measured`, the points of its axis; the rest as in `measure_group`.
+    """
+    spec, start = group.specs[0], time.monotonic()
+    if known is not None and known.value is not None:
+        return [known]
+    reason = reason_to_skip(spec, measured, deadline - start)
+    if reason is not None:
+        return [not_measured(spec.name, spec.label, spec.unit, reason)]
+    rows = measure_group(children, group, soft, deadline)
+    measured.append((spec, time.monotonic() - start))
+    return rows
 
 
 def _add(rows: dict[tuple[str, str], Row], found: list[Row], group: str) -> None:

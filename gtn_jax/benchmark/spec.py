@@ -119,6 +119,7 @@ class Group:
         repeat_seconds: a repeat does as many steps as fit in so much time.
         compares: whether the first spec is divided by the others.
         starts: whether the starts of the specs' processes are timed, not their steps.
+        axis: of growth, whose point this group is: measured once, and only if it will fit.
     """
 
     name: str
@@ -128,6 +129,7 @@ class Group:
     repeat_seconds: float = 1.0
     compares: bool = True
     starts: bool = False
+    axis: str = ""
 
 
 def data_of(spec: Spec) -> DataConfig:

@@ -8,7 +8,7 @@ import pytest
 from gtn_jax.benchmark.collectives import collectives
 from gtn_jax.benchmark.convolutions import ConvShape, convolution_shapes, convolution_table
 from gtn_jax.benchmark.flax_peer import SHAPES, ResNet
-from gtn_jax.benchmark.growth import exponent
+from gtn_jax.benchmark.growth import growth_plan
 from gtn_jax.benchmark.plan import choose, cpu_plan, gpu_plan, quick_plan
 from gtn_jax.benchmark.programs import count_collectives
 from gtn_jax.benchmark.roofline import rate
@@ -126,13 +126,8 @@ def test_convolution_table_has_every_pass():
     assert ratios["weight_gradient/mean"].value >= 0
 
 
-def test_exponent_of_a_power_law():
-    assert exponent([1, 2, 4, 8], [3, 12, 48, 192]) == pytest.approx(2)
-    assert exponent([1, 10], [5, 5]) == pytest.approx(0)
-
-
 def test_plans_name_no_row_twice():
-    for plan in (cpu_plan(), gpu_plan(), quick_plan()):
+    for plan in (cpu_plan(), gpu_plan(), quick_plan(), growth_plan("cpu")):
         for group in plan:
             keys = [(spec.name, spec.label) for spec in group.specs]
             assert len(set(keys)) == len(keys), group.name
