@@ -192,6 +192,7 @@ def test_fewer_images_than_a_batch_shrinks_it(tiny_config, tmp_path, capsys):
     assert "batch of 8 images: there are only 10" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_another_batch_size_than_the_position_was_saved_with(tiny_config, tmp_path, monkeypatch):
     """10 images are batches of 8 on 4 devices, of 10 on one, though the config is the same."""
     config = override(tiny_config, {"data.train_images_per_class": 1, "data.batch_size": 256})

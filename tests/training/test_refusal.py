@@ -47,7 +47,11 @@ def test_bad_step_ends_the_run_before_its_update(tiny_config, tmp_path, monkeypa
     """Noticed when metrics are read, steps later, or else at the end of an epoch."""
     config = override(
         tiny_config,
-        {"training.log_every_steps": every, "training.checkpoint_every_seconds": 3600.0},
+        {
+            "training.log_every_steps": every,
+            "training.checkpoint_every_seconds": 3600.0,
+            "training.freeze_epochs": 0,
+        },
     )
     with monkeypatch.context() as patched:
         labels = spoil(patched, bad)
@@ -96,7 +100,7 @@ def test_evaluation_that_is_not_finite_is_never_best(tiny_config, tmp_path, monk
         return result
 
     monkeypatch.setattr(loop, "evaluate_images", evaluate_images)
-    config = override(tiny_config, {"training.epochs": 2})
+    config = override(tiny_config, {"training.epochs": 2, "training.freeze_epochs": 0})
     summary = loop.run(config, tmp_path, quiet=True, devices=1)
     assert summary["selected_step"] == (5 if bad_steps == {10} else 10)
     assert summary["validation_accuracy"] < 1
