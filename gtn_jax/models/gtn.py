@@ -152,7 +152,7 @@ def init_heads(model: GTN, seed: int, shapes: Variables) -> Variables:
     def init(key: jax.Array) -> Variables:
         features = [jnp.zeros((1, width), jnp.float32) for width in widths]
         pooled = Pooled(features[0], features[1] if model.auxiliary else None)
-        return model.init(key, pooled, False, method=GTN.heads)["params"]
+        return dict(model.init(key, pooled, False, method=GTN.heads)["params"])
 
     return _run_once(init, seed)
 
@@ -174,6 +174,6 @@ def variable_shapes(model: GTN) -> Variables:
     """What `init_variables` gives, as `jax.ShapeDtypeStruct`s: nothing is computed."""
 
     def init() -> Variables:
-        return model.init(jax.random.key(0), jnp.zeros((1, 32, 32, 3), jnp.float32), False)
+        return dict(model.init(jax.random.key(0), jnp.zeros((1, 32, 32, 3), jnp.float32), False))
 
     return dict(jax.eval_shape(init))

@@ -12,19 +12,21 @@ from gtn_jax.arrays import Variables
 from gtn_jax.config import Config, override
 from gtn_jax.data import augment
 from gtn_jax.models.gtn import GTN, init_variables
+from gtn_jax.training.forward_steps import (
+    EvaluationStep,
+    PoolingStep,
+    ProbabilitiesStep,
+    make_evaluation_step,
+    make_pooling_step,
+    make_probabilities_step,
+)
 from gtn_jax.training.optimizer import Optimizer, build_optimizer, relative_schedule
 from gtn_jax.training.resident import ResidentStep, make_resident_step
 from gtn_jax.training.run_folder import Preprocessing
 from gtn_jax.training.steps import (
-    EvaluationStep,
     HeadStep,
-    PoolingStep,
-    ProbabilitiesStep,
     TrainStep,
-    make_evaluation_step,
     make_head_step,
-    make_pooling_step,
-    make_probabilities_step,
     make_train_step,
 )
 from gtn_jax.weights.pretrained import load_weights

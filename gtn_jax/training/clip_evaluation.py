@@ -7,8 +7,8 @@ import numpy as np
 
 from gtn_jax.arrays import Batch, Variables
 from gtn_jax.data.clips import clip_rows, epoch_rows, mean_of_frames
+from gtn_jax.training.forward_steps import ProbabilitiesStep
 from gtn_jax.training.sharding import put_batch
-from gtn_jax.training.steps import ProbabilitiesStep
 
 
 def evaluate_clips(

@@ -10,9 +10,9 @@ from gtn_jax.config import Config
 from gtn_jax.data.pipeline import Images, evaluation_batches
 from gtn_jax.training.build import Programs
 from gtn_jax.training.clip_evaluation import evaluate_clips
+from gtn_jax.training.forward_steps import EvaluationStep
 from gtn_jax.training.interruption import until_interrupted
 from gtn_jax.training.sharding import put_batch
-from gtn_jax.training.steps import EvaluationStep
 
 
 def evaluate_images(

@@ -4,7 +4,7 @@
 on the number of devices. One process; many hosts are not handled here yet.
 """
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import jax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
@@ -26,7 +26,7 @@ def data_mesh(devices: int | None = None) -> Mesh:
     return jax.make_mesh((len(chosen),), ("data",), axis_types=(AxisType.Auto,), devices=chosen)
 
 
-def _all_devices() -> list[jax.Device]:
+def _all_devices() -> list[Any]:
     try:
         return jax.devices()
     # JAX 0.10 has an assertion where it knows the platform and sees no such device.

@@ -1,4 +1,4 @@
-"""The pure training step and evaluation step. Jit them yourself, or see loop.py; pmap: pmap.py.
+"""The pure training step. Jit it yourself, or see loop.py; pmap: pmap.py; no update: forward_steps.py.
 
 Two kinds of frozen trunk exist (research question and cost differ): with `no_grad` its gradient is
 never computed, about a third of the work; with the authors' `zero_lr` it is computed and fills the
@@ -18,21 +18,18 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from gtn_jax.arrays import Array, Batch, Outputs, Pooled, PooledBatch, Variables
-from gtn_jax.data.augment import Transform, one_by_one
+from gtn_jax.arrays import Batch, Outputs, PooledBatch
+from gtn_jax.data.augment import Transform
 from gtn_jax.models.gtn import GTN
 from gtn_jax.training.accumulation import Gradient, accumulate
 from gtn_jax.training.losses import gtn_loss
-from gtn_jax.training.metrics import Sums, sums
+from gtn_jax.training.metrics import sums
 from gtn_jax.training.optimizer import Optimizer, group_labels, keep_group
 from gtn_jax.training.state import TrainState
 
 Metrics = dict[str, jax.Array]
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
 HeadStep = Callable[[TrainState, PooledBatch], tuple[TrainState, Metrics]]
-PoolingStep = Callable[[Variables, Batch, jax.Array, Array], Pooled]
-EvaluationStep = Callable[[Variables, Batch], Sums]
-ProbabilitiesStep = Callable[[Variables, Batch], jax.Array]
 Penalty = Callable[[Any], jax.Array]
 """Parameters -> float32 scalar, pure; what is added to the loss of the paper."""
 _Prepare = Callable[[Any, jax.Array], Any]
@@ -235,55 +232,3 @@ def _keep_unless(is_good: jax.Array, new: TrainState, old: TrainState) -> TrainS
         batch_stats=batch_stats,
         opt_state=opt_state,
     )
-
-
-def make_pooling_step(model: GTN, transform: Transform) -> PoolingStep:
-    """Build `pooling_step(variables, batch, key, rows) -> Pooled`, of a trunk that stands still.
-
-    Args:
-        model: a GTN; only its trunk is used, with the running statistics.
-        transform: from `augment.training_transform`. Image i, numbered int32 B by `rows`, is
-            augmented with the key `fold_in(key, i)`, whatever batch it is in.
-    """
-    transform_each = one_by_one(transform)
-
-    def pooling_step(variables: Variables, batch: Batch, key: jax.Array, rows: Array) -> Pooled:
-        keys = jax.vmap(jax.random.fold_in, (None, 0))(key, jnp.asarray(rows))
-        images = transform_each(keys, batch.images, batch.sizes)
-        return cast(Pooled, model.apply(variables, images, True, method=GTN.pooled))
-
-    return pooling_step
-
-
-def make_evaluation_step(model: GTN, transform: Transform) -> EvaluationStep:
-    """Build `evaluation_step(variables, batch) -> Sums`, without dropout, with running statistics.
-
-    Args:
-        model: a GTN; its auxiliary head is not used.
-        transform: from `augment.evaluation_transform`.
-    """
-
-    def evaluation_step(variables: Variables, batch: Batch) -> Sums:
-        images = transform(jax.random.key(0), batch.images, batch.sizes)
-        outputs = cast(Outputs, model.apply(variables, images, train=False))
-        return sums(outputs.logits, batch.labels, batch.mask)
-
-    return evaluation_step
-
-
-def make_probabilities_step(model: GTN, transform: Transform) -> ProbabilitiesStep:
-    """Build `probabilities_step(variables, batch) -> float32 B N`, rows that add up to 1.
-
-    As `make_evaluation_step`, but what it returns of padded rows means nothing.
-
-    Args:
-        model: a GTN; its auxiliary head is not used.
-        transform: from `augment.evaluation_transform`.
-    """
-
-    def probabilities_step(variables: Variables, batch: Batch) -> jax.Array:
-        images = transform(jax.random.key(0), batch.images, batch.sizes)
-        outputs = cast(Outputs, model.apply(variables, images, train=False))
-        return jax.nn.softmax(outputs.logits)
-
-    return probabilities_step

@@ -44,8 +44,8 @@ def at_most_a_refusal(*names: str):
 
 TOKENS = [
     b"", b"\0", b"\n", b"\r\n", b"/", b"../", b",", b" ", b'"', b"{", b"]", b"[" * 3000, b"-1",
-    b"NaN", b"1e999", b"null", b"true", b"9" * 25, b"\xff\xfe", b"\xef\xbb\xbf", "é".encode(), bytes(512),
-    b"\xff" * 8,
+    b"NaN", b"1e999", b"null", b"true", b"9" * 25, b"\xff\xfe", b"\xef\xbb\xbf", "é".encode(),
+    bytes(512), b"\xff" * 8,
 ]  # fmt: skip
 
 

@@ -11,10 +11,11 @@ from gtn_jax.data.choice import Part
 from gtn_jax.data.pipeline import Images, View
 from gtn_jax.models.gtn import GTN, init_variables
 from gtn_jax.training.feature_cache import FeatureCache, compute_features, frozen_gather
+from gtn_jax.training.forward_steps import make_pooling_step
 from gtn_jax.training.optimizer import build_optimizer, relative_schedule
 from gtn_jax.training.sharding import data_mesh, replicate
 from gtn_jax.training.state import create_state
-from gtn_jax.training.steps import make_head_step, make_pooling_step, make_train_step
+from gtn_jax.training.steps import make_head_step, make_train_step
 
 IMAGES, VIEWS, PER_EPOCH, EPOCHS = 12, 2, 3, 3
 TRANSFORM = training_transform((0.5,) * 3, (0.25,) * 3, random_flip=True, random_shift_pixels=2)

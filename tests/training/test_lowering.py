@@ -18,9 +18,10 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from gtn_jax.arrays import Batch
 from gtn_jax.data.augment import evaluation_transform, training_transform
 from gtn_jax.models.gtn import GTN
+from gtn_jax.training.forward_steps import make_evaluation_step
 from gtn_jax.training.optimizer import build_optimizer, relative_schedule
 from gtn_jax.training.state import create_state
-from gtn_jax.training.steps import make_evaluation_step, make_train_step
+from gtn_jax.training.steps import make_train_step
 
 PLATFORMS = ["cuda", "tpu"]
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
