@@ -1,4 +1,4 @@
-"""The pure training step. Jit it yourself, or see loop.py; pmap: pmap.py; no update: forward_steps.py.
+"""The pure training step. Jit it yourself, or see loop.py; without an update: forward_steps.py.
 
 Two kinds of frozen trunk exist (research question and cost differ): with `no_grad` its gradient is
 never computed, about a third of the work; with the authors' `zero_lr` it is computed and fills the
