@@ -79,6 +79,7 @@ def run(config: Config, workdir: Path, quiet: bool = False, devices: int | None 
     finished = folder.summary()
     if finished is not None:
         return finished
+    folder.check_writable()
 
     # ---- devices, data ---------------------------------------------------------------------
     started = time.monotonic()
@@ -106,7 +107,7 @@ def run(config: Config, workdir: Path, quiet: bool = False, devices: int | None 
     folder.keep_data(fingerprints)
 
     # ---- resume ----------------------------------------------------------------------------
-    checkpoints = Checkpoints(folder.checkpoints)
+    checkpoints = Checkpoints(folder.checkpoints, config=config, classes=classes)
     step, counted_images, position = 0, 0, None
     clock = dict.fromkeys(("start", "cache", "compile", "train", "evaluate", "checkpoint"), 0.0)
     latest = checkpoints.latest_step()
@@ -177,6 +178,7 @@ def run(config: Config, workdir: Path, quiet: bool = False, devices: int | None 
     def save(accuracy: float | None) -> None:
         log_pending()
         started = time.monotonic()
+        folder.sync()
         position = {"batches": batches.get_state(), "images": counted_images, "seconds": {**clock}}
         checkpoints.save(state, position, accuracy)
         clock["checkpoint"] += time.monotonic() - started
@@ -196,6 +198,7 @@ def run(config: Config, workdir: Path, quiet: bool = False, devices: int | None 
             else:
                 state, metrics = programs.train_step(frozen, small)(state, batch)
             step += 1
+            checkpoints.check()
             end_of_epoch = step % per_epoch == 0
 
             # Metrics are read one interval late, so that reading never waits for the device.
