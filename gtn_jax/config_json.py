@@ -8,11 +8,15 @@ from typing import Any, get_type_hints
 from gtn_jax.config import Config
 
 
+def to_tree(config: Config) -> dict[str, Any]:
+    """A dict a section, tuples as lists, as JSON would give them back."""
+    return json.loads(json.dumps(dataclasses.asdict(config)))
+
+
 def flatten(config: Config) -> dict[str, Any]:
-    """`{"data.name": ..., ..., "seed": ...}`, tuples as lists, as JSON would give them back."""
-    tree = json.loads(json.dumps(dataclasses.asdict(config)))
+    """`{"data.name": ..., ..., "seed": ...}`, as `to_tree`."""
     flat = {}
-    for name, value in tree.items():
+    for name, value in to_tree(config).items():
         if isinstance(value, dict):
             flat.update({f"{name}.{field}": leaf for field, leaf in value.items()})
         else:
@@ -39,6 +43,22 @@ def from_json(path: Path) -> Config:
     """
     try:
         tree = json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path} is not a config of this version: {error}") from error
+    return from_tree(tree, str(path))
+
+
+def from_tree(tree: Any, where: str) -> Config:
+    """The config that `to_tree` made.
+
+    Args:
+        tree: of dicts.
+        where: what to call the place it stands in, for the error.
+
+    Raises:
+        ValueError: not such a tree, or fields of another version of this package.
+    """
+    try:
         sections = get_type_hints(Config)
         values = {
             name: sections[name](**_tuples(value)) if isinstance(value, dict) else value
@@ -46,7 +66,7 @@ def from_json(path: Path) -> Config:
         }
         return Config(**values)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-        raise ValueError(f"{path} is not a config of this version: {error}") from error
+        raise ValueError(f"{where} is not a config of this version: {error}") from error
 
 
 def _tuples(section: dict[str, Any]) -> dict[str, Any]:

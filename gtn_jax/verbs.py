@@ -1,7 +1,7 @@
 """The verbs of `gtn`: each reads its arguments, calls one function and prints what came of it.
 
-Nothing heavy is imported before a verb runs. No logic here: that is in the rooms. The verbs of data
-and of weights are in data_verbs.py and weight_verbs.py.
+Nothing heavy is imported before a verb runs. No logic here: that is in the rooms. The verbs of
+data, of weights and of run folders are in data_verbs.py, weight_verbs.py and run_verbs.py.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from gtn_jax.config import Config
 from gtn_jax.data_verbs import check_data, prepare
 from gtn_jax.experiment import load_experiment, shipped_folder
 from gtn_jax.presets import PRESETS, REMAINING_DEVIATIONS
+from gtn_jax.run_verbs import checkpoint
 from gtn_jax.terminal import complain, say, show
 from gtn_jax.training.lock import locked
 from gtn_jax.weight_verbs import convert, export
@@ -35,6 +36,9 @@ def set_up_process() -> None:
     keep_freed_memory()
     collect_garbage_rarely()
     from gtn_jax.training.compilation_cache import enable
+    from gtn_jax.training.orbax_words import keep_failed_saves_short
+
+    keep_failed_saves_short()
 
     reason = enable()
     if reason is not None:
@@ -249,6 +253,7 @@ VERBS = {
     "check-data": check_data,
     "convert": convert,
     "export": export,
+    "checkpoint": checkpoint,
     "benchmark": benchmark,
 }
 """Name -> verb, in the order of `gtn --help`."""

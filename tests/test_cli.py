@@ -153,7 +153,7 @@ def test_reader_beside_a_writer(experiment, tmp_path):
     """A reader leaves a save in flight alone, and needs no weights that the run started from."""
     workdir = tmp_path / "run"
     assert main(["train", experiment, "--workdir", str(workdir)]) == 0
-    unfinished = workdir / "checkpoints" / "7.orbax-checkpoint-tmp"
+    unfinished = workdir / "checkpoints" / "7.saving"
     unfinished.mkdir()
     assert main(["evaluate", str(workdir)]) == 0
     assert unfinished.is_dir()

@@ -16,7 +16,16 @@ ROOMS = (
     ("inference",),
     ("analysis",),
     ("benchmark",),
-    ("arguments", "terminal", "data_verbs", "weight_verbs", "verbs", "cli", "__main__"),
+    (
+        "arguments",
+        "terminal",
+        "data_verbs",
+        "weight_verbs",
+        "run_verbs",
+        "verbs",
+        "cli",
+        "__main__",
+    ),
 )
 FILES = sorted(PACKAGE.rglob("*.py"))
 # The root offers public names lazily and, for type checkers only, by import.

@@ -146,7 +146,7 @@ def _write(
     try:
         folder = RunFolder(partial / "run")
         folder.start(config, classes, preprocessing)
-        with Checkpoints(folder.checkpoints) as checkpoints:
+        with Checkpoints(folder.checkpoints, config=config, classes=classes) as checkpoints:
             checkpoints.save(state, {"converted": True})
         (folder.path / SOURCE).write_text(json.dumps(source, indent=2) + "\n")
         # The number of steps is not in the checkpoint: step 0 is the only one here.

@@ -51,7 +51,7 @@ def restore(workdir: Path) -> Restored:
     """Load the weights that a run selected (an unfinished run: the best, or else the latest).
 
     Raises:
-        ValueError: no run there, or no checkpoint in it yet.
+        ValueError: no run there, no checkpoint in it yet, or a damaged one.
     """
     folder = RunFolder(workdir)
     config, classes, preprocessing = folder.config(), folder.classes(), folder.preprocessing()
@@ -67,7 +67,8 @@ def restore(workdir: Path) -> Restored:
             variable_shapes(model),
         ),
     )
-    with Checkpoints(folder.checkpoints, read_only=True) as checkpoints:
+    files = folder.checkpoints
+    with Checkpoints(files, read_only=True, config=config, classes=classes) as checkpoints:
         summary = folder.summary()
         best = checkpoints.best_step() if config.training.select != "last" else None
         step = summary["selected_step"] if summary else best or checkpoints.latest_step()

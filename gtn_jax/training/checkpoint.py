@@ -1,56 +1,70 @@
-"""Orbax checkpoints of a run: training state and data position, latest and best.
+"""Checkpoints of a run: training state, data position, config and class names, a folder a step.
 
 Only this file knows Orbax (https://orbax.readthedocs.io, the v1 interface). A save returns at once
-and finishes in the background; a step counts once Orbax has renamed it into place.
+and finishes in the background: Orbax writes `7.saving`, manifest.py seals it with the digest of
+every file, and a rename to `7` makes it count (step_folders.py).
 """
 
+import concurrent.futures
 import contextlib
-from collections.abc import Iterator
+import shutil
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
 from orbax.checkpoint import v1 as ocp
 
-from gtn_jax.training.state import TrainState
+from gtn_jax.config import Config
+from gtn_jax.config_json import differences, from_tree, to_tree
+from gtn_jax.training import durable, manifest
+from gtn_jax.training.state import TrainState, describe, difference
+from gtn_jax.training.step_folders import StepFolders
 
-# Orbax types these more narrowly than it uses them.
-_policies: Any = ocp.training.preservation_policies
+_JSON_PARTS = ("position", "config", "classes")
+
+
+def note(line: str) -> None:
+    """A line on standard error: what a person should know of a run that goes on."""
+    print(f"note    {line}", file=sys.stderr, flush=True)
 
 
 class Checkpoints:
     """The `checkpoints/` folder of one run. Use as a context manager, or call `close`."""
 
-    def __init__(self, folder: Path, read_only: bool = False):
-        """Open or create `folder`; the latest step and the best by accuracy are kept.
+    def __init__(
+        self,
+        folder: Path,
+        read_only: bool = False,
+        config: Config | None = None,
+        classes: tuple[str, ...] | None = None,
+        say: Callable[[str], None] = note,
+    ):
+        """Open or create `folder`; the two latest steps and the best by accuracy are kept.
 
         Args:
             folder: of the checkpoints.
             read_only: for everyone but the trainer, which may be saving at this moment: creates
                 and cleans up nothing.
+            config: of the run; saved with every step, and compared with that of a step that is
+                restored. None: neither.
+            classes: names in label order; saved and compared likewise.
+            say: takes a line about a step that cannot be used.
 
         Raises:
-            ValueError: nothing there to read.
+            ValueError: nothing there to read, or the folder cannot be made.
         """
-        self._folder = folder
         if read_only and not folder.is_dir():
             raise ValueError(f"{folder} does not exist; has the run saved yet?")
-        policy = _policies.AnyPreservationPolicy(
-            [
-                _policies.LatestN(1),
-                _policies.BestN(
-                    n=1,
-                    get_metric_fn=lambda metrics: metrics["accuracy"],
-                    keep_checkpoints_without_metrics=False,
-                ),
-            ]
-        )
-        with _named(folder):
-            self._checkpointer: Any = ocp.training.Checkpointer(
-                str(folder.absolute()),
-                preservation_policy=policy,
-                cleanup_tmp_directories=not read_only,
-            )
+        self._steps = StepFolders(folder, say)
+        self._config, self._classes = config, classes
+        self._saving: concurrent.futures.Future[None] | None = None
+        self._thread = concurrent.futures.ThreadPoolExecutor(1, "checkpoint")
+        # Of many processes all give Orbax their part, and the first does the rest.
+        self._writes = not read_only and jax.process_index() == 0
+        if self._writes:
+            self._steps.open()
 
     def __enter__(self) -> "Checkpoints":
         """Nothing more to open."""
@@ -69,29 +83,57 @@ class Checkpoints:
             state: of the step it is named by.
             position: JSON, of the training batches.
             accuracy: on validation, if this step was evaluated.
+
+        Raises:
+            ValueError: this save could not begin, or the one before it failed.
         """
+        self.wait()
         step = int(state.step)
-        self._checkpointer.wait()
-        if self.latest_step() == step:
+        if step in self._steps.whole:
             return
-        metrics = None if accuracy is None else {"accuracy": accuracy}
-        parts = {"state": state, "position": position}
-        self._checkpointer.save_checkpointables_async(step, parts, metrics=metrics)
+        # Orbax would make this folder and those above it anew: a run without its other files.
+        if not self._steps.folder.is_dir():
+            raise ValueError(
+                f"{self._steps.folder} has vanished, step {step} is not saved; bring it back, "
+                "then the same command goes on"
+            )
+        parts: dict[str, Any] = {"state": state, "position": position}
+        if self._config is not None:
+            parts["config"] = to_tree(self._config)
+        if self._classes is not None:
+            parts["classes"] = list(self._classes)
+        need = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+        path = str(self._steps.saving_path(step).absolute())
+        with self._explained(step, need), _orbax():
+            response = ocp.save_checkpointables_async(path, parts)
+        self._saving = self._thread.submit(
+            self._finish, response, step, accuracy, describe(state), need
+        )
 
     def latest_step(self) -> int | None:
-        """The newest complete step, or None."""
-        latest = self._checkpointer.latest
-        return None if latest is None else latest.step
+        """The newest whole step; None before the first save.
+
+        A newer one that is damaged is said in a line.
+
+        Raises:
+            ValueError: there are steps, and every one is damaged.
+        """
+        self.wait()
+        return self._steps.latest()
 
     def best_step(self) -> int | None:
-        """The evaluated step of highest accuracy (the later of equals), or None."""
-        evaluated = [c for c in self._checkpointer.checkpoints if c.metrics]
-        if not evaluated:
-            return None
-        return max(evaluated, key=lambda c: (c.metrics["accuracy"], c.step)).step
+        """The evaluated step of highest accuracy (the later of equals), or None.
+
+        A better one that is damaged is said in a line.
+
+        Raises:
+            ValueError: there are evaluated steps, and every one is damaged.
+        """
+        self.wait()
+        return self._steps.best()
 
     def restore(self, template: TrainState, step: int) -> tuple[TrainState, dict[str, Any]]:
-        """Load a step.
+        """Load a step, if every file of it is as it was written.
 
         Args:
             template: arrays, or `jax.ShapeDtypeStruct`s, with the shapes, dtypes and shardings
@@ -102,24 +144,122 @@ class Checkpoints:
             The state and the data position.
 
         Raises:
-            ValueError: the step cannot be read.
+            ValueError: the step is damaged, or is of another config, other classes or another
+                model.
         """
-        self._checkpointer.wait()
+        self.wait()
+        path = self._steps.path(step)
+        where = f"{self._steps.folder}: checkpoint {step}"
+        try:
+            found = manifest.verify(path)
+        except ValueError as error:
+            raise ValueError(
+                f"{where}: {error}\nput it back from a copy, or train again in another folder"
+            ) from error
+        parts = {name: None for name in _JSON_PARTS if (path / name).is_dir()}
+        with _readable(where), _orbax():
+            run = ocp.load_checkpointables(str(path.absolute()), parts)
+        self._check_run(run, where)
+        differing = difference(found.arrays, describe(template))
+        if differing:
+            raise ValueError(f"{where} is of another model (there -> here).\n{differing}")
         abstract = jax.tree.map(_abstract, template)
-        with _named(self._folder / str(step)):
-            parts = self._checkpointer.load_checkpointables(
-                step, {"state": abstract, "position": None}
-            )
-        return parts["state"], parts["position"]
+        with _readable(where), _orbax():
+            state = ocp.load_checkpointables(str(path.absolute()), {"state": abstract})["state"]
+        return state, run["position"]
+
+    def check(self) -> None:
+        """Raise what a save in the background failed with; does not wait for it.
+
+        Raises:
+            ValueError: it failed.
+        """
+        if self._saving is not None and self._saving.done():
+            self.wait()
 
     def wait(self) -> None:
-        """Until the save in flight is complete."""
-        self._checkpointer.wait()
+        """Until the save in flight counts.
+
+        Raises:
+            ValueError: it failed.
+        """
+        if self._saving is None:
+            return
+        # Who is interrupted here can still wait in `close`.
+        concurrent.futures.wait([self._saving])
+        saving, self._saving = self._saving, None
+        saving.result()
 
     def close(self) -> None:
-        """Finish the save in flight and release the folder."""
-        self._checkpointer.wait()
-        self._checkpointer.close()
+        """Finish the save in flight and release the folder.
+
+        Raises:
+            ValueError: the save failed.
+        """
+        try:
+            self.wait()
+        finally:
+            self._thread.shutdown()
+
+    def _finish(
+        self, response: Any, step: int, accuracy: float | None, arrays: dict[str, str], need: int
+    ) -> None:
+        """What happens in the background."""
+        with self._explained(step, need):
+            response.result()
+            if self._writes:
+                self._steps.commit(step, accuracy, arrays)
+        self._steps.whole.add(step)
+        if self._writes:
+            self._steps.prune()
+
+    def _check_run(self, found: dict[str, Any], where: str) -> None:
+        if self._config is not None and "config" in found:
+            changed = differences(from_tree(found["config"], where), self._config)
+            if changed:
+                raise ValueError(
+                    f"{where} is of another config than config.json.\n"
+                    f"there -> here: {'; '.join(changed)}"
+                )
+        classes = tuple(found.get("classes", ()))
+        if self._classes is not None and classes and classes != self._classes:
+            raise ValueError(
+                f"{where} is of other classes, or of another order of them, than classes.json:\n"
+                f"{', '.join(classes)[:200]} -> {', '.join(self._classes)[:200]}"
+            )
+
+    @contextlib.contextmanager
+    def _explained(self, step: int, need: int) -> Iterator[None]:
+        """Turn whatever a save raises into two sentences, and remove what it has written."""
+        try:
+            yield
+        except Exception as error:
+            if self._writes:
+                self._steps.remove_leftovers()
+            room, safe = "", "there is no other step"
+            with contextlib.suppress(OSError):
+                free = shutil.disk_usage(self._steps.folder).free / 2**20
+                room = f"; it needs about {need / 2**20:.1f} MiB, {free:.1f} MiB are free"
+                older = self._steps.usable()
+                safe = f"step {older[-1]} is there" if older else safe
+            raise ValueError(
+                f"{self._steps.folder}: step {step} could not be saved "
+                f"({durable.reason(error)}){room}.\n"
+                f"{safe}: make room or mend the disk, then the same command goes on"
+            ) from error
+
+
+def _orbax() -> Any:
+    """How Orbax works here: what is JSON stays JSON, a file each."""
+    registry = ocp.handlers.local_registry()
+    for name in _JSON_PARTS:
+        registry.add(ocp.handlers.JsonHandler, checkpointable_name=name)
+    context = ocp.Context()
+    context.checkpointables.registry = registry
+    # In the background, threads that wait for a folder that could not be made keep the process
+    # alive for 20 minutes.
+    context.asynchronous.create_directories_asynchronously = False
+    return context
 
 
 def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
@@ -127,12 +267,9 @@ def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
 
 
 @contextlib.contextmanager
-def _named(folder: Path) -> Iterator[None]:
-    """Turn whatever Orbax and the libraries below it raise into one sentence about `folder`."""
+def _readable(where: str) -> Iterator[None]:
+    """Turn whatever Orbax and the libraries below it raise into one sentence."""
     try:
         yield
     except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-        raise ValueError(
-            f"{folder}: unreadable ({reason}); remove the broken step to go back to the one before"
-        ) from error
+        raise ValueError(f"{where}: unreadable ({durable.reason(error)})") from error

@@ -90,6 +90,7 @@ def run(config: Config, workdir: Path, quiet: bool = False, devices: int | None 
     finished = folder.summary()
     if finished is not None:
         return finished
+    folder.check_writable()
     with locked(workdir):
         # Whoever had the lock may have finished just now.
         return folder.summary() or _train(config, folder, quiet, devices)
@@ -124,7 +125,7 @@ def _train(config: Config, folder: RunFolder, quiet: bool, devices: int | None) 
     folder.keep_data(fingerprints)
 
     # ---- resume ----------------------------------------------------------------------------
-    checkpoints = Checkpoints(folder.checkpoints)
+    checkpoints = Checkpoints(folder.checkpoints, config=config, classes=classes)
     step, counted_images, position = 0, 0, None
     clock = dict.fromkeys(("start", "cache", "compile", "train", "evaluate", "checkpoint"), 0.0)
     latest = checkpoints.latest_step()
@@ -235,6 +236,7 @@ def _train(config: Config, folder: RunFolder, quiet: bool, devices: int | None) 
         if int(state.step) < 0:
             refuse()
         started = time.monotonic()
+        folder.sync()
         position = {
             "batches": place or batches.get_state(),
             "order": order,
@@ -269,6 +271,7 @@ def _train(config: Config, folder: RunFolder, quiet: bool, devices: int | None) 
             else:
                 state, metrics = programs.train_step(frozen, small)(state, batch)
             step += 1
+            checkpoints.check()
             end_of_epoch = step % per_epoch == 0
 
             # Metrics are read one interval late, so that reading never waits for the device.

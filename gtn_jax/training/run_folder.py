@@ -7,16 +7,14 @@
 
 import json
 import math
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from gtn_jax.config import Config
 from gtn_jax.config_json import differences, from_json, to_json
+from gtn_jax.training import durable
 from gtn_jax.training.lock import LOCK_NAME
-
-_TEMPORARY = ".tmp"
 
 
 class Preprocessing(NamedTuple):
@@ -61,7 +59,7 @@ class RunFolder:
                 )
         elif self.path.is_dir():
             # What a process killed while it wrote config.json left behind is no reason to refuse.
-            ours = (_TEMPORARY, LOCK_NAME)
+            ours = (durable.TEMPORARY, LOCK_NAME)
             foreign = [p.name for p in self.path.iterdir() if not p.name.endswith(ours)]
             if foreign:
                 raise ValueError(
@@ -70,6 +68,14 @@ class RunFolder:
                 )
         elif self.path.exists():
             raise ValueError(f"{self.path} is a file; choose another --workdir")
+
+    def check_writable(self) -> None:
+        """Refuse a place that cannot be written to, before hours of work find out.
+
+        Raises:
+            ValueError: read-only, not ours or full.
+        """
+        durable.check_writable(self.path)
 
     def start(self, config: Config, classes: tuple[str, ...], preprocessing: Preprocessing) -> None:
         """Write what readers need; nothing changes in a folder that has a run of `config`.
@@ -85,9 +91,11 @@ class RunFolder:
         self.check(config)
         self.path.mkdir(parents=True, exist_ok=True)
         # config.json comes first: it is what makes the folder a run.
-        _write(self._config, to_json(config))
-        _write(self._classes, json.dumps(classes, indent=2) + "\n")
-        _write(self._preprocessing, json.dumps(preprocessing._asdict(), indent=2) + "\n")
+        durable.write_text(self._config, to_json(config))
+        durable.write_text(self._classes, json.dumps(classes, indent=2) + "\n")
+        durable.write_text(
+            self._preprocessing, json.dumps(preprocessing._asdict(), indent=2) + "\n"
+        )
 
     def check_data(self, found: dict[str, dict[str, Any]]) -> None:
         """Refuse images that are not those that the run began with.
@@ -113,7 +121,7 @@ class RunFolder:
 
     def keep_data(self, found: dict[str, dict[str, Any]]) -> None:
         """Write down what `check_data` will compare with."""
-        _write(self._data, json.dumps(found, indent=2) + "\n")
+        durable.write_text(self._data, json.dumps(found, indent=2) + "\n")
 
     def config(self) -> Config:
         """The run's config.
@@ -143,9 +151,24 @@ class RunFolder:
         return Preprocessing(tuple(found["mean"]), tuple(found["std"]))
 
     def append(self, row: dict[str, Any]) -> None:
-        """Add one row to `metrics.jsonl`."""
-        with self._metrics.open("a") as file:
-            file.write(json.dumps(row) + "\n")
+        """Add one row to `metrics.jsonl`.
+
+        Raises:
+            ValueError: the disk is full or broken, or the folder has vanished.
+        """
+        durable.append_text(self._metrics, json.dumps(row) + "\n")
+
+    def sync(self) -> None:
+        """Force the rows of `metrics.jsonl` to the disk, as a checkpoint will follow them.
+
+        Raises:
+            ValueError: as `append`.
+        """
+        try:
+            if self._metrics.exists():
+                durable.sync(self._metrics)
+        except OSError as error:
+            raise durable.not_written(self._metrics, error) from error
 
     def rows(self) -> list[dict[str, Any]]:
         """Every whole row of `metrics.jsonl`; a torn last line is left out.
@@ -163,11 +186,11 @@ class RunFolder:
         """Drop rows after `step`, and a torn last line: what a resumed run will write again."""
         kept = [json.dumps(row) + "\n" for row in self.rows() if row["step"] <= step]
         if self._metrics.exists():
-            _write(self._metrics, "".join(kept))
+            durable.write_text(self._metrics, "".join(kept))
 
     def finish(self, summary: dict[str, Any]) -> None:
         """Write `summary.json`, which makes the run a finished one."""
-        _write(self._summary, json.dumps(summary, indent=2) + "\n")
+        durable.write_text(self._summary, json.dumps(summary, indent=2) + "\n")
 
     def summary(self) -> dict[str, Any] | None:
         """What `finish` wrote, or None for an unfinished run.
@@ -203,9 +226,8 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
 def append_row(path: Path, row: dict[str, Any]) -> None:
     """Add a row to a .jsonl file, which is created if need be; a torn last line goes first."""
     if path.exists() and not path.read_bytes().endswith(b"\n"):
-        _write(path, "".join(json.dumps(row) + "\n" for row in read_rows(path)))
-    with path.open("a") as file:
-        file.write(json.dumps(row) + "\n")
+        durable.write_text(path, "".join(json.dumps(row) + "\n" for row in read_rows(path)))
+    durable.append_text(path, json.dumps(row) + "\n")
 
 
 def _read(path: Path, is_right: Callable[[Any], bool]) -> Any:
@@ -242,10 +264,3 @@ def _are_fingerprints(found: Any) -> bool:
 
 def _is_summary(found: Any) -> bool:
     return isinstance(found, dict) and isinstance(found.get("selected_step"), int | None)
-
-
-def _write(path: Path, text: str) -> None:
-    """Write and rename, so that a reader never sees half a file."""
-    temporary = path.with_name(path.name + _TEMPORARY)
-    temporary.write_text(text)
-    os.replace(temporary, path)

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -128,6 +129,51 @@ def test_where_images_are_kept_changes_no_bit(tiny_config, tmp_path, capsys, val
     assert rows == other_rows and position == other_position
     for a, b in zip(leaves, other_leaves, strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+def test_a_damaged_step_costs_only_what_came_after_the_one_before(
+    tiny_config, tmp_path, monkeypatch, capsys
+):
+    """Resumed from an older step, the run ends as it would have."""
+    straight = loop.run(tiny_config, tmp_path / "straight", quiet=True, devices=1)
+    with monkeypatch.context() as patched:
+        stop_before_step(patched, 7)
+        with pytest.raises(Stopped):
+            loop.run(tiny_config, tmp_path / "run", quiet=True, devices=1)
+    found = tmp_path / "run/checkpoints"
+    *_, before, latest = sorted(int(path.name) for path in found.iterdir())
+    data = max((found / str(latest)).rglob("*"), key=lambda path: path.stat().st_size)
+    content = bytearray(data.read_bytes())
+    content[len(content) // 2] ^= 1
+    data.write_bytes(content)
+    resumed = loop.run(tiny_config, tmp_path / "run", quiet=True, devices=1)
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"note    checkpoint {latest}: state/")
+    assert line.endswith(f"has changed on disk (its digest differs); using step {before}")
+    assert timeless(resumed) == timeless(straight)
+    rows = [list(map(timeless, RunFolder(tmp_path / n).rows())) for n in ("straight", "run")]
+    assert rows[0] == rows[1]
+
+
+def test_a_folder_that_vanishes_ends_the_run(tiny_config, tmp_path, monkeypatch):
+    original, steps = loop.put_batch, iter(range(100))
+
+    def put_batch(batch, mesh):
+        if next(steps) == 7:
+            (tmp_path / "run").rename(tmp_path / "gone")
+        return original(batch, mesh)
+
+    monkeypatch.setattr(loop, "put_batch", put_batch)
+    with pytest.raises(ValueError, match="run(/checkpoints)? has vanished") as error:
+        loop.run(tiny_config, tmp_path / "run", quiet=True, devices=1)
+    assert len(str(error.value).splitlines()) <= 3
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_place_that_cannot_be_written_to_is_refused_before_any_work(tiny_config, monkeypatch):
+    monkeypatch.setattr(loop, "open_data", pytest.fail)
+    with pytest.raises(ValueError, match="/proc/run: nothing can be written to /proc"):
+        loop.run(tiny_config, Path("/proc/run"), quiet=True)
 
 
 def test_finished_run_is_left_alone(tiny_config, tmp_path):

@@ -1,0 +1,123 @@
+"""Files that a crash leaves whole: written, forced to the disk, then renamed into place.
+
+A rename alone is atomic for who reads while the machine runs; after a power failure the name can
+stand for an empty file unless file and folder were forced to the disk (fsync) before and after.
+Only the standard library.
+"""
+
+import os
+import re
+import shutil
+from pathlib import Path
+
+TEMPORARY = ".tmp"
+"""What the name of a half-written file ends in."""
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write and rename, so that a reader never sees half a file; nothing is left of a failure.
+
+    Raises:
+        ValueError: it cannot be written.
+    """
+    temporary = path.with_name(path.name + TEMPORARY)
+    try:
+        with temporary.open("w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        sync(path.parent)
+    except OSError as error:
+        remove(temporary)
+        raise not_written(path, error) from error
+
+
+def append_text(path: Path, text: str) -> None:
+    """Add to the end of a file; `sync` makes what was added last.
+
+    Raises:
+        ValueError: it cannot be written; a part of `text` may stand there.
+    """
+    try:
+        with path.open("a", encoding="utf-8") as file:
+            file.write(text)
+    except OSError as error:
+        raise not_written(path, error) from error
+
+
+def sync(path: Path) -> None:
+    """Force a file, or the names in a folder, to the disk.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove(path: Path) -> None:
+    """Remove a file or a whole folder, if it is there and as far as that works."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        try:
+            path.unlink(missing_ok=True)
+        except OSError:
+            pass
+
+
+def check_writable(folder: Path) -> None:
+    """Write a byte below `folder`, or below the first of its parents that exists, and remove it.
+
+    Permissions do not tell: a folder can be read-only for root too, and its disk can be full.
+
+    Raises:
+        ValueError: nothing can be written there.
+    """
+    there = folder
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    probe = there / f".gtn_jax-{os.getpid()}{TEMPORARY}"
+    try:
+        with probe.open("wb") as file:
+            file.write(b"\0")
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise ValueError(
+            f"{folder}: nothing can be written to {there} ({reason(error)}); make room or "
+            "allow it, or choose another folder"
+        ) from error
+    finally:
+        remove(probe)
+
+
+def not_written(path: Path, error: OSError) -> ValueError:
+    """What to say about a file that could not be written."""
+    if not path.parent.is_dir():
+        return ValueError(
+            f"{path.parent} has vanished while it was in use, {path.name} could not be written; "
+            "bring it back or begin again"
+        )
+    return ValueError(
+        f"{path}: could not be written ({reason(error)}); make room or mend the disk, "
+        "then the same command goes on"
+    )
+
+
+def reason(error: BaseException) -> str:
+    """What the operating system said, from under whatever was raised because of it."""
+    cause: BaseException | None = error
+    while cause is not None:
+        if isinstance(cause, OSError) and cause.strerror:
+            return cause.strerror
+        # tensorstore's words.
+        known = re.search(r"os_error_code='(\d+)'", str(cause))
+        if known:
+            return os.strerror(int(known[1]))
+        cause = cause.__cause__ or cause.__context__
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

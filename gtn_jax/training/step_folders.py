@@ -1,0 +1,191 @@
+"""The folders of saved steps in `checkpoints/`: which there are, which are whole, which go.
+
+A step is a folder named by its number, and counts if its manifest agrees with it (manifest.py).
+`7.saving` is being written and `7.deleting` being removed: what a crash leaves behind has such a
+name. Every change is one rename, so at each moment there is a whole step once there has been one.
+Latest and best are read from the disk, never from a clock. Only the standard library.
+"""
+
+import contextlib
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+from gtn_jax.training import durable, manifest
+from gtn_jax.training.manifest import Manifest
+
+_SAVING, _DELETING = ".saving", ".deleting"
+# Orbax adds to the name of what it is writing.
+_LEFTOVER = re.compile(rf"\d+({_SAVING}|{_DELETING})(\..*)?")
+_LATEST_KEPT = 2
+
+
+class StepFolders:
+    """The steps of one run, as they are on the disk at this moment."""
+
+    def __init__(self, folder: Path, say: Callable[[str], None]):
+        """Creating the object touches nothing.
+
+        Args:
+            folder: `checkpoints/`.
+            say: takes a line about a step that cannot be used.
+        """
+        self.folder = folder
+        self.whole: set[int] = set()
+        """What this object has committed, or has found whole."""
+        self._say = say
+        self._broken: set[int] = set()
+
+    def path(self, step: int) -> Path:
+        """Of the folder of a step."""
+        return self.folder / str(step)
+
+    def saving_path(self, step: int) -> Path:
+        """Of the folder that a step is written to before it counts."""
+        return self.folder / f"{step}{_SAVING}"
+
+    def steps(self) -> list[int]:
+        """Those that are there, ascending, whole or not; none if there is no folder."""
+        if not self.folder.is_dir():
+            return []
+        names = (path.name for path in self.folder.iterdir() if path.is_dir())
+        return sorted(int(name) for name in names if name.isdecimal() and str(int(name)) == name)
+
+    def usable(self) -> list[int]:
+        """Those that are there and that nothing is known against, ascending."""
+        return [step for step in self.steps() if step not in self._broken]
+
+    def latest(self) -> int | None:
+        """The newest whole step; None if there is no step at all. Says which it passed over.
+
+        Raises:
+            ValueError: there are steps, and every one is damaged.
+        """
+        return self._first_whole(self.steps()[::-1])
+
+    def best(self) -> int | None:
+        """The whole step of highest accuracy (the later of equals); None if none was evaluated.
+
+        Raises:
+            ValueError: there are evaluated steps, and every one is damaged.
+        """
+        accuracies, unknown = self._accuracies(self.steps())
+        ranked = _by_accuracy(accuracies)
+        return self._first_whole([*unknown, *ranked]) if ranked else None
+
+    def open(self) -> None:
+        """Make the folder, and remove what an interrupted save left behind.
+
+        Raises:
+            ValueError: it cannot be made.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            durable.sync(self.folder.parent)
+        except OSError as error:
+            raise durable.not_written(self.folder, error) from error
+        self.remove_leftovers()
+
+    def remove_leftovers(self) -> None:
+        """Remove what is half written or half removed, as far as that works."""
+        with contextlib.suppress(OSError):
+            for path in self.folder.iterdir():
+                if _LEFTOVER.fullmatch(path.name):
+                    durable.remove(path)
+
+    def commit(self, step: int, accuracy: float | None, arrays: dict[str, str]) -> None:
+        """Make a step count that is complete under `saving_path`.
+
+        Args:
+            step: of training.
+            accuracy: 0..1, if it was evaluated.
+            arrays: see `Manifest`.
+
+        Raises:
+            OSError: the disk refuses.
+            ValueError: likewise.
+        """
+        manifest.seal(self.saving_path(step), step, accuracy, arrays)
+        # Only training that has come back to a damaged step finds one there.
+        self._discard(step)
+        os.rename(self.saving_path(step), self.path(step))
+        durable.sync(self.folder)
+        self._broken.discard(step)
+
+    def prune(self) -> None:
+        """Keep the two latest steps and the best; to be called once the newest is safe."""
+        accuracies, _ = self._accuracies(self.usable())
+        keep = {*sorted(accuracies)[-_LATEST_KEPT:], *_by_accuracy(accuracies)[:1]}
+        for step in self.steps():
+            if step not in keep:
+                # What cannot be removed now is tried again after the next save.
+                with contextlib.suppress(OSError):
+                    self._discard(step)
+
+    def _accuracies(self, steps: list[int]) -> tuple[dict[int, float | None], list[int]]:
+        """Accuracy of each of these steps by its manifest, and those without a readable one."""
+        accuracies, unknown = {}, []
+        for step in steps:
+            try:
+                accuracies[step] = manifest.read(self.path(step)).accuracy
+            except ValueError:
+                unknown.append(step)
+        return accuracies, unknown
+
+    def _discard(self, step: int) -> None:
+        if self.path(step).exists():
+            leaving = self.folder / f"{step}{_DELETING}"
+            durable.remove(leaving)
+            os.rename(self.path(step), leaving)
+            durable.remove(leaving)
+
+    def _first_whole(self, candidates: list[int]) -> int | None:
+        """The first of these that verifies; says, once, what is wrong with those before it."""
+        problems = {}
+        for step in candidates:
+            try:
+                manifest.verify(self.path(step))
+            except ValueError as error:
+                problems[step] = str(error)
+                continue
+            for broken in problems.keys() - self._broken:
+                self._say(f"checkpoint {broken}: {problems[broken]}; using step {step}")
+            self._broken |= problems.keys()
+            self.whole.add(step)
+            return step
+        if not problems:
+            return None
+        listed = "; ".join(f"{step}: {problem}" for step, problem in problems.items())
+        raise ValueError(
+            f"{self.folder}: no checkpoint is whole ({listed})\n"
+            f"put one back from a copy, or remove {self.folder} to begin again from step 0"
+        )
+
+
+def look_over(folder: Path, selected: int | None = None) -> dict[int, Manifest | str]:
+    """Verify every step.
+
+    Args:
+        folder: `checkpoints/`.
+        selected: a step that has to be there.
+
+    Returns:
+        step -> its manifest, or what is wrong with it.
+    """
+    steps = StepFolders(folder, lambda line: None)
+    found: dict[int, Manifest | str] = {}
+    for step in steps.steps():
+        try:
+            found[step] = manifest.verify(steps.path(step))
+        except ValueError as error:
+            found[step] = str(error)
+    if selected is not None and selected not in found:
+        found[selected] = "it is gone, and is the one that the run selected"
+    return found
+
+
+def _by_accuracy(accuracies: dict[int, float | None]) -> list[int]:
+    """The evaluated ones, the best first, of equals the later first."""
+    evaluated = [(value, step) for step, value in accuracies.items() if value is not None]
+    return [step for _, step in sorted(evaluated, reverse=True)]
