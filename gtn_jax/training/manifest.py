@@ -75,6 +75,7 @@ def read(folder: Path) -> Manifest:
         ) from None
     except OSError as error:
         raise ValueError(f"{NAME} cannot be read ({error.strerror})") from error
+    manifest, intact = None, False
     try:
         tree = json.loads(found[:_MAX_BYTES])
         version = tree["format"]
@@ -87,8 +88,8 @@ def read(folder: Path) -> Manifest:
     except _Newer:
         raise
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        intact = False
-    if not intact:
+        pass
+    if manifest is None or not intact:
         raise ValueError(f"{NAME} has changed on disk")
     if str(manifest.step) != folder.name:
         raise ValueError(f"{NAME} is that of step {manifest.step}")
