@@ -9,7 +9,7 @@ comma := ,
 EXTRAS_LIST := $(subst $(empty) $(empty),$(comma),$(strip $(EXTRAS)))
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: quickstart test test-slow fuzz parity benchmark lint format
+.PHONY: quickstart test test-slow faults fuzz parity benchmark lint format
 
 quickstart: $(VENV)/installed
 	$(BIN)/gtn quickstart
@@ -19,6 +19,11 @@ test: $(VENV)/installed-dev
 
 test-slow: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m slow
+
+# A training that is killed 200 times, and what came of it; KILLS=1000 before a release.
+KILLS ?= 200
+faults: $(VENV)/installed-dev
+	$(BIN)/python tests/faults/kill.py --kills $(KILLS)
 
 # Damaged files, new ones each time, until Ctrl-C or for FUZZ_MINUTES; stops at the first finding,
 # which .hypothesis/ keeps: the next call begins with it.

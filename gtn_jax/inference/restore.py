@@ -18,7 +18,7 @@ from gtn_jax.training.checkpoint import Checkpoints
 from gtn_jax.training.evaluate import evaluate_images
 from gtn_jax.training.run_folder import Preprocessing, RunFolder
 from gtn_jax.training.sharding import data_mesh
-from gtn_jax.training.state import create_state
+from gtn_jax.training.state import TrainState, create_state
 
 NO_DATA = "none"
 """`data.name` of a run that was converted from a checkpoint without saying on what to evaluate."""
@@ -47,6 +47,27 @@ class Restored:
     step: int
 
 
+def template_of(folder: RunFolder) -> TrainState:
+    """Shapes, dtypes and shardings of a run's state, replicated over all devices.
+
+    They are enough to load it: the weights that the run started from may be gone by now.
+
+    Raises:
+        ValueError: no run there, or no devices of the kind that was asked for.
+    """
+    sharding = NamedSharding(data_mesh(), PartitionSpec())
+    config, classes, preprocessing = folder.config(), folder.classes(), folder.preprocessing()
+    model = build_module(config, len(classes))
+    programs = build_programs(config, model, preprocessing, steps_per_epoch=1)
+    return jax.tree.map(
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
+        jax.eval_shape(
+            lambda variables: create_state(variables, programs.optimizer, 1.0, config.seed),
+            variable_shapes(model),
+        ),
+    )
+
+
 def restore(workdir: Path) -> Restored:
     """Load the weights that a run selected (an unfinished run: the best, or else the latest).
 
@@ -55,18 +76,9 @@ def restore(workdir: Path) -> Restored:
     """
     folder = RunFolder(workdir)
     config, classes, preprocessing = folder.config(), folder.classes(), folder.preprocessing()
-    sharding = NamedSharding(data_mesh(), PartitionSpec())  # first of all, as it may be refused
+    template = template_of(folder)  # first of all, as the devices may be refused
     model = build_module(config, len(classes))
     programs = build_programs(config, model, preprocessing, steps_per_epoch=1)
-
-    # Shapes are enough: the weights that the run started from may be gone by now.
-    template = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
-        jax.eval_shape(
-            lambda variables: create_state(variables, programs.optimizer, 1.0, config.seed),
-            variable_shapes(model),
-        ),
-    )
     files = folder.checkpoints
     with Checkpoints(files, read_only=True, config=config, classes=classes) as checkpoints:
         summary = folder.summary()
