@@ -111,7 +111,7 @@ def kill_again_and_again(
     done = 0
     for at in sorted(generator.randrange(1, steps) for _ in range(kills)):
         process = _start(experiment, workdir, env)
-        # Rows of the life before are cut back first, so a step of its own is a rise from the lowest.
+        # Rows of the life before are cut back first: a step of its own is a rise from the lowest.
         lowest, started = steps_done(workdir), time.monotonic()
         while process.poll() is None:
             now = steps_done(workdir)
