@@ -27,24 +27,9 @@ def main(arguments: list[str] | None = None) -> int:
     """
     is_process = arguments is None
     typed = list(sys.argv[1:] if arguments is None else arguments)
-    with caught():
-        try:
-            return _main(typed)
-        except Interrupted as interrupted:
-            if is_process:
-                leave_within(5.0, interrupted.exit_code)
-            print(interrupted, file=sys.stderr)
-            print(_what_next(typed), file=sys.stderr)
-            return interrupted.exit_code
-        except KeyboardInterrupt:  # where no handler could be installed
-            print(f"interrupted\n{_what_next(typed)}", file=sys.stderr)
-            return 130
-
-
-def _main(arguments: list[str]) -> int:
     with steady_output() as output:
         try:
-            code = _run(arguments)
+            code = _interruptible(typed, is_process)
         except SystemExit as stopped:  # --help, or usage
             if output.failure() is None:
                 raise
@@ -54,6 +39,21 @@ def _main(arguments: list[str]) -> int:
             complain(f"standard output: {lost.strerror or lost}; all the rest of the job is done")
             return 1
     return code
+
+
+def _interruptible(typed: list[str], is_process: bool) -> int:
+    with caught():
+        try:
+            return _run(typed)
+        except Interrupted as interrupted:
+            if is_process:
+                leave_within(5.0, interrupted.exit_code)
+            print(interrupted, file=sys.stderr)
+            print(_what_next(typed), file=sys.stderr)
+            return interrupted.exit_code
+        except KeyboardInterrupt:  # where no handler could be installed
+            print(f"interrupted\n{_what_next(typed)}", file=sys.stderr)
+            return 130
 
 
 def _run(arguments: list[str]) -> int:

@@ -155,6 +155,7 @@ def _unpack_zip(archive: Path, writer: _Writer) -> None:
     with zipfile.ZipFile(archive) as opened:
         for member in opened.infolist():
             name, mode = member.filename, member.external_attr >> 16
+            relative_name(name, str(archive))
             # Zip tools that know no Unix rights leave the kind of file empty.
             if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
                 raise writer.refuse(name, "a link or a special file; only files are unpacked")

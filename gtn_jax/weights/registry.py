@@ -7,6 +7,7 @@ package), "hf:OWNER/NAME" (see hub.py) and a path. Reading the file is read.py.
 import dataclasses
 import hashlib
 import json
+import math
 from pathlib import Path
 
 from safetensors import SafetensorError, safe_open
@@ -188,7 +189,7 @@ def _recorded(path: Path) -> WeightsInfo:
     found = {}
     for key in ("mean", "std"):
         try:
-            found[key] = hub.rgb(json.loads(metadata[key]))
+            found[key] = hub.rgb(json.loads(metadata[key]), 0 if key == "std" else -math.inf)
         except (ValueError, RecursionError):
             found[key] = None
         if found[key] is None:

@@ -7,6 +7,7 @@ import pytest
 
 from gtn_jax.config import Config
 from gtn_jax.config_json import to_json
+from gtn_jax.training import manifest
 from gtn_jax.training.run_folder import RunFolder
 from tests.fuzz.fuzzing import at_most_a_refusal, changed, damaged, fuzz, st
 
@@ -38,7 +39,6 @@ def spoiled_file(draw):
 
 @fuzz(400, spoiled=spoiled_file())
 def test_run_folders(room, spoiled):
-
     for name, content in (small_files() | dict([spoiled])).items():
         (room / name).write_bytes(content)
     folder = RunFolder(room)
@@ -54,3 +54,31 @@ def test_run_folders(room, spoiled):
     ):
         with at_most_a_refusal(str(room)):
             read()
+
+
+STEP = {"state/a": bytes(range(64)), "state/d/b": b"0123456789", "position.json": b'{"images": 7}'}
+
+
+@fuzz(300, data=st.data())
+def test_manifests(room, data):
+    """No damage to any byte of a saved step passes."""
+    folder = room / "7"
+    for name, content in STEP.items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(content)
+    manifest.seal(folder, 7, 0.5, {"params": "float32 4x4"})
+    path = folder / data.draw(st.sampled_from([*STEP, manifest.NAME]))
+    sound = path.read_bytes()
+    is_other_json = path.name == manifest.NAME and data.draw(st.booleans())
+    spoiled = changed(json.loads(sound)).map(str.encode) if is_other_json else damaged(sound)
+    path.write_bytes(data.draw(spoiled))
+    if path.read_bytes() == sound:
+        manifest.verify(folder)
+        return
+    for read in (
+        (manifest.read, manifest.verify) if path.name == manifest.NAME else (manifest.verify,)
+    ):
+        with pytest.raises(ValueError) as refused:
+            read(folder)
+        assert 1 <= len(str(refused.value).splitlines()) <= 3
+        assert path.name in str(refused.value)

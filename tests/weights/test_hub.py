@@ -1,5 +1,6 @@
 """The Hub: the real huggingface_hub against a server on this machine, or against nothing at all."""
 
+import contextlib
 import hashlib
 import http.server
 import json
@@ -205,6 +206,7 @@ def test_a_server_that_nobody_reaches_is_offline_too(empty_cache, monkeypatch):
         resolve("hf:a/b")
 
 
+@pytest.mark.slow  # huggingface_hub waits between its five attempts
 def test_half_a_download(served, row, monkeypatch, empty_cache):
     """A connection that breaks off: nothing half is kept, the next call fetches the rest."""
     files, _ = served
@@ -238,22 +240,21 @@ def test_a_page_instead_of_the_file(served, row, monkeypatch):
         read_safetensors(path)
 
 
-def test_a_server_that_falls_silent(served, row, monkeypatch, empty_cache):
-    """huggingface_hub's time limits, here a tenth of a second instead of ten."""
+@pytest.mark.slow  # the ten seconds that huggingface_hub waits for an answer
+def test_a_server_that_falls_silent(served, row, monkeypatch):
     files, _ = served
     files["us/toy", COMMIT, hub.FILE] = WEIGHTS
-    for name in ("HF_HUB_DOWNLOAD_TIMEOUT", "HF_HUB_ETAG_TIMEOUT"):
-        monkeypatch.setattr(empty_cache, name, 0.1)
     end = http.server.BaseHTTPRequestHandler.end_headers
     silence = threading.Event()
 
     def end_headers(self):
-        silence.wait(5)
-        end(self)
+        silence.wait(60)
+        with contextlib.suppress(OSError):  # whoever asked has gone
+            end(self)
 
     monkeypatch.setattr(http.server.BaseHTTPRequestHandler, "end_headers", end_headers)
     try:
-        with pytest.raises(ValueError, match=r"^hf:us/toy: "):
+        with pytest.raises(ValueError, match=r"^hf:us/toy: no connection and not in the cache"):
             resolve("hf:us/toy")
     finally:
         silence.set()
