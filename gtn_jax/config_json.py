@@ -43,7 +43,7 @@ def from_json(path: Path) -> Config:
     """
     try:
         tree = json.loads(path.read_text())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path} is not a config of this version: {error}") from error
     return from_tree(tree, str(path))
 

@@ -76,7 +76,7 @@ def test_label_that_is_no_number_of_a_class(tmp_path, label):
     """As an index could hold it."""
     index = Index(np.array([0, label]), np.array(["a.png", "b.png"]), np.full((2, 2), 4))
     save_index(index, tmp_path, "train")
-    split = Split([], ("a", "b"), "train", index_file=index_file(tmp_path, "train"))
+    split = Split(range(2), ("a", "b"), "train", index_file=index_file(tmp_path, "train"))
     with pytest.raises(ValueError, match=rf"image 1 \(b.png\): {label}, wanted 0 to 1"):
         choose({"train": split}, DataConfig(), seed=0)
 
