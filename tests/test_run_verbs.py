@@ -19,6 +19,7 @@ def run(tmp_path) -> RunFolder:
         steps.saving_path(step).mkdir()
         (steps.saving_path(step) / "data").write_bytes(bytes(2**20))
         steps.commit(step, accuracy, {})
+    steps.close()
     return folder
 
 

@@ -9,6 +9,8 @@ import concurrent.futures
 import contextlib
 import shutil
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -93,10 +95,7 @@ class Checkpoints:
             return
         # Orbax would make this folder and those above it anew: a run without its other files.
         if not self._steps.folder.is_dir():
-            raise ValueError(
-                f"{self._steps.folder} has vanished, step {step} is not saved; bring it back, "
-                "then the same command goes on"
-            )
+            raise self._vanished(step)
         parts: dict[str, Any] = {"state": state, "position": position}
         if self._config is not None:
             parts["config"] = to_tree(self._config)
@@ -200,6 +199,7 @@ class Checkpoints:
             self.wait()
         finally:
             self._thread.shutdown()
+            self._steps.close()
 
     def _finish(
         self, response: Any, step: int, accuracy: float | None, arrays: dict[str, str], need: int
@@ -235,6 +235,9 @@ class Checkpoints:
             yield
         except Exception as error:
             if self._writes:
+                _join_writers()
+                if self._steps.has_vanished():
+                    raise self._vanished(step) from error
                 self._steps.remove_leftovers()
             room, safe = "", "there is no other step"
             with contextlib.suppress(OSError):
@@ -248,6 +251,12 @@ class Checkpoints:
                 f"{safe}: make room or mend the disk, then the same command goes on"
             ) from error
 
+    def _vanished(self, step: int) -> ValueError:
+        return ValueError(
+            f"{self._steps.folder} has vanished, step {step} is not saved; bring it back, then the "
+            "same command goes on"
+        )
+
 
 def _orbax() -> Any:
     """How Orbax works here: what is JSON stays JSON, a file each."""
@@ -260,6 +269,15 @@ def _orbax() -> Any:
     # alive for 20 minutes.
     context.asynchronous.create_directories_asynchronously = False
     return context
+
+
+def _join_writers(seconds: float = 10.0) -> None:
+    """Wait for the other threads of a save that has failed: they would write on in its folder."""
+    end = time.monotonic() + seconds
+    for thread in threading.enumerate():
+        if type(thread).__module__.startswith("orbax."):
+            # Not the thread's own `join`, which raises what it ended with.
+            threading.Thread.join(thread, max(0.0, end - time.monotonic()))
 
 
 def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:

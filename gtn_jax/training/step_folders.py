@@ -19,6 +19,8 @@ _SAVING, _DELETING = ".saving", ".deleting"
 # Orbax adds to the name of what it is writing.
 _LEFTOVER = re.compile(rf"\d+({_SAVING}|{_DELETING})(\..*)?")
 _LATEST_KEPT = 2
+# Writes that were on their way when their save failed can end after their folder was emptied.
+_TRIES = 100
 
 
 class StepFolders:
@@ -36,6 +38,7 @@ class StepFolders:
         """What this object has committed, or has found whole."""
         self._say = say
         self._broken: set[int] = set()
+        self._descriptor: int | None = None
 
     def path(self, step: int) -> Path:
         """Of the folder of a step."""
@@ -83,19 +86,44 @@ class StepFolders:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             durable.sync(self.folder.parent)
+            self._descriptor = os.open(self.folder, os.O_RDONLY)
         except OSError as error:
             raise durable.not_written(self.folder, error) from error
         self.remove_leftovers()
 
+    def close(self) -> None:
+        """Let go of the folder."""
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def has_vanished(self) -> bool:
+        """Whether the folder that was opened is gone; removes what Orbax has made in its place."""
+        if not self.folder.is_dir():
+            return True
+        assert self._descriptor is not None
+        if os.path.samestat(self.folder.stat(), os.fstat(self._descriptor)):
+            return False
+        self.remove_leftovers()
+        with contextlib.suppress(OSError):
+            self.folder.rmdir()
+            self.folder.parent.rmdir()
+        return True
+
     def remove_leftovers(self) -> None:
         """Remove what is half written or half removed, as far as that works."""
-        with contextlib.suppress(OSError):
-            for path in self.folder.iterdir():
-                if _LEFTOVER.fullmatch(path.name):
-                    durable.remove(path)
+        for _ in range(_TRIES):
+            try:
+                left = [path for path in self.folder.iterdir() if _LEFTOVER.fullmatch(path.name)]
+            except OSError:
+                return
+            if not left:
+                return
+            for path in left:
+                durable.remove(path)
 
     def commit(self, step: int, accuracy: float | None, arrays: dict[str, str]) -> None:
-        """Make a step count that is complete under `saving_path`.
+        """Make a step count that is complete under `saving_path`; wants `open` before.
 
         Args:
             step: of training.
@@ -106,11 +134,14 @@ class StepFolders:
             OSError: the disk refuses.
             ValueError: likewise.
         """
-        manifest.seal(self.saving_path(step), step, accuracy, arrays)
+        assert self._descriptor is not None
+        saved, here = self.saving_path(step), self._descriptor
+        manifest.seal(saved, step, accuracy, arrays)
         # Only training that has come back to a damaged step finds one there.
         self._discard(step)
-        os.rename(self.saving_path(step), self.path(step))
-        durable.sync(self.folder)
+        # In the folder that was opened: another one of its name is not that of this run.
+        os.rename(saved.name, str(step), src_dir_fd=here, dst_dir_fd=here)
+        os.fsync(here)
         self._broken.discard(step)
 
     def prune(self) -> None:

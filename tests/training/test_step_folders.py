@@ -1,6 +1,7 @@
 """Which steps stay, which count, and that a crash at any moment leaves a whole one."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,10 +28,11 @@ def said() -> list[str]:
 
 
 @pytest.fixture
-def steps(tmp_path, said) -> StepFolders:
+def steps(tmp_path, said) -> Iterator[StepFolders]:
     folders = StepFolders(tmp_path / "checkpoints", said.append)
     folders.open()
-    return folders
+    yield folders
+    folders.close()
 
 
 def test_two_latest_and_the_best_stay(steps, said):
@@ -96,7 +98,8 @@ def test_leftovers_go_and_other_peoples_files_stay(steps):
         path = steps.folder / name
         path.parent.mkdir()
         path.touch()
-    StepFolders(steps.folder, print).open()
+    steps.close()
+    steps.open()
     assert sorted(path.name for path in steps.folder.iterdir()) == ["01", "1", "notes"]
     assert steps.steps() == [1]
 
@@ -138,13 +141,29 @@ def test_killed_at_every_call_there_is_a_whole_step(tmp_path, monkeypatch):
                 finished += 1
             except Killed:
                 pass
+        steps.close()
         again = StepFolders(folder, pytest.fail)
         again.open()
         assert again.latest() in (3, 4)
         assert again.best() == 1
         assert not [problem for problem in look_over(folder).values() if isinstance(problem, str)]
         assert all(path.name.isdigit() for path in folder.iterdir())
+        again.close()
     assert 30 < finished < 60
+
+
+def test_a_folder_made_anew_is_not_the_one_that_was_opened(steps, tmp_path):
+    """As Orbax does for a save that began just before."""
+    save(steps, 1)
+    assert not steps.has_vanished()
+    steps.folder.rename(tmp_path / "moved")
+    steps.folder.mkdir()
+    write(steps, 2)
+    with pytest.raises(FileNotFoundError):
+        steps.commit(2, None, {})
+    assert steps.has_vanished()
+    assert not steps.folder.exists()
+    assert os.listdir(tmp_path / "moved") == ["1"]
 
 
 def test_look_over(steps):
