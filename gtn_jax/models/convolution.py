@@ -1,9 +1,10 @@
 """`conv2d`: convolution by a square kernel, each of its three passes in the form that is fastest.
 
-Forward and input gradient are XLA's, but for 1x1 kernels, which are matrix products. The weight
-gradient contracts all pixels of a batch; XLA writes it as a convolution whose window is the whole
-map, which on a CPU runs at a fifth to two thirds of a matrix product's rate. There it is a product
-here. Figures: docs/benchmarks.md. No dilation, no groups, no derivative in forward mode.
+Forward and input gradient are XLA's, but for 1x1 kernels, which are matrix products, and for tiny
+maps on a CPU. The weight gradient contracts all pixels of a batch; XLA writes it as a convolution
+whose window is the whole map, which on a CPU runs at a fifth to two thirds of a matrix product's
+rate. There it is a product here. Figures: docs/benchmarks.md. No dilation, no groups, no derivative
+in forward mode.
 """
 
 import functools
@@ -12,6 +13,11 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from jax import lax
+
+_SMALL_SIDE = 4
+"""Of a map that a larger kernel makes, in pixels, up to which a CPU takes products for all passes:
+twice as fast at 4 pixels, and a hundred times below the kernel's own side, where XLA has nothing
+but a plain loop."""
 
 
 @functools.partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -28,7 +34,7 @@ def conv2d(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     """
     if kernel.shape[0] == 1:
         return lax.dot_general(_every(x, stride), kernel[0, 0], (((3,), (0,)), ((), ())))
-    return _xla_convolution(x, kernel, stride)
+    return _convolution(x, kernel, stride)
 
 
 def _forward(x: jax.Array, kernel: jax.Array, stride: int) -> tuple[jax.Array, Any]:
@@ -45,7 +51,7 @@ def _backward(stride: int, kept: tuple[jax.Array, jax.Array], slope: jax.Array) 
         )(slope)
         (towards_x,) = jax.linear_transpose(lambda x: _every(x, stride), x)(towards_narrow)
         return towards_x, contract_pixels(narrow, slope)[None, None]
-    (towards_x,) = jax.linear_transpose(lambda x: _xla_convolution(x, kernel, stride), x)(slope)
+    (towards_x,) = jax.linear_transpose(lambda x: _convolution(x, kernel, stride), x)(slope)
     weight_gradient = lax.platform_dependent(
         x,
         slope,
@@ -58,6 +64,31 @@ def _backward(stride: int, kept: tuple[jax.Array, jax.Array], slope: jax.Array) 
 
 
 conv2d.defvjp(_forward, _backward)
+
+
+def _convolution(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    """Larger kernels; linear in `x`, so its transpose is the input gradient."""
+    if -(-min(x.shape[1:3]) // stride) > _SMALL_SIDE:
+        return _xla_convolution(x, kernel, stride)
+    return lax.platform_dependent(
+        x,
+        cpu=lambda x: _product(x, kernel, stride),
+        default=lambda x: _xla_convolution(x, kernel, stride),
+    )
+
+
+def _product(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    """Convolve by one product of all pixels under the kernel."""
+    size, around = kernel.shape[0], kernel.shape[0] // 2
+    padded = jnp.pad(x, ((0, 0), (around, around), (around, around), (0, 0)))
+    height, width = (stride * (-(-side // stride) - 1) + 1 for side in x.shape[1:3])
+    under = [
+        padded[:, i : i + height : stride, j : j + width : stride]
+        for i in range(size)
+        for j in range(size)
+    ]
+    flat = kernel.reshape(-1, kernel.shape[-1])
+    return lax.dot_general(jnp.concatenate(under, axis=-1), flat, (((3,), (0,)), ((), ())))
 
 
 def _xla_convolution(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
