@@ -81,13 +81,28 @@ def restore(workdir: Path) -> Restored:
     programs = build_programs(config, model, preprocessing, steps_per_epoch=1)
     files = folder.checkpoints
     with Checkpoints(files, read_only=True, config=config, classes=classes) as checkpoints:
-        summary = folder.summary()
-        best = checkpoints.best_step() if config.training.select != "last" else None
-        step = summary["selected_step"] if summary else best or checkpoints.latest_step()
-        if step is None:
-            raise ValueError(f"{workdir} has no checkpoint yet; continue it with `gtn train`")
-        state, _ = checkpoints.restore(template, step)
+        while True:
+            step = _selected_step(folder, checkpoints, config)
+            try:
+                state, _ = checkpoints.restore(template, step)
+                break
+            except ValueError:
+                # A trainer may have saved better ones and removed this one in the meantime.
+                if folder.summary() or checkpoints.has(step):
+                    raise
     return Restored(config, classes, model, state.variables, preprocessing, programs, step)
+
+
+def _selected_step(folder: RunFolder, checkpoints: Checkpoints, config: Config) -> int:
+    summary = folder.summary()
+    if summary:
+        return summary["selected_step"]
+    step = checkpoints.best_step() if config.training.select != "last" else None
+    if step is None:
+        step = checkpoints.latest_step()
+    if step is None:
+        raise ValueError(f"{folder.path} has no checkpoint yet; continue it with `gtn train`")
+    return step
 
 
 def evaluate_run(

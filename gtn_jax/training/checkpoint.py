@@ -1,30 +1,27 @@
 """Checkpoints of a run: training state, data position, config and class names, a folder a step.
 
-Only this file knows Orbax (https://orbax.readthedocs.io, the v1 interface). A save returns at once
-and finishes in the background: Orbax writes `7.saving`, manifest.py seals it with the digest of
-every file, and a rename to `7` makes it count (step_folders.py).
+A save returns at once and finishes in the background: Orbax writes `7.saving` (orbax_files.py),
+manifest.py seals it with the digest of every file, and a rename to `7` makes it count
+(step_folders.py).
 """
 
 import concurrent.futures
 import contextlib
 import shutil
 import sys
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
-from orbax.checkpoint import v1 as ocp
 
 from gtn_jax.config import Config
 from gtn_jax.config_json import differences, from_tree, to_tree
-from gtn_jax.training import durable, manifest
+from gtn_jax.training import durable, manifest, orbax_files
 from gtn_jax.training.state import TrainState, describe, difference
 from gtn_jax.training.step_folders import StepFolders
 
-_JSON_PARTS = ("position", "config", "classes")
+_TREES = ("position", "config", "classes")
 
 
 def note(line: str) -> None:
@@ -96,15 +93,14 @@ class Checkpoints:
         # Orbax would make this folder and those above it anew: a run without its other files.
         if not self._steps.folder.is_dir():
             raise self._vanished(step)
-        parts: dict[str, Any] = {"state": state, "position": position}
+        trees: dict[str, Any] = {"position": position}
         if self._config is not None:
-            parts["config"] = to_tree(self._config)
+            trees["config"] = to_tree(self._config)
         if self._classes is not None:
-            parts["classes"] = list(self._classes)
+            trees["classes"] = list(self._classes)
         need = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
-        path = str(self._steps.saving_path(step).absolute())
-        with self._explained(step, need), _orbax():
-            response = ocp.save_checkpointables_async(path, parts)
+        with self._explained(step, need):
+            response = orbax_files.begin_write(self._steps.saving_path(step), state, trees)
         self._saving = self._thread.submit(
             self._finish, response, step, accuracy, describe(state), need
         )
@@ -131,6 +127,10 @@ class Checkpoints:
         self.wait()
         return self._steps.best()
 
+    def has(self, step: int) -> bool:
+        """Whether the step is there, whole or not."""
+        return self._steps.path(step).is_dir()
+
     def restore(self, template: TrainState, step: int) -> tuple[TrainState, dict[str, Any]]:
         """Load a step, if every file of it is as it was written.
 
@@ -155,17 +155,15 @@ class Checkpoints:
             raise ValueError(
                 f"{where}: {error}\nput it back from a copy, or train again in another folder"
             ) from error
-        parts = {name: None for name in _JSON_PARTS if (path / name).is_dir()}
-        with _readable(where), _orbax():
-            run = ocp.load_checkpointables(str(path.absolute()), parts)
-        self._check_run(run, where)
+        with _readable(where):
+            names = [name for name in _TREES if (path / name).is_dir()]
+            trees = orbax_files.read_trees(path, names)
+        self._check_run(trees, where)
         differing = difference(found.arrays, describe(template))
         if differing:
             raise ValueError(f"{where} is of another model (there -> here).\n{differing}")
-        abstract = jax.tree.map(_abstract, template)
-        with _readable(where), _orbax():
-            state = ocp.load_checkpointables(str(path.absolute()), {"state": abstract})["state"]
-        return state, run["position"]
+        with _readable(where):
+            return orbax_files.read_arrays(path, template), trees["position"]
 
     def check(self) -> None:
         """Raise what a save in the background failed with; does not wait for it.
@@ -202,7 +200,12 @@ class Checkpoints:
             self._steps.close()
 
     def _finish(
-        self, response: Any, step: int, accuracy: float | None, arrays: dict[str, str], need: int
+        self,
+        response: orbax_files.Response,
+        step: int,
+        accuracy: float | None,
+        arrays: dict[str, str],
+        need: int,
     ) -> None:
         """What happens in the background."""
         with self._explained(step, need):
@@ -211,7 +214,9 @@ class Checkpoints:
                 self._steps.commit(step, accuracy, arrays)
         self._steps.whole.add(step)
         if self._writes:
-            self._steps.prune()
+            # What cannot be removed now is tried again after the next save.
+            with contextlib.suppress(OSError):
+                self._steps.prune()
 
     def _check_run(self, found: dict[str, Any], where: str) -> None:
         if self._config is not None and "config" in found:
@@ -235,7 +240,7 @@ class Checkpoints:
             yield
         except Exception as error:
             if self._writes:
-                _join_writers()
+                orbax_files.join_writers()
                 if self._steps.has_vanished():
                     raise self._vanished(step) from error
                 self._steps.remove_leftovers()
@@ -256,32 +261,6 @@ class Checkpoints:
             f"{self._steps.folder} has vanished, step {step} is not saved; bring it back, then the "
             "same command goes on"
         )
-
-
-def _orbax() -> Any:
-    """How Orbax works here: what is JSON stays JSON, a file each."""
-    registry = ocp.handlers.local_registry()
-    for name in _JSON_PARTS:
-        registry.add(ocp.handlers.JsonHandler, checkpointable_name=name)
-    context = ocp.Context()
-    context.checkpointables.registry = registry
-    # In the background, threads that wait for a folder that could not be made keep the process
-    # alive for 20 minutes.
-    context.asynchronous.create_directories_asynchronously = False
-    return context
-
-
-def _join_writers(seconds: float = 10.0) -> None:
-    """Wait for the other threads of a save that has failed: they would write on in its folder."""
-    end = time.monotonic() + seconds
-    for thread in threading.enumerate():
-        if type(thread).__module__.startswith("orbax."):
-            # Not the thread's own `join`, which raises what it ended with.
-            threading.Thread.join(thread, max(0.0, end - time.monotonic()))
-
-
-def _abstract(leaf: Any) -> jax.ShapeDtypeStruct:
-    return jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding)
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ stand for an empty file unless file and folder were forced to the disk (fsync) b
 Only the standard library.
 """
 
+import errno
 import os
 import re
 import shutil
@@ -54,9 +55,22 @@ def sync(path: Path) -> None:
     """
     descriptor = os.open(path, os.O_RDONLY)
     try:
-        os.fsync(descriptor)
+        force(descriptor)
     finally:
         os.close(descriptor)
+
+
+def force(descriptor: int) -> None:
+    """As `sync`, of what is open already; nothing where a file system cannot do it of folders.
+
+    Raises:
+        OSError: the disk refuses.
+    """
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
 
 
 def remove(path: Path) -> None:

@@ -75,7 +75,7 @@ class StepFolders:
         """
         accuracies, unknown = self._accuracies(self.steps())
         ranked = _by_accuracy(accuracies)
-        return self._first_whole([*unknown, *ranked]) if ranked else None
+        return self._first_whole([*unknown, *ranked], "evaluated checkpoint") if ranked else None
 
     def open(self) -> None:
         """Make the folder, and remove what an interrupted save left behind.
@@ -141,18 +141,20 @@ class StepFolders:
         self._discard(step)
         # In the folder that was opened: another one of its name is not that of this run.
         os.rename(saved.name, str(step), src_dir_fd=here, dst_dir_fd=here)
-        os.fsync(here)
+        durable.force(here)
         self._broken.discard(step)
 
     def prune(self) -> None:
-        """Keep the two latest steps and the best; to be called once the newest is safe."""
+        """Keep the two latest steps and the best; to be called once the newest is safe.
+
+        Raises:
+            OSError: the disk refuses; what should go is still there.
+        """
         accuracies, _ = self._accuracies(self.usable())
         keep = {*sorted(accuracies)[-_LATEST_KEPT:], *_by_accuracy(accuracies)[:1]}
         for step in self.steps():
             if step not in keep:
-                # What cannot be removed now is tried again after the next save.
-                with contextlib.suppress(OSError):
-                    self._discard(step)
+                self._discard(step)
 
     def _accuracies(self, steps: list[int]) -> tuple[dict[int, float | None], list[int]]:
         """Accuracy of each of these steps by its manifest, and those without a readable one."""
@@ -171,7 +173,7 @@ class StepFolders:
             os.rename(self.path(step), leaving)
             durable.remove(leaving)
 
-    def _first_whole(self, candidates: list[int]) -> int | None:
+    def _first_whole(self, candidates: list[int], what: str = "checkpoint") -> int | None:
         """The first of these that verifies; says, once, what is wrong with those before it."""
         problems = {}
         for step in candidates:
@@ -189,7 +191,7 @@ class StepFolders:
             return None
         listed = "; ".join(f"{step}: {problem}" for step, problem in problems.items())
         raise ValueError(
-            f"{self.folder}: no checkpoint is whole ({listed})\n"
+            f"{self.folder}: no {what} is whole ({listed})\n"
             f"put one back from a copy, or remove {self.folder} to begin again from step 0"
         )
 
