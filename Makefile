@@ -15,14 +15,16 @@ quickstart: $(VENV)/installed
 	$(BIN)/gtn quickstart
 
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -m "not slow" --numprocesses auto --maxprocesses 4
+	$(BIN)/python -m pytest -m "not slow and not faults" --numprocesses auto --maxprocesses 4
 
 test-slow: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m slow --numprocesses auto --maxprocesses 2
 
-# A training that is killed 200 times, and what came of it; KILLS=1000 before a release.
+# Saves whose system calls are refused, one after the other, and a training that is killed 200 times;
+# KILLS=1000 before a release. By hand, on a machine that does nothing else.
 KILLS ?= 200
 faults: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -m faults
 	$(BIN)/python tests/faults/kill.py --kills $(KILLS)
 
 # Damaged files, new ones each time, until Ctrl-C or for FUZZ_MINUTES; stops at the first finding,

@@ -9,7 +9,7 @@ import pytest
 SCRIPT = Path(__file__).parent / "kill.py"
 
 
-@pytest.mark.slow
+@pytest.mark.faults
 def test_twenty_kills_lose_nothing(tmp_path):
     words = [sys.executable, str(SCRIPT), "--kills", "20", "--workdir", str(tmp_path / "kills")]
     done = subprocess.run(words, capture_output=True, text=True, timeout=540)

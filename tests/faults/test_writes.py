@@ -17,7 +17,7 @@ import pytest
 
 from gtn_jax.training.step_folders import look_over
 
-pytestmark = pytest.mark.slow
+pytestmark = pytest.mark.faults
 
 SCRIPT = str(Path(__file__).parent / "save_step.py")
 ENVIRONMENT = {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_ENABLE_COMPILATION_CACHE": "false"}
