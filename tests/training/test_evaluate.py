@@ -49,7 +49,7 @@ for devices in (1, 2, 8):
             rows = np.arange(count)
             files, sizes = np.array(["x"] * count), np.full((count, 2), 8)
             images = Images(Part(split, rows, labels[:count], files, sizes), View(8, 8), 8, 8,
-                            pixels[:count])
+                            bytes=0, pixels=pixels[:count])
             asked = override(config, {"data.eval_batch_size": batch_size})
             found = evaluate_images(programs, everywhere, images, asked, mesh, 0)
             case = (devices, batch_size, count)
