@@ -149,6 +149,7 @@ def test_killed_at_every_call_there_is_a_whole_step(tmp_path, monkeypatch):
         assert not [problem for problem in look_over(folder).values() if isinstance(problem, str)]
         assert all(path.name.isdigit() for path in folder.iterdir())
         again.close()
+    print(f"killed at {60 - finished} calls")
     assert 30 < finished < 60
 
 
