@@ -241,9 +241,8 @@ class Checkpoints:
         except Exception as error:
             if self._writes:
                 orbax_files.join_writers()
-                if self._steps.has_vanished():
+                if self._steps.clear_up():
                     raise self._vanished(step) from error
-                self._steps.remove_leftovers()
             room, safe = "", "there is no other step"
             with contextlib.suppress(OSError):
                 free = shutil.disk_usage(self._steps.folder).free / 2**20

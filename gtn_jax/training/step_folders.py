@@ -9,6 +9,7 @@ Latest and best are read from the disk, never from a clock. Only the standard li
 import contextlib
 import os
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,8 +20,8 @@ _SAVING, _DELETING = ".saving", ".deleting"
 # Orbax adds to the name of what it is writing.
 _LEFTOVER = re.compile(rf"\d+({_SAVING}|{_DELETING})(\..*)?")
 _LATEST_KEPT = 2
-# Writes that were on their way when their save failed can end after their folder was emptied.
-_TRIES = 100
+# Writes that were on their way when their save failed make its folder anew; so not once only.
+_CLEAR_UP_TIMES, _CLEAR_UP_SECONDS = 10, 0.05
 
 
 class StepFolders:
@@ -89,7 +90,7 @@ class StepFolders:
             self._descriptor = os.open(self.folder, os.O_RDONLY)
         except OSError as error:
             raise durable.not_written(self.folder, error) from error
-        self.remove_leftovers()
+        self._remove_leftovers()
 
     def close(self) -> None:
         """Let go of the folder."""
@@ -97,30 +98,37 @@ class StepFolders:
             os.close(self._descriptor)
             self._descriptor = None
 
-    def has_vanished(self) -> bool:
-        """Whether the folder that was opened is gone; removes what Orbax has made in its place."""
-        if not self.folder.is_dir():
-            return True
-        assert self._descriptor is not None
-        if os.path.samestat(self.folder.stat(), os.fstat(self._descriptor)):
-            return False
-        self.remove_leftovers()
-        with contextlib.suppress(OSError):
-            self.folder.rmdir()
-            self.folder.parent.rmdir()
-        return True
+    def clear_up(self) -> bool:
+        """Remove what a failed save has left, and what its last writes may still bring back.
 
-    def remove_leftovers(self) -> None:
+        Returns:
+            Whether the folder itself is gone; then what Orbax made in its place is removed.
+        """
+        has_vanished = False
+        for _ in range(_CLEAR_UP_TIMES):
+            has_vanished = has_vanished or not self._is_there()
+            self._remove_leftovers()
+            if has_vanished:
+                with contextlib.suppress(OSError):
+                    self.folder.rmdir()
+                with contextlib.suppress(OSError):
+                    self.folder.parent.rmdir()
+            time.sleep(_CLEAR_UP_SECONDS)
+        return has_vanished
+
+    def _is_there(self) -> bool:
+        assert self._descriptor is not None
+        try:
+            return os.path.samestat(self.folder.stat(), os.fstat(self._descriptor))
+        except OSError:
+            return False
+
+    def _remove_leftovers(self) -> None:
         """Remove what is half written or half removed, as far as that works."""
-        for _ in range(_TRIES):
-            try:
-                left = [path for path in self.folder.iterdir() if _LEFTOVER.fullmatch(path.name)]
-            except OSError:
-                return
-            if not left:
-                return
-            for path in left:
-                durable.remove(path)
+        with contextlib.suppress(OSError):
+            for path in self.folder.iterdir():
+                if _LEFTOVER.fullmatch(path.name):
+                    durable.remove(path)
 
     def commit(self, step: int, accuracy: float | None, arrays: dict[str, str]) -> None:
         """Make a step count that is complete under `saving_path`; wants `open` before.

@@ -7,6 +7,7 @@ import pytest
 
 from gtn_jax.inference.restore import restore
 from gtn_jax.training.checkpoint import Checkpoints
+from gtn_jax.training.run_folder import RunFolder
 from gtn_jax.training.state import create_state
 
 
@@ -36,28 +37,23 @@ def test_a_step_that_a_trainer_removes_meanwhile_is_replaced_by_a_newer_one(
     assert asked == [0, 1]
 
 
-def saved_again(run, **parts) -> None:
-    """Step 1, as a trainer saves it: with config and classes."""
-    with Checkpoints(run / "checkpoints", **parts) as checkpoints:
-        restored = restore(run)
-        state = create_state(restored.variables, restored.programs.optimizer, 0.05, 0)
-        checkpoints.save(state.replace(step=state.step + 1), {"images": 0}, accuracy=1.0)
-
-
-def test_weights_are_not_given_to_classes_in_another_order(unfinished):
-    """A list that someone sorted; before a single wrong prediction."""
-    path = unfinished / "classes.json"
+def test_weights_are_those_of_the_classes_and_of_the_step_that_were_selected(unfinished):
+    """Neither a list that someone sorted nor another step's, on a damaged disk."""
+    path, checkpoints = unfinished / "classes.json", unfinished / "checkpoints"
     classes = json.loads(path.read_text())
-    saved_again(unfinished, classes=tuple(classes))
+    first = restore(unfinished)
+    state = create_state(first.variables, first.programs.optimizer, 0.05, 0)
+    with Checkpoints(checkpoints, classes=tuple(classes)) as trainer:
+        trainer.save(state.replace(step=state.step + 1), {"images": 0}, accuracy=1.0)
     assert restore(unfinished).step == 1
+
     path.write_text(json.dumps(classes[::-1]))
     with pytest.raises(ValueError, match="checkpoint 1 is of other classes") as error:
         restore(unfinished)
     assert len(str(error.value).splitlines()) <= 3
+    path.write_text(json.dumps(classes))
 
-
-def test_a_finished_run_is_not_read_from_another_step_than_it_selected(drawn_run):
-    saved_again(drawn_run)
-    (drawn_run / "checkpoints/0/position/data.json").write_text("{}")
+    RunFolder(unfinished).finish({"selected_step": 0})
+    (checkpoints / "0/position/data.json").write_text("{}")
     with pytest.raises(ValueError, match="checkpoint 0: position/data.json is 2 bytes long"):
-        restore(drawn_run)
+        restore(unfinished)
