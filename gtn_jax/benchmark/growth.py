@@ -56,6 +56,7 @@ _COSTS: dict[str, tuple[str, Any]] = {
 """Unit of a row -> name of the cost, and from the row's value to it."""
 _TOLERANCE = 0.1
 """Of an exponent: what repeats of the same point differ by."""
+_ROUNDS, _REPEAT_SECONDS = (2, 3), 0.5
 _FIRST_SECONDS = 60.0
 """What an axis's first point is expected to take, its compilation included."""
 
@@ -76,7 +77,7 @@ def growth_plan(platform: str) -> list[Group]:
         "image_size": [replace(base, batch_size=base.batch_size // 4, image_size=n) for n in SIZES],
     }
     groups = [
-        Group(f"growth_{axis}", (s,), rounds=(2, 3), repeat_seconds=0.5, compares=False, axis=axis)
+        Group(f"growth_{axis}", (s,), 1.0, _ROUNDS, _REPEAT_SECONDS, compares=False, axis=axis)
         for axis, specs in points.items()
         for s in specs
     ]
@@ -92,25 +93,49 @@ def work(spec: Spec) -> float:
     pixels = spec.image_size**2
     if spec.kind == "dataset_start":
         return spec.images * pixels
-    return spec.batch_size * pixels * float(spec.backbone.removeprefix("resnet"))
+    return spec.batch_size * pixels * _layers(spec)
 
 
-def expected_seconds(spec: Spec, measured: Sequence[tuple[Spec, float]]) -> float:
-    """What a point will take, from those of its axis that were measured before: an upper estimate.
+def _layers(spec: Spec) -> float:
+    return float(spec.backbone.removeprefix("resnet"))
 
-    Args:
-        spec: of the point.
-        measured: points and their seconds, in the order in which they were measured.
+
+class Point(NamedTuple):
+    """What one point took.
+
+    Attributes:
+        spec: of it.
+        seconds: all in all.
+        iteration_seconds: of one step; 0 where all of the point is what grows.
+    """
+
+    spec: Spec
+    seconds: float
+    iteration_seconds: float = 0.0
+
+
+def expected_seconds(spec: Spec, measured: Sequence[Point]) -> float:
+    """What a point will take, from the one of its axis that was measured last.
+
+    Steps take longer in proportion to `work`; the start of the process and compilation to layers.
     """
     if not measured:
         return _FIRST_SECONDS
-    last, seconds = measured[-1]
-    return seconds * max(1.0, work(spec) / work(last))
+    last = measured[-1]
+    ratio = max(1.0, work(spec) / work(last.spec))
+    if not last.iteration_seconds:
+        return last.seconds * ratio
+    before, after = (_steps_seconds(last.iteration_seconds * grown) for grown in (1.0, ratio))
+    deeper = max(1.0, _layers(spec) / _layers(last.spec))
+    return max(last.seconds - before, 0.0) * deeper + after
 
 
-def reason_to_skip(
-    spec: Spec, measured: Sequence[tuple[Spec, float]], seconds_left: float
-) -> str | None:
+def _steps_seconds(iteration: float) -> float:
+    """Of warming up and of as few repeats as a point has."""
+    return iteration * (1 if iteration > 2 else 2) + _ROUNDS[0] * max(iteration, _REPEAT_SECONDS)
+
+
+def reason_to_skip(spec: Spec, measured: Sequence[Point], seconds_left: float) -> str | None:
     """Why a point is not begun: it would not end in time. None where it will; see above."""
     expected = expected_seconds(spec, measured)
     if expected <= seconds_left:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from gtn_jax.benchmark.child import Child, ChildError, threads
-from gtn_jax.benchmark.growth import reason_to_skip
+from gtn_jax.benchmark.growth import Point, reason_to_skip
 from gtn_jax.benchmark.report import child_rows, comparison_rows, frozen_share_rows, rate_row
 from gtn_jax.benchmark.rows import Row, not_measured, write_document
 from gtn_jax.benchmark.spec import Group, Spec
@@ -75,7 +75,7 @@ def measure(
     """
     deadline = time.monotonic() + 60 * minutes
     rows: dict[tuple[str, str], Row] = {}
-    spent: dict[str, list[tuple[Spec, float]]] = {}
+    spent: dict[str, list[Point]] = {}
     with contextlib.closing(Children()) as children:
         for index, group in enumerate(groups):
             left = deadline - time.monotonic()
@@ -87,8 +87,7 @@ def measure(
                 found = group_start_rows(group.specs, group.rounds, soft, deadline)
             elif group.axis:
                 known = rows.get((group.specs[0].name, group.specs[0].label))
-                measured = spent.setdefault(group.axis, [])
-                found = _point_rows(children, group, known, measured, soft, deadline)
+                found = _point_rows(children, group, known, spent, soft, deadline)
             else:
                 found = measure_group(children, group, soft, deadline)
             _add(rows, found, group.name)
@@ -100,22 +99,26 @@ def _point_rows(
     children: Children,
     group: Group,
     known: Row | None,
-    measured: list[tuple[Spec, float]],
+    spent: dict[str, list[Point]],
     soft: float,
     deadline: float,
 ) -> list[Row]:
     """Rows of one point of growth; `known` where another axis has it, none begun that will not fit.
 
-    What it took is added to `measured`, the points of its axis; the rest as in `measure_group`.
+    What it took is added to `spent`, axis -> its points so far; the rest as in `measure_group`.
     """
     spec, start = group.specs[0], time.monotonic()
+    points = spent.setdefault(group.axis, [])
     if known is not None and known.value is not None:
+        every = [point for others in spent.values() for point in others]
+        points += [point for point in every if point.spec == spec][:1]
         return [known]
-    reason = reason_to_skip(spec, measured, deadline - start)
+    reason = reason_to_skip(spec, points, deadline - start)
     if reason is not None:
         return [not_measured(spec.name, spec.label, spec.unit, reason)]
     rows = measure_group(children, group, soft, deadline)
-    measured.append((spec, time.monotonic() - start))
+    steps = [row.extra["seconds"][-1] for row in rows if row.extra.get("seconds")]
+    points.append(Point(spec, time.monotonic() - start, *steps[:1]))
     return rows
 
 

@@ -7,7 +7,14 @@ import pytest
 
 from gtn_jax.benchmark import growth, run
 from gtn_jax.benchmark.command import tables
-from gtn_jax.benchmark.growth import curves, expected_seconds, exponent, growth_plan, reason_to_skip
+from gtn_jax.benchmark.growth import (
+    Point,
+    curves,
+    expected_seconds,
+    exponent,
+    growth_plan,
+    reason_to_skip,
+)
 from gtn_jax.benchmark.markdown import growth_table
 from gtn_jax.benchmark.rows import Row, write_document
 from gtn_jax.benchmark.spec import Group, Spec
@@ -70,10 +77,19 @@ def test_table_marks_what_is_worse_than_linear():
 
 def test_points_are_estimated_from_their_axis():
     small, large = Spec("train_step", batch_size=2), Spec("train_step", batch_size=20)
-    assert expected_seconds(large, [(small, 7.0)]) == 70
-    assert expected_seconds(small, [(large, 7.0)]) == 7
-    assert reason_to_skip(large, [(small, 7.0)], 80) is None
-    assert reason_to_skip(large, [(small, 7.0)], 60) == "about 70 s expected, 60 s were left"
+    # A step and its repeats are 2 x 0.1 + 2 x 0.5 s of 21.2, and then 2 x 1 + 2 x 1.
+    assert expected_seconds(large, [Point(small, 21.2, 0.1)]) == pytest.approx(20 + 4)
+    # Slow steps warm up once: of 50 s 3 x 10 are steps, and then 3 x 100.
+    assert expected_seconds(large, [Point(small, 50, 10)]) == pytest.approx(20 + 300)
+    assert expected_seconds(small, [Point(large, 50, 10)]) == pytest.approx(50)
+    # Twice the layers compile for twice as long.
+    double = Spec("train_step", batch_size=2, backbone="resnet100")
+    assert expected_seconds(double, [Point(small, 21.2, 0.1)]) == pytest.approx(40 + 1.4)
+    # A data set is decoded whole.
+    few, many = (Spec("dataset_start", images=n) for n in (10, 50))
+    assert expected_seconds(many, [Point(few, 3)]) == 15
+    assert reason_to_skip(many, [Point(few, 3)], 15) is None
+    assert reason_to_skip(many, [Point(few, 3)], 10) == "about 15 s expected, 10 s were left"
     assert reason_to_skip(small, [], 10) is not None
     deep = Spec("train_step", backbone="resnet100", batch_size=1)
     assert growth.work(deep) == growth.work(small)
@@ -87,19 +103,20 @@ def test_a_point_is_measured_once_or_says_why_not(monkeypatch):
 
     def measure_group(children, group, soft, deadline):
         begun.append(group.specs[0])
-        return [Row(group.specs[0].name, "gtn_jax", 1.0, "images/s", 1)]
+        return [Row(group.specs[0].name, "gtn_jax", 1.0, "images/s", 1, {"seconds": [4.0]})]
 
     monkeypatch.setattr(run, "measure_group", measure_group)
     first, last = Spec("train_step"), Spec("train_step", batch_size=1600)
     groups = [
         Group("growth_batch", (first,), axis="batch"),
         Group("growth_depth", (first,), axis="depth"),
-        Group("growth_batch", (last,), axis="batch"),
+        Group("growth_depth", (last,), axis="depth"),
     ]
     rows = run.measure(groups, 5.0, lambda line: None, lambda rows: None)
     assert begun == [first]
     assert rows[0].extra["groups"] == ["growth_batch", "growth_depth"]
-    assert rows[1].value is None and "about 1000 s expected" in rows[1].extra["reason"]
+    # Steps of 4 s, a hundred times larger: 3 x 400.
+    assert rows[1].value is None and "about 1200 s expected" in rows[1].extra["reason"]
 
 
 def test_plan_begins_with_what_is_cheap():
