@@ -54,9 +54,8 @@ LISTED = {
 
 
 @pytest.mark.parametrize("name", LISTED)
-@fuzz(120, data=st.data(), partial=st.booleans())
+@fuzz(250, data=st.data(), partial=st.booleans())
 def test_lists(room, name, data, partial):
-
     variant, images, lists = LISTED[name]
     for file in [*images, *lists]:
         (room / file).parent.mkdir(parents=True, exist_ok=True)
@@ -96,7 +95,6 @@ def _turned() -> Image.Exif:
 
 @fuzz(2000, content=damaged(*sound_images()))
 def test_images(room, content):
-
     size = None
     with at_most_a_refusal("cat/7.jpg"):
         size = upright_size(content, "cat/7.jpg")
@@ -107,44 +105,45 @@ def test_images(room, content):
         assert size == open_rgb(content, "cat/7.jpg").size
 
 
-def sound_archives() -> dict[str, bytes]:
-    """Suffix -> an archive of two files, with a link and a name that leads out in the .tar."""
-    found = {}
-    for suffix, mode in (
-        (".tar", "w"),
-        (".tgz", "w:gz"),
-        (".tar.xz", "w:xz"),
-        (".tar.bz2", "w:bz2"),
-    ):
-        file = io.BytesIO()
-        with tarfile.open(fileobj=file, mode=mode, format=tarfile.PAX_FORMAT) as opened:
-            for name in ("a", "a/b.txt", "c/é" + "x" * 120, "../../evil", "link"):
-                member = tarfile.TarInfo(name)
+GOOD = ("a/", "a/b.txt", "c/é" + "x" * 120)
+HOSTILE = ("a/b.txt", "../../evil", "link@")
+"""Names of members; a folder ends in "/", a link in "@"."""
+
+
+def packed_tar(mode: str, names: tuple[str, ...]) -> bytes:
+    file = io.BytesIO()
+    with tarfile.open(fileobj=file, mode=mode, format=tarfile.PAX_FORMAT) as opened:
+        for name in names:
+            member = tarfile.TarInfo(name)
+            if name[-1] == "/":
+                member.type = tarfile.DIRTYPE
+            elif name[-1] == "@":
+                member.type, member.linkname = tarfile.SYMTYPE, "../.."
+            else:
                 member.size = 700
-                if name in ("a", "link"):
-                    member.type, member.size = (
-                        (tarfile.DIRTYPE if name == "a" else tarfile.SYMTYPE),
-                        0,
-                    )
-                    member.linkname = "../.."
-                opened.addfile(member, io.BytesIO(bytes(700)))
-        found[suffix] = file.getvalue()
+            opened.addfile(member, io.BytesIO(bytes(member.size)))
+    return file.getvalue()
+
+
+def packed_zip(names: tuple[str, ...]) -> bytes:
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as opened:
-        for name in ("a/b.txt", "c/d.txt", "../../evil"):
-            opened.writestr(name, bytes(700))
-    return found | {".zip": file.getvalue()}
+        for name in names:
+            opened.writestr(name, b"" if name[-1] == "/" else bytes(700))
+    return file.getvalue()
 
 
-ARCHIVES = sound_archives()
+MODES = {".tar": "w", ".tgz": "w:gz", ".tar.xz": "w:xz", ".tar.bz2": "w:bz2"}
+ARCHIVES = {
+    suffix: [packed_tar(mode, names) for names in (GOOD, HOSTILE)] for suffix, mode in MODES.items()
+} | {".zip": [packed_zip(GOOD), packed_zip(HOSTILE)]}
 
 
 @pytest.mark.parametrize("suffix", ARCHIVES)
-@fuzz(150, data=st.data())
+@fuzz(300, data=st.data())
 def test_archives(room, suffix, data):
-
     path = room / f"archive{suffix}"
-    path.write_bytes(data.draw(damaged(ARCHIVES[suffix])))
+    path.write_bytes(data.draw(damaged(*ARCHIVES[suffix])))
     limits = Limits(bytes=50_000, files=20, free_bytes=5_000)
     with at_most_a_refusal(str(path)):
         with unpacked(path, room, limits) as root:

@@ -40,7 +40,6 @@ VALUES = (
 
 @fuzz(150, words=st.lists(st.tuples(WORDS, VALUES), max_size=3), bare=st.lists(VALUES, max_size=1))
 def test_command_lines(room, words, bare):
-
     arguments = [*(part for pair in words for part in pair), *bare]
     said, printed = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch:

@@ -19,7 +19,6 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def template(tiny_backbone):
-
     return init_variables(GTN(tiny_backbone, 10), seed=0)
 
 
@@ -44,9 +43,8 @@ def weights(draw):
     return with_header(draw(changed(json.loads(sound[8:end]))), sound[end:])
 
 
-@fuzz(300, content=weights(), heads=st.sampled_from(["fresh", "load"]))
+@fuzz(800, content=weights(), heads=st.sampled_from(["fresh", "load"]))
 def test_weights(room, template, content, heads):
-
     path = room / "weights.safetensors"
     path.write_bytes(content)
     with at_most_a_refusal(str(path)):
@@ -61,9 +59,8 @@ RECORD = {"pretrained_cfg": {"mean": [0.5, 0.5, 0.5], "std": [0.2, 0.2, 0.2], "c
           "image_mean": [0.5, 0.5, 0.5], "image_std": [0.2, 0.2, 0.2], "resample": 3}  # fmt: skip
 
 
-@fuzz(100, text=changed(RECORD) | damaged(json.dumps(RECORD).encode()))
+@fuzz(400, text=changed(RECORD) | damaged(json.dumps(RECORD).encode()))
 def test_records_of_the_hub(room, text):
-
     path = room / "config.json"
     path.write_bytes(text if isinstance(text, bytes) else text.encode())
     with pytest.MonkeyPatch.context() as patch:
