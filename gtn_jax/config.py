@@ -6,28 +6,9 @@ enter a Module: builders pass plain arguments.
 """
 
 import dataclasses
-from typing import Any, Literal, get_type_hints
+from typing import Any, Literal
 
-from gtn_jax.kinds import in_words, is_of
-
-
-def _require(condition: bool, field: str, found: Any, wanted: str) -> None:
-    if not condition:
-        raise ValueError(f"{field}: {found!r} does not work; wanted {wanted}")
-
-
-def _require_least(section: Any, name: str, least: int, *fields: str) -> None:
-    """Check fields of a section that have a smallest value."""
-    for field in fields:
-        found = getattr(section, field)
-        _require(found >= least, f"{name}.{field}", found, f"at least {least}")
-
-
-def _require_kinds(section: Any, name: str = "") -> None:
-    """Check every field's type: an experiment file is Python, where nobody else does."""
-    for field, kind in get_type_hints(type(section)).items():
-        found = getattr(section, field)
-        _require(is_of(kind, found), f"{name}{field}", found, in_words(kind))
+from gtn_jax.fields import require, require_kinds, require_least
 
 
 @dataclasses.dataclass(frozen=True)
@@ -82,12 +63,12 @@ class DataConfig:
     one frame at random."""
 
     def __post_init__(self) -> None:  # noqa: D105
-        _require_kinds(self, "data.")
+        require_kinds(self, "data.")
         counts = ("image_size", "batch_size", "eval_batch_size", "small_image_size")
-        _require_least(self, "data", 1, *counts)
-        _require_least(self, "data", 0, "small_image_epochs", "cache_views")
+        require_least(self, "data", 1, *counts)
+        require_least(self, "data", 0, "small_image_epochs", "cache_views")
         short = self.resize_size
-        _require(
+        require(
             short is None or short >= self.image_size,
             "data.resize_size",
             short,
@@ -95,12 +76,12 @@ class DataConfig:
         )
         for name in ("validation_fraction", "test_fraction"):
             share = getattr(self, name)
-            _require(0 <= share < 1, f"data.{name}", share, "a share in [0, 1)")
+            require(0 <= share < 1, f"data.{name}", share, "a share in [0, 1)")
         count = self.train_images_per_class
-        _require(count is None or count >= 1, "data.train_images_per_class", count, "at least 1")
+        require(count is None or count >= 1, "data.train_images_per_class", count, "at least 1")
         shift = self.random_shift_pixels
-        _require(0 <= shift < self.image_size, "data.random_shift_pixels", shift, "0 or more")
-        _require(
+        require(0 <= shift < self.image_size, "data.random_shift_pixels", shift, "0 or more")
+        require(
             shift == 0 or not self.random_resized_crop,
             "data.random_shift_pixels",
             shift,
@@ -139,12 +120,12 @@ class ModelConfig:
     """Of the trunk; parameters, gate, heads and loss are float32."""
 
     def __post_init__(self) -> None:  # noqa: D105
-        _require_kinds(self, "model.")
+        require_kinds(self, "model.")
         for name in ("gate_dropout", "classifier_dropout"):
             rate = getattr(self, name)
-            _require(0 <= rate < 1, f"model.{name}", rate, "a rate in [0, 1)")
-        _require_least(self, "model", 1, "gate_reduction")
-        _require_least(self, "model", 0, "aux_weight")
+            require(0 <= rate < 1, f"model.{name}", rate, "a rate in [0, 1)")
+        require_least(self, "model", 1, "gate_reduction")
+        require_least(self, "model", 0, "aux_weight")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,18 +148,18 @@ class OptimizerConfig:
     """The factor of the step schedule."""
 
     def __post_init__(self) -> None:  # noqa: D105
-        _require_kinds(self, "optimizer.")
-        _require(self.learning_rate > 0, "optimizer.learning_rate", self.learning_rate, "> 0")
-        _require(
+        require_kinds(self, "optimizer.")
+        require(self.learning_rate > 0, "optimizer.learning_rate", self.learning_rate, "> 0")
+        require(
             self.head_lr_multiplier > 0,
             "optimizer.head_lr_multiplier",
             self.head_lr_multiplier,
             "> 0",
         )
-        _require(0 <= self.momentum < 1, "optimizer.momentum", self.momentum, "a rate in [0, 1)")
-        _require_least(self, "optimizer", 0, "weight_decay", "warmup_epochs")
+        require(0 <= self.momentum < 1, "optimizer.momentum", self.momentum, "a rate in [0, 1)")
+        require_least(self, "optimizer", 0, "weight_decay", "warmup_epochs")
         rising = tuple(sorted(set(self.boundaries_epochs)))
-        _require(
+        require(
             rising == self.boundaries_epochs,
             "optimizer.boundaries_epochs",
             self.boundaries_epochs,
@@ -212,11 +193,11 @@ class TrainingConfig:
     log_every_steps: int = 20
 
     def __post_init__(self) -> None:  # noqa: D105
-        _require_kinds(self, "training.")
-        _require_least(self, "training", 1, "epochs", "eval_every_epochs", "log_every_steps")
-        _require_least(self, "training", 1, "accumulation_steps")
-        _require_least(self, "training", 0, "freeze_epochs")
-        _require(
+        require_kinds(self, "training.")
+        require_least(self, "training", 1, "epochs", "eval_every_epochs", "log_every_steps")
+        require_least(self, "training", 1, "accumulation_steps")
+        require_least(self, "training", 0, "freeze_epochs")
+        require(
             self.checkpoint_every_seconds > 0,
             "training.checkpoint_every_seconds",
             self.checkpoint_every_seconds,
@@ -236,10 +217,10 @@ class Config:
     """Of the head's start, the choice and order of images, augmentation and dropout."""
 
     def __post_init__(self) -> None:  # noqa: D105
-        _require_kinds(self)
-        _require(0 <= self.seed < 2**32, "seed", self.seed, "0 to 2**32 - 1")
+        require_kinds(self)
+        require(0 <= self.seed < 2**32, "seed", self.seed, "0 to 2**32 - 1")
         warmup, kind = self.optimizer.warmup_epochs, self.optimizer.schedule
-        _require(
+        require(
             warmup == 0 or (kind == "cosine" and warmup < self.training.epochs),
             "optimizer.warmup_epochs",
             warmup,
@@ -248,7 +229,7 @@ class Config:
         views, training = self.data.cache_views, self.training
         batch, parts = self.data.batch_size, training.accumulation_steps
         divisor = f"a divisor of data.batch_size, {batch}"
-        _require(batch % parts == 0, "training.accumulation_steps", parts, divisor)
+        require(batch % parts == 0, "training.accumulation_steps", parts, divisor)
         small = self.data.small_image_epochs
         for fixed, reason in (
             (training.freeze_epochs > 0, "training.freeze_epochs is 0"),
@@ -256,8 +237,8 @@ class Config:
             (training.frozen_batch_norm == "running", "training.frozen_batch_norm is batch"),
             (small == 0, f"data.small_image_epochs is {small}"),
         ):
-            _require(views == 0 or fixed, "data.cache_views", views, f"0, as {reason}")
-        _require(
+            require(views == 0 or fixed, "data.cache_views", views, f"0, as {reason}")
+        require(
             self.model.weights is not None or self.model.weights_heads == "fresh",
             "model.weights_heads",
             self.model.weights_heads,

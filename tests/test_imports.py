@@ -8,7 +8,7 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "gtn_jax"
 ROOMS = (
-    ("errors", "kinds", "config", "config_json", "presets", "experiment", "arrays"),
+    ("errors", "fields", "config", "config_json", "presets", "experiment", "arrays"),
     ("data",),
     ("models",),
     ("weights",),

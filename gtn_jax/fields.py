@@ -1,11 +1,41 @@
-"""Whether a value is what an annotation of a config's field says.
+"""Checks of a config's fields: that a value is what its annotation says, and large enough.
 
 Dataclasses do not look; JSON and experiment files can hold anything.
 """
 
 import numbers
 import types
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+
+def require(condition: bool, field: str, found: Any, wanted: str) -> None:
+    """Refuse a value.
+
+    Args:
+        condition: whether it is right.
+        field: its dotted name.
+        found: the value.
+        wanted: in words.
+
+    Raises:
+        ValueError: it is not.
+    """
+    if not condition:
+        raise ValueError(f"{field}: {found!r} does not work; wanted {wanted}")
+
+
+def require_least(section: Any, name: str, least: int, *fields: str) -> None:
+    """Check fields of a section that have a smallest value; raises as `require`."""
+    for field in fields:
+        found = getattr(section, field)
+        require(found >= least, f"{name}.{field}", found, f"at least {least}")
+
+
+def require_kinds(section: Any, name: str = "") -> None:
+    """Check every field's type; raises as `require`. `name` of the section ends with a dot."""
+    for field, kind in get_type_hints(type(section)).items():
+        found = getattr(section, field)
+        require(is_of(kind, found), f"{name}{field}", found, in_words(kind))
 
 
 def is_of(kind: Any, value: Any) -> bool:

@@ -5,7 +5,7 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from gtn_jax.kinds import in_words, is_of
+from gtn_jax.fields import in_words, is_of
 
 
 @pytest.mark.parametrize(
