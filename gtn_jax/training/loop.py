@@ -18,52 +18,16 @@ import jax
 from gtn_jax.arrays import PooledBatch, RowBatch
 from gtn_jax.config import Config
 from gtn_jax.data import pipeline
-from gtn_jax.data import position as data_position
-from gtn_jax.data.choice import Part, choose, fingerprint
-from gtn_jax.data.sources import absolute, open_data
-from gtn_jax.training.build import build_model, build_programs
-from gtn_jax.training.checkpoint import Checkpoints
+from gtn_jax.data.sources import absolute
 from gtn_jax.training.evaluate import evaluate_images
 from gtn_jax.training.feature_cache import compute_features, frozen_gather
-from gtn_jax.training.image_store import place_images
 from gtn_jax.training.interruption import EVALUATION_SECONDS, Interrupted, active
 from gtn_jax.training.lock import locked
+from gtn_jax.training.preparation import SELECTED_ON, in_lines, prepare_run
 from gtn_jax.training.progress import ProgressBar
 from gtn_jax.training.refusal import refused_step
 from gtn_jax.training.run_folder import RunFolder
-from gtn_jax.training.sharding import data_mesh, put_batch, replicate
-from gtn_jax.training.state import create_state
-
-SELECTED_ON = {"val": "validation", "test_best": "test"}
-"""`training.select` -> the split whose best epoch is selected; "last" looks at none."""
-
-
-def load_images(
-    config: Config, parts: dict[str, Part], mesh: jax.sharding.Mesh
-) -> dict[str, pipeline.Images]:
-    """Every part in the config's view: whole images to crop from in training, squares elsewhere.
-
-    Raises:
-        ValueError: one class only, no split to select on, videos whose features are to be cached,
-            an unreadable image, or images that do not fit where the config wants them.
-    """
-    data = config.data
-    classes = parts["train"].split.classes
-    if len(classes) < 2:
-        found = ", ".join(classes)
-        raise ValueError(f"data.name: {data.name} has one class ({found}); bring at least two")
-    if data.cache_views and parts["train"].split.clips:
-        raise ValueError(
-            f"data.cache_views: {data.name} holds videos, of which each epoch draws other frames; "
-            "set it to 0"
-        )
-    wanted = SELECTED_ON.get(config.training.select, "train")
-    if wanted not in parts:
-        raise ValueError(f"training.select: {data.name} has no {wanted} split; use last")
-    train = pipeline.open_images(parts["train"], pipeline.View.of(data, training=True))
-    images = {"train": place_images(train, data.image_store, mesh)}
-    view = pipeline.View.of(data, training=False)
-    return images | {name: pipeline.load(parts[name], view) for name in parts if name != "train"}
+from gtn_jax.training.sharding import put_batch
 
 
 def run(config: Config, workdir: Path, quiet: bool = False, devices: int | None = None) -> dict:
@@ -98,61 +62,16 @@ def run(config: Config, workdir: Path, quiet: bool = False, devices: int | None 
 
 def _train(config: Config, folder: RunFolder, quiet: bool, devices: int | None) -> dict:
     """The other stations of `run`, in a folder that nobody else writes into."""
-    # ---- devices, data ---------------------------------------------------------------------
-    started = time.monotonic()
-    mesh = data_mesh(devices)
-    parts = choose(open_data(config.data), config.data, config.seed)
-    classes = parts["train"].split.classes
-    fingerprints = {name: fingerprint(part) for name, part in parts.items()}
-    folder.check_data(fingerprints)
-    # Checked before the images are decoded, which can take a while.
-    shares = mesh.size, config.training.accumulation_steps
-    pipeline.fit_batch_size(
-        config.data.batch_size, max(math.prod(shares), len(parts["train"].positions)), *shares
-    )
-    images = load_images(config, parts, mesh)
-    train = images["train"]
-    batch_size = pipeline.fit_batch_size(config.data.batch_size, train.epoch_images, *shares)
-    per_epoch = pipeline.steps_per_epoch(train.epoch_images, batch_size, config.data.last_batch)
-    total_steps = config.training.epochs * per_epoch
-
-    # ---- model, optimizer, state -----------------------------------------------------------
-    model, variables, preprocessing = build_model(config, len(classes))
-    programs = build_programs(config, model, preprocessing, per_epoch, batch_size)
-    state = create_state(variables, programs.optimizer, config.optimizer.learning_rate, config.seed)
-    state = replicate(state, mesh)
-    folder.start(config, classes, preprocessing)
-    folder.keep_data(fingerprints)
-
-    # ---- resume ----------------------------------------------------------------------------
-    checkpoints = Checkpoints(folder.checkpoints, config=config, classes=classes)
-    step, counted_images, position = 0, 0, None
-    clock = dict.fromkeys(("start", "cache", "compile", "train", "evaluate", "checkpoint"), 0.0)
-    latest = checkpoints.latest_step()
-    order = data_position.describe(config.data, fingerprints["train"], batch_size, config.seed)
-    if latest is not None:
-        state, position = checkpoints.restore(state, latest)
-        data_position.check(position.get("order"), order, f"{folder.checkpoints}/{latest}")
-        step, counted_images = latest, position["images"]
-        clock |= position["seconds"]
-    folder.rewind(step)
-    clock["start"] += time.monotonic() - started
-
-    # ---- what is about to happen -----------------------------------------------------------
+    # ---- images, programs, state, where it goes on ------------------------------------------
+    ready = prepare_run(config, folder, devices)
+    mesh, images, programs, state = ready.mesh, ready.images, ready.programs, ready.state
+    batch_size, per_epoch, checkpoints = ready.batch_size, ready.per_epoch, ready.checkpoints
+    step, position, clock = ready.step, ready.position, {**ready.clock}
+    counted_images = position["images"] if position else 0
+    train, total_steps = images["train"], config.training.epochs * per_epoch
     bar = ProgressBar(total_steps, per_epoch, step, quiet)
-    sizes = ", ".join(f"{name} {len(part)}" for name, part in images.items())
-    parameters = sum(leaf.size for leaf in jax.tree.leaves(state.params))
-    bar.say(f"device  {mesh.size} x {jax.devices()[0].device_kind}")
-    bar.say(f"data    {config.data.name}: {len(classes)} classes; {sizes} images")
-    bar.say(f"images  {train.place}")
-    bar.say(f"model   {config.model.backbone}, gate {config.model.gate}, {parameters:,} parameters")
-    if batch_size != config.data.batch_size:
-        bar.say(f"note    batch of {batch_size} images: there are only {train.epoch_images}")
-    stored, wanted = train.part.split.stored_short_side, train.view.short_side
-    if stored not in (None, wanted):
-        bar.say(f"note    images are stored {stored} pixels high or wide, and resized to {wanted}")
-    if step:
-        bar.say(f"resume  at step {step} of {total_steps}")
+    for line in in_lines(ready, config):
+        bar.say(line)
 
     # ---- order of the data; features of a frozen trunk --------------------------------------
     gather, frozen_epochs = None, config.training.freeze_epochs
@@ -239,7 +158,7 @@ def _train(config: Config, folder: RunFolder, quiet: bool, devices: int | None) 
         folder.sync()
         position = {
             "batches": place or batches.get_state(),
-            "order": order,
+            "order": ready.order,
             "images": counted_images,
             "seconds": {**clock},
         }
@@ -326,7 +245,7 @@ def _train(config: Config, folder: RunFolder, quiet: bool, devices: int | None) 
         started = time.monotonic()
         selected_on = SELECTED_ON.get(config.training.select)
         selected = (checkpoints.best_step() if selected_on else None) or step
-        if selected is not None and selected != step:
+        if selected != step:
             state, _ = checkpoints.restore(state, selected)
         summary: dict[str, Any] = {
             "steps": total_steps,
@@ -342,7 +261,7 @@ def _train(config: Config, folder: RunFolder, quiet: bool, devices: int | None) 
                 summary |= {f"{split}_{name}": value for name, value in result.items()}
         clock["evaluate"] += time.monotonic() - started
         summary |= {
-            "parameters": parameters,
+            "parameters": state.parameters,
             "images_per_second": counted_images / clock["train"] if clock["train"] else None,
             "seconds": sum(clock.values()),
             **{f"{name}_seconds": seconds for name, seconds in clock.items()},

@@ -33,6 +33,11 @@ class TrainState(flax.struct.PyTreeNode):
     key: jax.Array
 
     @property
+    def parameters(self) -> int:
+        """How many numbers are trained."""
+        return sum(leaf.size for leaf in jax.tree.leaves(self.params))
+
+    @property
     def variables(self) -> Variables:
         """What `model.apply` takes."""
         return {"params": self.params, "batch_stats": self.batch_stats}

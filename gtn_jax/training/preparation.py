@@ -1,0 +1,166 @@
+"""What a run has in hand before its first step: images, programs, state, and where it goes on.
+
+Everything here happens once a process; loop.py is what happens again and again.
+"""
+
+import math
+import time
+from typing import Any, NamedTuple
+
+import jax
+
+from gtn_jax.config import Config
+from gtn_jax.data import pipeline
+from gtn_jax.data import position as data_position
+from gtn_jax.data.choice import Part, choose, fingerprint
+from gtn_jax.data.sources import open_data
+from gtn_jax.training.build import Programs, build_model, build_programs
+from gtn_jax.training.checkpoint import Checkpoints
+from gtn_jax.training.image_store import place_images
+from gtn_jax.training.run_folder import RunFolder
+from gtn_jax.training.sharding import data_mesh, replicate
+from gtn_jax.training.state import TrainState, create_state
+
+SELECTED_ON = {"val": "validation", "test_best": "test"}
+"""`training.select` -> the split whose best epoch is selected; "last" looks at none."""
+
+
+class Prepared(NamedTuple):
+    """A run, ready for the step after `step`.
+
+    Attributes:
+        mesh: over the devices that share each batch.
+        images: split name -> its images.
+        classes: names in label order.
+        batch_size: images of a full batch; fewer than the config's where there are fewer images.
+        per_epoch: steps of an epoch.
+        programs: compiled on first use.
+        state: fresh, or that of the newest whole checkpoint; on all devices.
+        checkpoints: of the run, open for writing.
+        step: steps that were done before.
+        position: what was saved with them, see loop.py; None where nothing was.
+        order: what a data position of this run is a position in.
+        clock: seconds so far, by what they went into.
+    """
+
+    mesh: jax.sharding.Mesh
+    images: dict[str, pipeline.Images]
+    classes: tuple[str, ...]
+    batch_size: int
+    per_epoch: int
+    programs: Programs
+    state: TrainState
+    checkpoints: Checkpoints
+    step: int
+    position: dict[str, Any] | None
+    order: dict[str, Any]
+    clock: dict[str, float]
+
+
+def prepare_run(config: Config, folder: RunFolder, devices: int | None) -> Prepared:
+    """Everything up to the first step; writes what readers of the folder need.
+
+    Args:
+        config: of the run, its paths absolute.
+        folder: of the run, which nobody else writes into.
+        devices: use the first so many local devices; None: all.
+
+    Raises:
+        ValueError: data, weights or devices that do not work, or a folder of another run.
+    """
+    # ---- devices, data ---------------------------------------------------------------------
+    started = time.monotonic()
+    mesh = data_mesh(devices)
+    parts = choose(open_data(config.data), config.data, config.seed)
+    classes = parts["train"].split.classes
+    fingerprints = {name: fingerprint(part) for name, part in parts.items()}
+    folder.check_data(fingerprints)
+    # Checked before the images are decoded, which can take a while.
+    shares = mesh.size, config.training.accumulation_steps
+    pipeline.fit_batch_size(
+        config.data.batch_size, max(math.prod(shares), len(parts["train"].positions)), *shares
+    )
+    images = load_images(config, parts, mesh)
+    shown = images["train"].epoch_images
+    batch_size = pipeline.fit_batch_size(config.data.batch_size, shown, *shares)
+    per_epoch = pipeline.steps_per_epoch(shown, batch_size, config.data.last_batch)
+
+    # ---- model, optimizer, state -----------------------------------------------------------
+    model, variables, preprocessing = build_model(config, len(classes))
+    programs = build_programs(config, model, preprocessing, per_epoch, batch_size)
+    state = create_state(variables, programs.optimizer, config.optimizer.learning_rate, config.seed)
+    state = replicate(state, mesh)
+    folder.start(config, classes, preprocessing)
+    folder.keep_data(fingerprints)
+
+    # ---- resume ----------------------------------------------------------------------------
+    checkpoints = Checkpoints(folder.checkpoints, config=config, classes=classes)
+    step, position = checkpoints.latest_step(), None
+    clock: dict[str, float] = dict.fromkeys(
+        ("start", "cache", "compile", "train", "evaluate", "checkpoint"), 0.0
+    )
+    order = data_position.describe(config.data, fingerprints["train"], batch_size, config.seed)
+    if step is not None:
+        state, position = checkpoints.restore(state, step)
+        data_position.check(position.get("order"), order, f"{folder.checkpoints}/{step}")
+        clock |= position["seconds"]
+    step = step or 0
+    folder.rewind(step)
+    clock["start"] += time.monotonic() - started
+    return Prepared(
+        mesh, images, classes, batch_size, per_epoch, programs, state, checkpoints, step, position,
+        order, clock,
+    )  # fmt: skip
+
+
+def load_images(
+    config: Config, parts: dict[str, Part], mesh: jax.sharding.Mesh
+) -> dict[str, pipeline.Images]:
+    """Every part in the config's view: whole images to crop from in training, squares elsewhere.
+
+    Raises:
+        ValueError: one class only, no split to select on, videos whose features are to be cached,
+            an unreadable image, or images that do not fit where the config wants them.
+    """
+    data = config.data
+    classes = parts["train"].split.classes
+    if len(classes) < 2:
+        found = ", ".join(classes)
+        raise ValueError(f"data.name: {data.name} has one class ({found}); bring at least two")
+    if data.cache_views and parts["train"].split.clips:
+        raise ValueError(
+            f"data.cache_views: {data.name} holds videos, of which each epoch draws other frames; "
+            "set it to 0"
+        )
+    wanted = SELECTED_ON.get(config.training.select, "train")
+    if wanted not in parts:
+        raise ValueError(f"training.select: {data.name} has no {wanted} split; use last")
+    train = pipeline.open_images(parts["train"], pipeline.View.of(data, training=True))
+    images = {"train": place_images(train, data.image_store, mesh)}
+    view = pipeline.View.of(data, training=False)
+    return images | {name: pipeline.load(parts[name], view) for name in parts if name != "train"}
+
+
+def in_lines(prepared: Prepared, config: Config) -> list[str]:
+    """What is about to happen, for a person."""
+    train, mesh = prepared.images["train"], prepared.mesh
+    sizes = ", ".join(f"{name} {len(part)}" for name, part in prepared.images.items())
+    lines = [
+        f"device  {mesh.size} x {mesh.devices.flat[0].device_kind}",
+        f"data    {config.data.name}: {len(prepared.classes)} classes; {sizes} images",
+        f"images  {train.place}",
+        f"model   {config.model.backbone}, gate {config.model.gate}, "
+        f"{prepared.state.parameters:,} parameters",
+    ]
+    if prepared.batch_size != config.data.batch_size:
+        there = train.epoch_images
+        lines.append(f"note    batch of {prepared.batch_size} images: there are only {there}")
+    stored, wanted = train.part.split.stored_short_side, train.view.short_side
+    if stored not in (None, wanted):
+        lines.append(
+            f"note    images are stored {stored} pixels high or wide, and resized to {wanted}"
+        )
+    if prepared.step:
+        total = config.training.epochs * prepared.per_epoch
+        lines.append(f"resume  at step {prepared.step} of {total}")
+    return lines
