@@ -82,6 +82,24 @@ def data_dir(tmp_path_factory) -> str:
     return folder
 
 
+EXPERIMENT = """
+from gtn_jax.config import *
+CONFIG = Config(
+    data=DataConfig(data_dir={data_dir!r}, image_size=16, batch_size=8, train_images_per_class=4),
+    model=ModelConfig(backbone="tiny", gate_reduction=4),
+    training=TrainingConfig(epochs=1),
+)
+"""
+
+
+@pytest.fixture
+def experiment(tmp_path, data_dir) -> str:
+    """The path of an experiment file: 5 steps on digits."""
+    path = tmp_path / "mine.py"
+    path.write_text(EXPERIMENT.format(data_dir=data_dir))
+    return str(path)
+
+
 @pytest.fixture
 def tiny_config(data_dir) -> Config:
     """40 digits, 5 steps an epoch, 4 epochs of which 1 is frozen; everything random is on."""

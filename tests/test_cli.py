@@ -14,22 +14,6 @@ import pytest
 from gtn_jax.cli import VERBS, main
 from gtn_jax.training.lock import locked
 
-EXPERIMENT = """
-from gtn_jax.config import *
-CONFIG = Config(
-    data=DataConfig(data_dir={data_dir!r}, image_size=16, batch_size=8, train_images_per_class=4),
-    model=ModelConfig(backbone="tiny", gate_reduction=4),
-    training=TrainingConfig(epochs=1),
-)
-"""
-
-
-@pytest.fixture
-def experiment(tmp_path, data_dir) -> str:
-    path = tmp_path / "mine.py"
-    path.write_text(EXPERIMENT.format(data_dir=data_dir))
-    return str(path)
-
 
 @pytest.mark.parametrize("arguments", [["--help"], ["train", "quickstart", "--help"]])
 def test_help_imports_no_jax(arguments):

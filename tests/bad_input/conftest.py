@@ -4,23 +4,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-EXPERIMENT = """
-from gtn_jax.config import *
-CONFIG = Config(
-    data=DataConfig(data_dir={data_dir!r}, image_size=16, batch_size=8, train_images_per_class=4),
-    model=ModelConfig(backbone="tiny", gate_reduction=4),
-    training=TrainingConfig(epochs=1),
-)
-"""
-
-
-@pytest.fixture
-def experiment(tmp_path, data_dir) -> str:
-    """The path of an experiment file: 5 steps on digits."""
-    path = tmp_path / "mine.py"
-    path.write_text(EXPERIMENT.format(data_dir=data_dir))
-    return str(path)
-
 
 @pytest.fixture
 def photographs(tmp_path):

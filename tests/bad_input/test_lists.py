@@ -1,6 +1,5 @@
 """Rows 22, 24, 25 and 26: published data sets with damaged lists, and hostile archives."""
 
-import io
 import tarfile
 import unicodedata
 import zipfile
@@ -8,6 +7,8 @@ import zipfile
 import numpy as np
 import pytest
 from PIL import Image
+
+from tests.archive_files import packed_zip, tar
 
 
 @pytest.fixture
@@ -132,23 +133,10 @@ def test_arrays(prepare_refuses, tmp_path, name, array, says):
 
 
 def archive(path, *members):
-    """A .zip or .tar of (name, content); content may be keywords of TarInfo."""
+    """As its name says; members as in archive_files.py."""
     if path.suffix == ".zip":
-        with zipfile.ZipFile(path, "w") as opened:
-            for name, content in members:
-                opened.writestr(name, content)
-        return path
-    with tarfile.open(path, "w:gz" if path.suffix == ".tgz" else "w") as opened:
-        for name, content in members:
-            member = tarfile.TarInfo(name)
-            if isinstance(content, bytes):
-                member.size = len(content)
-                opened.addfile(member, io.BytesIO(content))
-            else:
-                for key, value in content.items():
-                    setattr(member, key, value)
-                opened.addfile(member)
-    return path
+        return packed_zip(path, *members, compression=zipfile.ZIP_STORED)
+    return tar(path, *members, mode="w:gz" if path.suffix == ".tgz" else "w")
 
 
 LINK = {"type": tarfile.SYMTYPE, "linkname": "/etc"}

@@ -1,41 +1,15 @@
 """Archives as attackers and bad lines make them: nothing is ever written outside."""
 
 import contextlib
-import io
 import stat
 import tarfile
-import zipfile
 
 import pytest
 
 from gtn_jax.data import archives
 from gtn_jax.data.archives import Limits, unpacked
 from gtn_jax.data.sources import prepare
-
-
-def tar(path, *members, mode="w"):
-    """A tar of (name, content or a keyword of TarInfo)."""
-    with tarfile.open(path, mode) as opened:
-        for name, content in members:
-            member = tarfile.TarInfo(name)
-            if isinstance(content, bytes):
-                member.size = len(content)
-                opened.addfile(member, io.BytesIO(content))
-            else:
-                for key, value in content.items():
-                    setattr(member, key, value)
-                opened.addfile(member)
-    return path
-
-
-def packed_zip(path, *members):
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as opened:
-        for name, content, *mode in members:
-            info = zipfile.ZipInfo("x")
-            info.filename, info.compress_type = name, zipfile.ZIP_DEFLATED
-            info.external_attr = (mode[0] if mode else 0) << 16
-            opened.writestr(info, content)
-    return path
+from tests.archive_files import packed_zip, tar
 
 
 @pytest.fixture
