@@ -138,7 +138,8 @@ def _import_hub(name: HubName) -> Any:
 
 def _is_offline(error: Exception) -> bool:
     """Whether nothing answered, as opposed to an answer like "no such repository"."""
-    return any(kind.__name__ == "LocalEntryNotFoundError" for kind in type(error).__mro__)
+    silent = {"LocalEntryNotFoundError", "TimeoutException", "NetworkError"}  # the last two: httpx
+    return any(kind.__name__ in silent for kind in type(error).__mro__)
 
 
 def rgb(values: Any, above: float = -math.inf) -> tuple[float, float, float] | None:

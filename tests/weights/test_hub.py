@@ -7,6 +7,7 @@ import json
 import re
 import sys
 import threading
+import time
 
 import pytest
 
@@ -240,9 +241,15 @@ def test_a_page_instead_of_the_file(served, row, monkeypatch):
         read_safetensors(path)
 
 
-@pytest.mark.slow  # the ten seconds that huggingface_hub waits for an answer
-def test_a_server_that_falls_silent(served, row, monkeypatch):
+@pytest.mark.slow  # huggingface_hub asks twelve times and waits for an answer
+def test_a_server_that_falls_silent(served, row, empty_cache, monkeypatch):
+    huggingface_hub = pytest.importorskip("huggingface_hub")
     files, _ = served
+    for wait in ("HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT"):
+        monkeypatch.setattr(empty_cache, wait, 1)
+    monkeypatch.setattr(huggingface_hub.file_download, "_ETAG_RETRY_TIMEOUT", 1)
+    pause = time.sleep
+    monkeypatch.setattr(time, "sleep", lambda seconds: pause(min(seconds, 0.1)))
     files["us/toy", COMMIT, hub.FILE] = WEIGHTS
     end = http.server.BaseHTTPRequestHandler.end_headers
     silence = threading.Event()
