@@ -1,8 +1,17 @@
-"""`python -m gtn_jax` is `gtn`."""
+"""`python -m gtn_jax` is `gtn`: the process as cli.py wants it."""
 
 import sys
 
-from gtn_jax.cli import main
+from gtn_jax.training.allocator import start_again_with_huge_pages
+
+
+def main() -> int:
+    """Run the process's verb; returns the exit code."""
+    start_again_with_huge_pages()
+    from gtn_jax.cli import main  # takes a tenth of a second, which a new start would take again
+
+    return main()
+
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -1,10 +1,9 @@
 """`conv2d`: convolution by a square kernel, each of its three passes in the form that is fastest.
 
-Forward and input gradient are XLA's, but for 1x1 kernels, which are matrix products, and for tiny
-maps on a CPU. The weight gradient contracts all pixels of a batch; XLA writes it as a convolution
-whose window is the whole map, which on a CPU runs at a fifth to two thirds of a matrix product's
-rate. There it is a product here. Figures: docs/benchmarks.md. No dilation, no groups, no derivative
-in forward mode.
+On an accelerator all passes are XLA's, but for 1x1 kernels, which are matrix products. On a CPU,
+XLA's kernels for convolutions reach a third to two thirds of a matrix product's rate at most sizes,
+and less for the weight gradient, whose window is the whole map: there, products do what they win
+at. Figures: docs/benchmarks.md. No dilation, no groups, no derivative in forward mode.
 """
 
 import functools
@@ -51,7 +50,7 @@ def _backward(stride: int, kept: tuple[jax.Array, jax.Array], slope: jax.Array) 
         )(slope)
         (towards_x,) = jax.linear_transpose(lambda x: _every(x, stride), x)(towards_narrow)
         return towards_x, contract_pixels(narrow, slope)[None, None]
-    (towards_x,) = jax.linear_transpose(lambda x: _convolution(x, kernel, stride), x)(slope)
+    towards_x = _input_gradient(x, kernel, slope, stride)
     weight_gradient = lax.platform_dependent(
         x,
         slope,
@@ -67,17 +66,38 @@ conv2d.defvjp(_forward, _backward)
 
 
 def _convolution(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
-    """Larger kernels; linear in `x`, so its transpose is the input gradient."""
-    if -(-min(x.shape[1:3]) // stride) > _SMALL_SIDE:
+    """Larger kernels."""
+    channels, small = x.shape[-1], -(-min(x.shape[1:3]) // stride) <= _SMALL_SIDE
+    # XLA's kernel is up to a quarter faster for few channels and, unlike at 96 or 192, at 128.
+    if not small and (channels < 24 or channels == 128):
         return _xla_convolution(x, kernel, stride)
     return lax.platform_dependent(
         x,
-        cpu=lambda x: _product(x, kernel, stride),
+        cpu=lambda x: (_row_products if stride == 1 else _patch_product)(x, kernel, stride),
         default=lambda x: _xla_convolution(x, kernel, stride),
     )
 
 
-def _product(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+def _input_gradient(x: jax.Array, kernel: jax.Array, slope: jax.Array, stride: int) -> jax.Array:
+    """B H W C from `slope`, B H' W' O: the transpose of `_convolution` in `x`.
+
+    Without a stride that is the convolution by the kernel turned round.
+    """
+
+    def transposed(slope: jax.Array, convolve: Any) -> jax.Array:
+        return jax.linear_transpose(lambda x: convolve(x, kernel, stride), x)(slope)[0]
+
+    turned = jnp.flip(kernel, (0, 1)).swapaxes(2, 3)
+    return lax.platform_dependent(
+        slope,
+        cpu=lambda slope: (
+            _convolution(slope, turned, 1) if stride == 1 else transposed(slope, _patch_product)
+        ),
+        default=functools.partial(transposed, convolve=_xla_convolution),
+    )
+
+
+def _patch_product(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     """Convolve by one product of all pixels under the kernel."""
     size, around = kernel.shape[0], kernel.shape[0] // 2
     padded = jnp.pad(x, ((0, 0), (around, around), (around, around), (0, 0)))
@@ -89,6 +109,25 @@ def _product(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     ]
     flat = kernel.reshape(-1, kernel.shape[-1])
     return lax.dot_general(jnp.concatenate(under, axis=-1), flat, (((3,), (0,)), ((), ())))
+
+
+def _row_products(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
+    """Convolve, without a stride, by one product a row of the kernel; then add these, shifted.
+
+    So the pixels of x are copied as often as the kernel is wide, not as often as it has pixels.
+    """
+    assert stride == 1
+    size, around = kernel.shape[0], kernel.shape[0] // 2
+    beside = _neighbours(x, size, axis=2)
+    rows = [
+        lax.dot_general(beside, row.reshape(-1, row.shape[-1]), (((3,), (0,)), ((), ())))
+        for row in kernel
+    ]
+    rows = lax.optimization_barrier(rows)  # their sum is one pass over memory
+    return sum(  # pyright: ignore[reportReturnType]
+        (_shifted(row, i - around, axis=1) for i, row in enumerate(rows[1:], 1)),
+        start=_shifted(rows[0], -around, axis=1),
+    )
 
 
 def _xla_convolution(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
@@ -120,19 +159,35 @@ def contract_pixels(x: jax.Array, slope: jax.Array) -> jax.Array:
 
 
 def _weight_gradient(x: jax.Array, slope: jax.Array, size: int, stride: int) -> jax.Array:
-    """k k C O from B H W C and B H' W' O, as products over all pixels.
+    """k k C O from B H W C and B H' W' O, as a product over all pixels.
 
-    Side by side as channels stand the pixels that a row of the kernel sees, for one product a row;
-    with a stride, those that all rows see, for one product. The second is a little faster, and
-    takes k times the memory, which at stride 1 would be k*k times the input.
+    A stride has all pixels under the kernel side by side. Without one, a pixel of the slope meets
+    one of x for every row and column of the kernel: rows are neighbours of the one and columns of
+    the other, which is k + k copies instead of k * k, and a product of better proportions. The
+    columns of the slope are what `_row_products` takes for the input gradient.
     """
+    channels, features = x.shape[-1], slope.shape[-1]
+    if stride == 1:
+        above, beside = _neighbours(x, size, axis=1), _neighbours(slope, size, axis=2)
+        product = contract_pixels(above, beside).reshape(size, channels, size, features)
+        return jnp.flip(product.transpose(0, 2, 1, 3), 1)  # x one to the right: slope to the left
     around = size // 2
     padded = jnp.pad(x, ((0, 0), (around, around), (around, around), (0, 0)))
     height, width = (stride * (side - 1) + 1 for side in slope.shape[1:3])
     beside = jnp.concatenate([padded[:, :, j : j + width : stride] for j in range(size)], axis=-1)
     beside = lax.optimization_barrier(beside)  # once, not once a row
     under = [beside[:, i : i + height : stride] for i in range(size)]
-    if stride > 1:
-        under = [jnp.concatenate(under, axis=-1)]
-    products = jnp.concatenate([contract_pixels(seen, slope) for seen in under])
-    return products.reshape(size, size, x.shape[-1], slope.shape[-1])
+    product = contract_pixels(jnp.concatenate(under, axis=-1), slope)
+    return product.reshape(size, size, channels, features)
+
+
+def _neighbours(x: jax.Array, size: int, axis: int) -> jax.Array:
+    """B H W C -> B H W size*C: the `size` pixels around each one along `axis`, zeros outside."""
+    shifts = [_shifted(x, k - size // 2, axis) for k in range(size)]
+    return lax.optimization_barrier(jnp.concatenate(shifts, axis=-1))
+
+
+def _shifted(x: jax.Array, by: int, axis: int) -> jax.Array:
+    """x[i + by] at i along `axis`, zeros from outside."""
+    edges = [(-by, by, 0) if dimension == axis else (0, 0, 0) for dimension in range(x.ndim)]
+    return lax.pad(x, jnp.zeros((), x.dtype), edges)

@@ -1,7 +1,12 @@
-"""In processes of their own: freed memory comes back without new pages; garbage collections."""
+"""In processes of their own: large pages, freed memory that comes back; garbage collections."""
 
+import os
 import subprocess
 import sys
+
+import pytest
+
+from gtn_jax.training import allocator
 
 CODE = """
 import resource, sys
@@ -28,6 +33,58 @@ def faults(mode: str) -> int:
 def test_freed_memory_is_taken_again():
     # 100 MB are 25,600 pages of 4 kB, each time anew without it.
     assert faults("keep") < 1_000 < 25_000 < faults("plain")
+
+
+AGAIN = """
+import os, sys
+from pathlib import Path
+from gtn_jax.training import allocator
+
+allocator._MODE = Path(sys.argv[1])
+print(os.getpid(), *sys.argv[2:], os.environ.get("GLIBC_TUNABLES"), flush=True)
+allocator.start_again_with_huge_pages()
+print("kept" if allocator._has_huge_pages() else "none")
+"""
+
+
+@pytest.fixture
+def started(tmp_path):
+    """Run AGAIN under a mode of the kernel's; the lines it prints."""
+
+    if allocator._glibc() < allocator._SINCE:
+        pytest.skip("no glibc that knows of huge pages")
+
+    def run(mode: str, tunables: str | None = None) -> list[list[str]]:
+        file = tmp_path / "enabled"
+        file.write_text(mode)
+        environment = {key: os.environ[key] for key in os.environ if key != "GLIBC_TUNABLES"}
+        environment |= {} if tunables is None else {"GLIBC_TUNABLES": tunables}
+        command = [sys.executable, "-c", AGAIN, str(file), "a b", ""]
+        done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment)
+        return [line.split(" ") for line in done.stdout.splitlines()]
+
+    return run
+
+
+def test_a_process_starts_again_once_with_the_same_arguments(started):
+    first, second, last = started("always [madvise] never\n")
+    assert first == [first[0], "a", "b", "", "None"]
+    assert second == [first[0], "a", "b", "", "glibc.malloc.hugetlb=1"]
+    assert last == ["kept"]
+
+
+def test_what_the_user_wished_of_the_allocator_stays(started):
+    _, second, last = started("always [madvise] never\n", "glibc.malloc.arena_max=2")
+    assert second[-1] == "glibc.malloc.arena_max=2:glibc.malloc.hugetlb=1"
+    assert last == ["kept"]
+    first, last = started("always [madvise] never\n", "glibc.malloc.hugetlb=0")
+    assert (first[-1], last) == ("glibc.malloc.hugetlb=0", ["none"])
+
+
+def test_no_second_start_where_it_would_not_help(started):
+    assert len(started("[always] madvise never\n")) == 2
+    assert started("[always] madvise never\n")[-1] == ["kept"]
+    assert started("always madvise [never]\n")[1:] == [["none"]]
 
 
 LISTS = """
