@@ -52,6 +52,13 @@ class TrainArguments:
     """Any field of the experiment's CONFIG."""
     workdir: Path
     """Run folder: new, or an unfinished run of the same config, which is continued."""
+    coordinator: str | None = None
+    """Of many processes that train together: HOST:PORT of process 0, or `auto` on TPU pods, Slurm,
+    Open MPI and Kubernetes. Start the same command in each (docs/clusters.md)."""
+    processes: int | None = None
+    """How many there are."""
+    process: int | None = None
+    """The number of this one, from 0."""
 
 
 def train(arguments: list[str]) -> None:
@@ -64,9 +71,13 @@ def train(arguments: list[str]) -> None:
             say(f"not as in the authors' code: {deviation}")
     parsed = parse(TrainArguments, f"gtn train {name}", rest, TrainArguments(config, tyro.MISSING))
     set_up_process()
+    from gtn_jax.training.cluster import joined
     from gtn_jax.training.loop import run
 
-    print(json.dumps(run(parsed.config, parsed.workdir), indent=2))
+    with joined(parsed.coordinator, parsed.processes, parsed.process):
+        summary = run(parsed.config, parsed.workdir)
+    if summary:  # of many processes, the first one's
+        print(json.dumps(summary, indent=2))
 
 
 def evaluate(arguments: list[str]) -> None:

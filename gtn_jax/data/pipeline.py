@@ -81,6 +81,8 @@ class Images:
         pixels: uint8 H W 3 each, or None where they are not in the host's memory.
         resident: the same on the devices, or None where they are not there.
         place: where they are and why, in words.
+        own_rows: (images of a batch) -> which of them this process is to decode, where there are
+            other processes that decode the others; None: all.
     """
 
     part: Part
@@ -92,6 +94,7 @@ class Images:
     pixels: list[np.ndarray] | None = None
     resident: ResidentImages | None = None
     place: str = ""
+    own_rows: Callable[[int], slice] | None = None
 
     def __len__(self) -> int:
         """Number of images."""
@@ -107,13 +110,16 @@ class Images:
         """Of all images in one array."""
         return 3 * len(self) * self.height * self.width
 
-    def gather(self, rows: np.ndarray) -> Batch:
-        """The images at these rows of the part's positions, all with mask 1."""
+    def gather(self, rows: np.ndarray, own: slice = slice(None)) -> Batch:
+        """The images at these rows of the part's positions, all with mask 1.
+
+        Pixels outside `own` are zeros.
+        """
         if self.pixels is not None:
-            pixels = [self.pixels[row] for row in rows]
+            pixels = [self.pixels[row] for row in rows[own]]
         else:
-            pixels = _decode(self.part.split, self.part.positions[rows], self.view)
-        padded, sizes = self.pad(pixels)
+            pixels = _decode(self.part.split, self.part.positions[rows[own]], self.view)
+        padded, sizes = jax.tree.map(functools.partial(_at, own, len(rows)), self.pad(pixels))
         return Batch(padded, self.part.labels[rows], np.ones(len(rows), np.float32), sizes)
 
     def pad(self, pixels: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray | None]:
@@ -128,9 +134,19 @@ class Images:
     def take(self, rows: np.ndarray) -> Batch | RowBatch:
         """What a training step takes: as `gather`, or the rows alone of resident images."""
         if self.resident is None:
-            return self.gather(rows)
+            own = slice(None) if self.own_rows is None else self.own_rows(len(rows))
+            return self.gather(rows, own)
         labels, mask = self.part.labels[rows], np.ones(len(rows), np.float32)
         return RowBatch(np.asarray(rows, np.int32), labels, mask)
+
+
+def _at(own: slice, rows: int, array: np.ndarray) -> np.ndarray:
+    """`array` at `own` of so many rows, zeros elsewhere."""
+    if len(array) == rows:
+        return array
+    whole = np.zeros((rows, *array.shape[1:]), array.dtype)
+    whole[own] = array
+    return whole
 
 
 def open_images(part: Part, view: View) -> Images:

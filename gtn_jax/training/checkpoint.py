@@ -18,6 +18,7 @@ import jax
 from gtn_jax.config import Config
 from gtn_jax.config_json import differences, from_tree, to_tree
 from gtn_jax.training import durable, manifest, orbax_files
+from gtn_jax.training.cluster import is_first
 from gtn_jax.training.state import TrainState, describe, difference
 from gtn_jax.training.step_folders import StepFolders
 
@@ -60,8 +61,8 @@ class Checkpoints:
         self._config, self._classes = config, classes
         self._saving: concurrent.futures.Future[None] | None = None
         self._thread = concurrent.futures.ThreadPoolExecutor(1, "checkpoint")
-        # Of many processes all give Orbax their part, and the first does the rest.
-        self._writes = not read_only and jax.process_index() == 0
+        # Of many processes, all of which hold the whole state, the first saves it.
+        self._writes = not read_only and is_first()
         if self._writes:
             self._steps.open()
 
@@ -76,7 +77,7 @@ class Checkpoints:
     def save(
         self, state: TrainState, position: dict[str, Any], accuracy: float | None = None
     ) -> None:
-        """Save in the background, unless this step is there already.
+        """Save in the background, unless this step is there already, or it is another's task.
 
         Args:
             state: of the step it is named by.
@@ -86,6 +87,8 @@ class Checkpoints:
         Raises:
             ValueError: this save could not begin, or the one before it failed.
         """
+        if not self._writes:
+            return
         self.wait()
         step = int(state.step)
         if step in self._steps.whole:
@@ -210,13 +213,11 @@ class Checkpoints:
         """What happens in the background."""
         with self._explained(step, need):
             response.result()
-            if self._writes:
-                self._steps.commit(step, accuracy, arrays)
+            self._steps.commit(step, accuracy, arrays)
         self._steps.whole.add(step)
-        if self._writes:
-            # What cannot be removed now is tried again after the next save.
-            with contextlib.suppress(OSError):
-                self._steps.prune()
+        # What cannot be removed now is tried again after the next save.
+        with contextlib.suppress(OSError):
+            self._steps.prune()
 
     def _check_run(self, found: dict[str, Any], where: str) -> None:
         if self._config is not None and "config" in found:
@@ -239,10 +240,9 @@ class Checkpoints:
         try:
             yield
         except Exception as error:
-            if self._writes:
-                orbax_files.join_writers()
-                if self._steps.clear_up():
-                    raise self._vanished(step) from error
+            orbax_files.join_writers()
+            if self._steps.clear_up():
+                raise self._vanished(step) from error
             room, safe = "", "there is no other step"
             with contextlib.suppress(OSError):
                 free = shutil.disk_usage(self._steps.folder).free / 2**20

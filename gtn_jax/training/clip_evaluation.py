@@ -8,7 +8,7 @@ import numpy as np
 from gtn_jax.arrays import Batch, Variables
 from gtn_jax.data.clips import clip_rows, epoch_rows, mean_of_frames
 from gtn_jax.training.forward_steps import ProbabilitiesStep
-from gtn_jax.training.sharding import put_batch
+from gtn_jax.training.sharding import fetch, put_batch
 
 
 def evaluate_clips(
@@ -43,7 +43,7 @@ def evaluate_clips(
     parts, labels = [], []
     for batch in batches:
         real = np.asarray(batch.mask) > 0
-        parts.append(jax.device_get(step(variables, put_batch(batch, mesh)))[real])
+        parts.append(fetch(step(variables, put_batch(batch, mesh)))[real])
         labels.append(np.asarray(batch.labels)[real])
     return judge(np.concatenate(parts), np.concatenate(labels), ids, clip_eval, seed, draw)
 

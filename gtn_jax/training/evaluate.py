@@ -12,7 +12,7 @@ from gtn_jax.training.build import Programs
 from gtn_jax.training.clip_evaluation import evaluate_clips
 from gtn_jax.training.forward_steps import EvaluationStep
 from gtn_jax.training.interruption import until_interrupted
-from gtn_jax.training.sharding import put_batch
+from gtn_jax.training.sharding import fetch, put_batch
 
 
 def evaluate_images(
@@ -71,7 +71,7 @@ def evaluate(
     """
     loss, correct, correct_top5, images = 0.0, 0, 0, 0
     for batch in batches:
-        part = jax.device_get(step(variables, put_batch(batch, mesh)))
+        part = fetch(step(variables, put_batch(batch, mesh)))
         loss += float(np.float64(part.loss))
         correct += int(part.correct)
         correct_top5 += int(part.correct_top5)

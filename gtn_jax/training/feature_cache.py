@@ -15,6 +15,7 @@ from gtn_jax.arrays import Pooled, PooledBatch, Variables
 from gtn_jax.data.pipeline import AnyBatch, Gather, Images
 from gtn_jax.training.forward_steps import PoolingStep
 from gtn_jax.training.resident import ordered_batches
+from gtn_jax.training.sharding import fetch
 
 _VIEWS = 2**32 - 1
 """Folded into the run's key; steps fold in their number, which never comes that far."""
@@ -75,7 +76,7 @@ def compute_features(
         range(0, len(images), batch_size), ordered_batches(images, batch_size, mesh), strict=True
     ):
         rows = np.arange(start, start + batch_size, dtype=np.int32)
-        parts = jax.device_get([step(variables, batch, key, rows) for key in keys])
+        parts = fetch([step(variables, batch, key, rows) for key in keys])
         if pooled is None:
             pooled = _room_for(parts[0], views, len(images))
         for view, part in enumerate(parts):

@@ -7,13 +7,17 @@ same in all three, so a resumed run may choose otherwise than it did when it beg
 """
 
 import dataclasses
+import functools
 import os
 
+import jax
 from jax.sharding import Mesh
 
 from gtn_jax.data import pipeline
 from gtn_jax.data.pipeline import Images
+from gtn_jax.training.cluster import agreed
 from gtn_jax.training.resident import make_resident
+from gtn_jax.training.sharding import own_rows
 
 DEVICE_SHARE = 4
 """One part in so many of what a device has free may be images; the rest is for the steps."""
@@ -32,16 +36,21 @@ def place_images(images: Images, store: str, mesh: Mesh) -> Images:
     """
     if store == "auto":
         store, reason = _automatic(images, mesh)
+        # Processes may have unequal room, and all must run the same programs.
+        store = STORES[agreed(STORES.index(store))]
     else:
         reason = _forced(images, store, mesh)
     if store == "device":
         images = make_resident(images, mesh)
     elif store == "host":
         images = pipeline.keep_in_memory(images)
+    elif jax.distributed.is_initialized():
+        images = dataclasses.replace(images, own_rows=functools.partial(own_rows, mesh=mesh))
     return dataclasses.replace(images, place=f"{_WORDS[store]}: {reason}")
 
 
 _WORDS = {"device": "on the device", "host": "in memory", "stream": "streamed"}
+STORES = tuple(_WORDS)
 
 
 def _automatic(images: Images, mesh: Mesh) -> tuple[str, str]:
@@ -82,9 +91,9 @@ def _forced(images: Images, store: str, mesh: Mesh) -> str:
 
 
 def free_bytes(mesh: Mesh) -> int | None:
-    """Memory that every device of a mesh has free; None where the backend does not say."""
+    """Memory that every device of this process has free; None where the backend does not say."""
     found = []
-    for device in mesh.devices.flat:
+    for device in mesh.local_devices:
         stats = device.memory_stats() or {}
         if "bytes_limit" not in stats:
             return None
@@ -93,8 +102,8 @@ def free_bytes(mesh: Mesh) -> int | None:
 
 
 def _device_bytes(images: Images, mesh: Mesh) -> int:
-    """What the images take of one memory: a CPU's devices have one between them."""
-    return images.padded_bytes * (mesh.size if _is_cpu(mesh) else 1)
+    """What the images take of one memory: the CPU devices of a process have one between them."""
+    return images.padded_bytes * (len(mesh.local_devices) if _is_cpu(mesh) else 1)
 
 
 def _is_cpu(mesh: Mesh) -> bool:

@@ -14,7 +14,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -57,6 +57,7 @@ class Interruption:
         self._since = 0.0
         self._deferred = False
         self._raised = False
+        self._forward: Callable[[int], None] | None = None
 
     @contextlib.contextmanager
     def deferring(self) -> Iterator[None]:
@@ -81,6 +82,15 @@ class Interruption:
         finally:
             self._deferred = before
 
+    def forward(self, tell: Callable[[int], None]) -> None:
+        """From now on a first signal is somebody else's matter: `tell` is called, no more."""
+        self._forward = tell
+
+    def receive(self, number: int) -> None:
+        """Take a signal from somewhere else than the kernel; it raises nothing by itself."""
+        if self.number is None:
+            self._note(number)
+
     def check(self, after_seconds: float = 0.0) -> None:
         """Raise where a signal came at least so long ago.
 
@@ -91,14 +101,16 @@ class Interruption:
             raise Interrupted(self.number)
 
     def _note(self, number: int) -> None:
-        if self.number is None:
+        if self._forward is not None:
+            self._forward(number)
+        elif self.number is None:
             self._since = time.monotonic()
             self.number = number
 
     def _handle(self, number: int, frame: object) -> None:
         """In the main thread, between two bytecodes."""
         self._note(number)
-        if not (self._deferred or self._raised):
+        if self._forward is None and not (self._deferred or self._raised):
             self._raised = True
             raise Interrupted(number)
 

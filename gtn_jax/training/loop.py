@@ -2,7 +2,7 @@
 
 `run` is the one long function of this package, in stations; everything it calls is short. The
 same config in the same folder continues an unfinished run bit for bit (on CPU) and leaves a
-finished one alone.
+finished one alone. Of many processes (cluster.py) all run it, and the first one writes.
 """
 
 import collections
@@ -19,6 +19,7 @@ from gtn_jax.arrays import PooledBatch, RowBatch
 from gtn_jax.config import Config
 from gtn_jax.data import pipeline
 from gtn_jax.data.sources import absolute
+from gtn_jax.training.cluster import agreed, is_first
 from gtn_jax.training.evaluate import evaluate_images
 from gtn_jax.training.feature_cache import compute_features, frozen_gather
 from gtn_jax.training.interruption import EVALUATION_SECONDS, Interrupted, active
@@ -49,15 +50,18 @@ def run(config: Config, workdir: Path, quiet: bool = False, devices: int | None 
     """
     # ---- folder ----------------------------------------------------------------------------
     config = dataclasses.replace(config, data=absolute(config.data))
-    folder = RunFolder(workdir)
+    folder = RunFolder(workdir, writes=is_first())
     folder.check(config)
     finished = folder.summary()
-    if finished is not None:
-        return finished
+    if agreed(finished is not None):
+        return finished or {}
     folder.check_writable()
-    with locked(workdir):
+    with locked(workdir) if is_first() else contextlib.nullcontext():
         # Whoever had the lock may have finished just now.
-        return folder.summary() or _train(config, folder, quiet, devices)
+        finished = folder.summary()
+        if agreed(finished is not None):
+            return finished or {}
+        return _train(config, folder, quiet or not is_first(), devices)
 
 
 def _train(config: Config, folder: RunFolder, quiet: bool, devices: int | None) -> dict:
@@ -244,7 +248,8 @@ def _train(config: Config, folder: RunFolder, quiet: bool, devices: int | None) 
         clock["checkpoint"] += time.monotonic() - started
         started = time.monotonic()
         selected_on = SELECTED_ON.get(config.training.select)
-        selected = (checkpoints.best_step() if selected_on else None) or step
+        best = checkpoints.best_step() if selected_on and is_first() else None
+        selected = agreed(best or step)
         if selected != step:
             state, _ = checkpoints.restore(state, selected)
         summary: dict[str, Any] = {

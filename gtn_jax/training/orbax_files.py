@@ -63,6 +63,10 @@ def _context(trees: Any) -> Any:
         # By itself Orbax makes arrays of numbers in a dict.
         registry.add(ocp.handlers.JsonHandler, checkpointable_name=name)
     context = ocp.Context()
+    if jax.distributed.is_initialized():
+        # Each process for itself: it is the first one alone that saves.
+        context.multiprocessing.primary_host = jax.process_index()
+        context.multiprocessing.active_processes = {jax.process_index()}
     context.checkpointables.registry = registry
     # In the background, threads that wait for a folder that could not be made keep the process
     # alive for 20 minutes.

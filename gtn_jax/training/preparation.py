@@ -16,6 +16,7 @@ from gtn_jax.data.choice import Part, choose, fingerprint
 from gtn_jax.data.sources import open_data
 from gtn_jax.training.build import Programs, build_model, build_programs
 from gtn_jax.training.checkpoint import Checkpoints
+from gtn_jax.training.cluster import agreed, is_first
 from gtn_jax.training.image_store import place_images
 from gtn_jax.training.run_folder import RunFolder
 from gtn_jax.training.sharding import data_mesh, replicate
@@ -95,16 +96,17 @@ def prepare_run(config: Config, folder: RunFolder, devices: int | None) -> Prepa
 
     # ---- resume ----------------------------------------------------------------------------
     checkpoints = Checkpoints(folder.checkpoints, config=config, classes=classes)
-    step, position = checkpoints.latest_step(), None
+    # Of many processes the first looks, as it alone may tidy the folder up.
+    newest = checkpoints.latest_step() if is_first() else None
+    step, position = agreed(newest or 0), None
     clock: dict[str, float] = dict.fromkeys(
         ("start", "cache", "compile", "train", "evaluate", "checkpoint"), 0.0
     )
     order = data_position.describe(config.data, fingerprints["train"], batch_size, config.seed)
-    if step is not None:
+    if step:
         state, position = checkpoints.restore(state, step)
         data_position.check(position.get("order"), order, f"{folder.checkpoints}/{step}")
         clock |= position["seconds"]
-    step = step or 0
     folder.rewind(step)
     clock["start"] += time.monotonic() - started
     return Prepared(

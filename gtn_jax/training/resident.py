@@ -40,7 +40,7 @@ def make_resident(images: Images, mesh: Mesh) -> Images:
         pixels = write(pixels, *replicate((padded, np.int32(start)), mesh))
         sizes.append(chunk_sizes)
         start += len(chunk)
-    known = jax.device_put(np.concatenate(sizes), everywhere) if images.view.whole else None
+    known = replicate(np.concatenate(sizes), mesh) if images.view.whole else None
     return dataclasses.replace(images, resident=ResidentImages(pixels, known))
 
 

@@ -32,9 +32,16 @@ class Preprocessing(NamedTuple):
 class RunFolder:
     """Paths and small files of a run; creating the object touches nothing."""
 
-    def __init__(self, path: Path):
-        """`path` need not exist yet."""
+    def __init__(self, path: Path, writes: bool = True):
+        """Name the files.
+
+        Args:
+            path: need not exist yet.
+            writes: False for the other processes of a run, whose first one does it for all: what
+                is to be written is passed over.
+        """
         self.path = path
+        self._writes = writes
         self.checkpoints = path / "checkpoints"
         self._config = path / "config.json"
         self._classes = path / "classes.json"
@@ -75,7 +82,8 @@ class RunFolder:
         Raises:
             ValueError: read-only, not ours or full.
         """
-        durable.check_writable(self.path)
+        if self._writes:
+            durable.check_writable(self.path)
 
     def start(self, config: Config, classes: tuple[str, ...], preprocessing: Preprocessing) -> None:
         """Write what readers need; nothing changes in a folder that has a run of `config`.
@@ -89,6 +97,8 @@ class RunFolder:
             ValueError: as `check`.
         """
         self.check(config)
+        if not self._writes:
+            return
         self.path.mkdir(parents=True, exist_ok=True)
         # config.json comes first: it is what makes the folder a run.
         durable.write_text(self._config, to_json(config))
@@ -121,6 +131,8 @@ class RunFolder:
 
     def keep_data(self, found: dict[str, dict[str, Any]]) -> None:
         """Write down what `check_data` will compare with."""
+        if not self._writes:
+            return
         durable.write_text(self._data, json.dumps(found, indent=2) + "\n")
 
     def config(self) -> Config:
@@ -156,6 +168,8 @@ class RunFolder:
         Raises:
             ValueError: the disk is full or broken, or the folder has vanished.
         """
+        if not self._writes:
+            return
         durable.append_text(self._metrics, json.dumps(row) + "\n")
 
     def sync(self) -> None:
@@ -165,7 +179,7 @@ class RunFolder:
             ValueError: as `append`.
         """
         try:
-            if self._metrics.exists():
+            if self._writes and self._metrics.exists():
                 durable.sync(self._metrics)
         except OSError as error:
             raise durable.not_written(self._metrics, error) from error
@@ -184,12 +198,16 @@ class RunFolder:
 
     def rewind(self, step: int) -> None:
         """Drop rows after `step`, and a torn last line: what a resumed run will write again."""
+        if not self._writes:
+            return
         kept = [json.dumps(row) + "\n" for row in self.rows() if row["step"] <= step]
         if self._metrics.exists():
             durable.write_text(self._metrics, "".join(kept))
 
     def finish(self, summary: dict[str, Any]) -> None:
         """Write `summary.json`, which makes the run a finished one."""
+        if not self._writes:
+            return
         durable.write_text(self._summary, json.dumps(summary, indent=2) + "\n")
 
     def summary(self) -> dict[str, Any] | None:

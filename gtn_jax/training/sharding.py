@@ -1,12 +1,15 @@
 """Which device holds what: parameters everywhere, a batch in equal parts.
 
 `jit` over a mesh sees one global batch, so BatchNorm statistics, losses and metrics do not depend
-on the number of devices. One process; many hosts are not handled here yet.
+on the number of devices, nor on the number of processes that they belong to (cluster.py).
 """
 
 from typing import Any, TypeVar
 
 import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from gtn_jax.arrays import Batch, PooledBatch, RowBatch
@@ -16,7 +19,7 @@ AnyBatch = TypeVar("AnyBatch", bound=Batch | PooledBatch | RowBatch)
 
 
 def data_mesh(devices: int | None = None) -> Mesh:
-    """A mesh of one axis, "data", over the first `devices` local devices (None: all of them).
+    """A mesh of one axis, "data", over the first `devices` devices (None: all, of all processes).
 
     Raises:
         ValueError: JAX_PLATFORMS asks for devices that are not there.
@@ -41,7 +44,7 @@ def _all_devices() -> list[Any]:
 
 def replicate(tree: Tree, mesh: Mesh) -> Tree:
     """Copy every array to all devices of the mesh."""
-    return jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+    return _put(tree, NamedSharding(mesh, PartitionSpec()))
 
 
 def put_batch(batch: AnyBatch, mesh: Mesh) -> AnyBatch:
@@ -49,10 +52,45 @@ def put_batch(batch: AnyBatch, mesh: Mesh) -> AnyBatch:
 
     The result is the same either way; only an epoch's kept partial batch takes the second.
     """
-    return jax.device_put(batch, batch_sharding(len(batch.labels), mesh))
+    return _put(batch, batch_sharding(len(batch.labels), mesh))
 
 
 def batch_sharding(rows: int, mesh: Mesh) -> NamedSharding:
     """Where the arrays of a batch of so many rows are; see `put_batch`."""
     spec = PartitionSpec("data") if rows % mesh.size == 0 else PartitionSpec()
     return NamedSharding(mesh, spec)
+
+
+def own_rows(rows: int, mesh: Mesh) -> slice:
+    """The rows of a batch that the devices of this process take."""
+    indices = batch_sharding(rows, mesh).addressable_devices_indices_map((rows,)).values()
+    bounds = [index[0].indices(rows) for index in indices if index is not None]
+    return slice(min(start for start, _, _ in bounds), max(stop for _, stop, _ in bounds))
+
+
+def fetch(tree: Tree) -> Tree:
+    """Host copies of whole arrays; of many processes, each must ask for what is in parts."""
+
+    def gathered(leaf: Any) -> Any:
+        in_parts = not (leaf.is_fully_addressable or leaf.is_fully_replicated)
+        return multihost_utils.process_allgather(leaf, tiled=True) if in_parts else leaf
+
+    return jax.device_get(jax.tree.map(gathered, tree))
+
+
+def _put(tree: Tree, sharding: NamedSharding) -> Tree:
+    if sharding.is_fully_addressable:
+        return jax.device_put(tree, sharding)
+    return jax.tree.map(lambda leaf: _put_parts(leaf, sharding), tree)
+
+
+def _put_parts(leaf: Any, sharding: NamedSharding) -> jax.Array:
+    """What every process holds whole, each part of it on the devices that are to have it.
+
+    `device_put` would first ask all processes whether they hold the same.
+    """
+    if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
+        words = _put_parts(jax.random.key_data(leaf), sharding)
+        return jax.random.wrap_key_data(words, impl=jax.random.key_impl(leaf))
+    whole = np.asarray(leaf)
+    return jax.make_array_from_callback(whole.shape, sharding, lambda index: whole[index])

@@ -1,0 +1,204 @@
+"""Real processes that train one run together, on this machine: results, deaths, signals."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+
+from gtn_jax.cli import main
+from gtn_jax.inference.restore import template_of
+from gtn_jax.training.checkpoint import Checkpoints
+from gtn_jax.training.cluster import agreed, is_first
+from gtn_jax.training.interruption import caught
+from gtn_jax.training.run_folder import RunFolder
+
+SILENCE_SECONDS = 8.0
+EXPERIMENT = """
+from gtn_jax.config import *
+from gtn_jax.models.resnet import BACKBONES, ResNetShape
+from gtn_jax.training import cluster
+cluster.SILENCE_SECONDS = {silence}
+BACKBONES["tiny"] = ResNetShape("basic", (1, 1), width=8, stem="small", stem_stride=2)
+CONFIG = Config(
+    data=DataConfig(
+        data_dir={data_dir!r}, image_size=16, batch_size=8, eval_batch_size=100,
+        train_images_per_class=4, image_store={store!r}, random_resized_crop=True, resize_size=20,
+    ),
+    model=ModelConfig(backbone="tiny", gate_reduction=4),
+    optimizer=OptimizerConfig(learning_rate=0.05),
+    training=TrainingConfig(
+        epochs={epochs}, eval_every_epochs=2, freeze_epochs=1, log_every_steps=1,
+        checkpoint_every_seconds=0.01,
+    ),
+)
+"""
+FOR_EVER = 10**6
+
+
+class Cluster:
+    """`gtn train` in several processes, which end with the test."""
+
+    def __init__(self, folder, data_dir):
+        self.folder, self.data_dir, self.processes = folder, data_dir, []
+
+    def start(self, count: int, workdir: str, epochs: int = 4, store: str = "auto"):
+        experiment = self.folder / f"{workdir}.py"
+        experiment.write_text(
+            EXPERIMENT.format(
+                silence=SILENCE_SECONDS, data_dir=self.data_dir, epochs=epochs, store=store
+            )
+        )
+        self.workdir = self.folder / workdir
+        words = [sys.executable, "-m", "gtn_jax", "train", str(experiment)]
+        words += ["--workdir", str(self.workdir)]
+        with socket.create_server(("127.0.0.1", 0)) as probe:
+            address = f"127.0.0.1:{probe.getsockname()[1]}"
+        for number in range(count):
+            where = ["--coordinator", address, "--processes", str(count), "--process", str(number)]
+            process = subprocess.Popen(
+                words + (where if count > 1 else []),
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                text=True,
+                env=os.environ | {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "1"},
+            )
+            self.processes.append(process)
+        return self.processes[-count:]
+
+    def wait_for_steps(self, steps: int) -> None:
+        """Until metrics of so many steps are written, and a checkpoint is there."""
+        file, checkpoints = self.workdir / "metrics.jsonl", self.workdir / "checkpoints"
+        end = time.monotonic() + 120
+        while time.monotonic() < end:
+            assert all(process.poll() is None for process in self.processes[-2:])
+            lines = file.read_text().split("\n")[:-1] if file.exists() else []
+            saved = [path for path in checkpoints.glob("*") if path.name.isdigit()]
+            if saved and lines and json.loads(lines[-1])["step"] >= steps:
+                return
+            time.sleep(0.05)
+        raise AssertionError("no steps")
+
+    def end(self, processes, seconds: float) -> list[tuple[int, str]]:
+        """Exit code and standard error of each, all within this time."""
+        end = time.monotonic() + seconds
+        return [
+            (process.wait(max(0.1, end - time.monotonic())), process.communicate()[1])
+            for process in processes
+        ]
+
+    def result(self):
+        """The last checkpoint's arrays and the rows of metrics."""
+        folder = RunFolder(self.workdir)
+        with Checkpoints(folder.checkpoints, read_only=True) as checkpoints:
+            step = checkpoints.latest_step()
+            assert step is not None
+            state, _ = checkpoints.restore(template_of(folder), step)
+        variables = jax.tree.map(np.asarray, state.variables)
+        return step, variables, [row for row in folder.rows() if row["split"] != "train"]
+
+
+@pytest.fixture
+def cluster(tmp_path, data_dir):
+    started = Cluster(tmp_path, data_dir)
+    yield started
+    for process in started.processes:
+        process.kill()
+        process.communicate()
+
+
+def test_one_process_is_first_and_agrees_with_itself():
+    assert is_first()
+    assert agreed(7) == 7
+
+
+@pytest.mark.parametrize("arguments", [
+    ["--coordinator", "127.0.0.1:1"],
+    ["--coordinator", "127.0.0.1:1", "--processes", "2"],
+    ["--coordinator", "auto", "--process", "0"],
+    ["--processes", "2"],
+])  # fmt: skip
+def test_arguments_that_do_not_go_together(arguments, tmp_path, capsys):
+    assert main(["train", "quickstart", "--workdir", str(tmp_path / "run"), *arguments]) == 1
+    assert "--coordinator HOST:PORT wants --processes and --process" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_signal_that_is_forwarded_leaves_the_process_alone():
+    told = []
+    with caught() as interruption:
+        interruption.forward(told.append)
+        os.kill(os.getpid(), signal.SIGTERM)
+        while not told:
+            time.sleep(0.01)
+        assert set(told) == {signal.SIGTERM}
+        assert interruption.number is None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("store", ["device", "stream"])
+def test_as_one_process_does(cluster, store):
+    results = []
+    for count in (1, 2, 4) if store == "device" else (1, 2):
+        processes = cluster.start(count, f"{store}{count}", store=store)
+        for number, (code, error) in enumerate(cluster.end(processes, 240)):
+            assert code == 0, error
+            assert "Traceback" not in error
+            if number:
+                assert "loss" not in error  # the first one speaks
+        results.append(cluster.result())
+    (step, alone, rows), *others = results
+    for other_step, together, other_rows in others:
+        assert other_step == step
+        differences = jax.tree.map(lambda a, b: np.abs(a - b).max(), alone, together)
+        assert max(jax.tree.leaves(differences)) < 1e-4
+        for row, other in zip(rows, other_rows, strict=True):
+            assert row["accuracy"] == pytest.approx(other["accuracy"], abs=0.01)
+            assert row["loss"] == pytest.approx(other["loss"], abs=1e-3)
+            assert row["images"] == other["images"]
+
+
+@pytest.mark.slow
+def test_one_is_killed_and_a_single_process_goes_on(cluster):
+    processes = cluster.start(2, "killed", epochs=40)
+    cluster.wait_for_steps(8)
+    processes[1].kill()
+    (code, error), _ = cluster.end(processes, SILENCE_SECONDS + 15)
+    assert code > 128 or code < 0, error
+    (alone,) = cluster.start(1, "killed", epochs=40)
+    ((code, error),) = cluster.end([alone], 120)
+    assert code == 0, error
+    assert "resume  at step" in error
+    assert cluster.result()[0] == 200
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stuck", [0, 1])
+def test_one_is_stuck(cluster, stuck):
+    processes = cluster.start(2, "stuck", epochs=FOR_EVER)
+    cluster.wait_for_steps(8)
+    processes[stuck].send_signal(signal.SIGSTOP)
+    ((code, error),) = cluster.end([processes[1 - stuck]], SILENCE_SECONDS + 15)
+    assert code == 134, error
+    assert f"process {stuck} of 2" in error or "heard nothing of process 0" in error
+    processes[stuck].send_signal(signal.SIGCONT)
+    ((code, error),) = cluster.end([processes[stuck]], SILENCE_SECONDS + 15)
+    assert code not in (0, 1), error
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("told", [0, 1])
+def test_a_signal_to_one_saves_and_ends_all(cluster, told):
+    processes = cluster.start(2, "signal", epochs=FOR_EVER)
+    cluster.wait_for_steps(8)
+    processes[told].send_signal(signal.SIGTERM)
+    (code, error), (other, _) = cluster.end(processes, 30)
+    assert (code, other) == (143, 143), error
+    saved = int(error.partition("interrupted by SIGTERM; step ")[2].split()[0])
+    assert cluster.result()[0] == saved
