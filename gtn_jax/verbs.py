@@ -29,11 +29,12 @@ Positional = tyro.conf.Positional
 def set_up_process() -> None:
     """Before a verb computes, and before it imports what it computes with.
 
-    What is compiled is kept for the next process.
+    Freed memory is kept, and what is compiled for the next process.
     """
-    from gtn_jax.training.allocator import prepare_memory
+    from gtn_jax.training.allocator import collect_garbage_rarely, keep_freed_memory
 
-    prepare_memory()
+    keep_freed_memory()
+    collect_garbage_rarely()
     from gtn_jax.training.compilation_cache import enable
     from gtn_jax.training.orbax_words import keep_failed_saves_short
 

@@ -10,7 +10,8 @@ import tempfile
 import time
 from typing import Any
 
-from gtn_jax.benchmark.spec import Spec
+from gtn_jax.benchmark.spec import OURS, Spec
+from gtn_jax.training import allocator
 
 
 class ChildError(Exception):
@@ -25,7 +26,10 @@ def threads() -> int:
 
 
 def environment(spec: Spec) -> dict[str, str]:
-    """The child's: equal threads, several processes on one accelerator, and nothing cached."""
+    """The child's: equal threads, several processes on one accelerator, and nothing cached.
+
+    Peers start as their users start them, without what `gtn` tells the C library.
+    """
     count = str(threads())
     found = os.environ | {
         "OMP_NUM_THREADS": count,
@@ -34,6 +38,8 @@ def environment(spec: Spec) -> dict[str, str]:
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
         "JAX_ENABLE_COMPILATION_CACHE": "false",
     }
+    if spec.framework != OURS and found.get("GLIBC_TUNABLES") == allocator.HUGE_PAGES:
+        del found["GLIBC_TUNABLES"]
     for name, value in spec.env:
         is_added = name == "XLA_FLAGS" and found.get(name)
         found[name] = f"{found[name]} {value}" if is_added else value

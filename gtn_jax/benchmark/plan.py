@@ -8,8 +8,12 @@ from collections.abc import Iterable, Sequence
 
 from gtn_jax.benchmark.spec import Group, Spec
 from gtn_jax.errors import unknown_name
+from gtn_jax.training import allocator
 
-TORCH_LAYOUTS = ("nchw", "channels_last")
+TORCH_LAYOUTS = ("nchw", "channels_last", "channels_last_huge_pages")
+"""On a CPU. The last one is told what `gtn` tells itself, which no user of PyTorch does."""
+
+HUGE_PAGES = (("GLIBC_TUNABLES", allocator.HUGE_PAGES),)
 
 LEVERS: dict[str, dict[str, str]] = {
     "cpu": {
@@ -34,10 +38,12 @@ QUICKSTART = Spec("train_step", backbone="resnet8_wide", image_size=32, batch_si
 
 
 def _torch(spec: Spec, variants: Iterable[str], kind: str | None = None) -> list[Spec]:
-    return [
-        dataclasses.replace(spec, kind=kind or spec.kind, framework="torch", variant=variant)
+    replace = dataclasses.replace
+    peers = [
+        replace(spec, kind=kind or spec.kind, framework="torch", variant=variant)
         for variant in variants
     ]
+    return [replace(p, env=HUGE_PAGES) if "huge_pages" in p.variant else p for p in peers]
 
 
 def _limits(platform: str) -> tuple[Spec, ...]:

@@ -19,9 +19,10 @@ from gtn_jax.benchmark.workload import Workload, memory_in_use
 def _builder(framework: str) -> Callable[[Spec], Workload]:
     # Imported by need: a peer's process holds nothing of the others.
     if framework == OURS:
-        from gtn_jax.training.allocator import prepare_memory
+        from gtn_jax.training.allocator import collect_garbage_rarely, keep_freed_memory
 
-        prepare_memory()  # as every verb of `gtn` that computes does
+        keep_freed_memory()  # as every verb of `gtn` that computes does
+        collect_garbage_rarely()
         from gtn_jax.benchmark import ours as module
     elif framework == "flax":
         from gtn_jax.benchmark import flax_peer as module

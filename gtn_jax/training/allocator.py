@@ -1,9 +1,9 @@
-"""Memory of the whole process: it comes in large pages, and garbage is looked for less often.
+"""Memory of the whole process: large pages, kept when freed; and garbage is looked for less often.
 
 On a CPU, XLA takes every step's buffers from glibc's malloc, which gives large ones back to the
 kernel at once; the next step then waits for zeroed pages again, hundreds of thousands of 4 kB.
-Pages of 2 MB make that a few hundred. Only the command line calls this: it is for the whole
-process, and a program of your own may want something else (docs/devices.md).
+Only the command line calls this: it is for the whole process, and a program of your own may want
+something else (docs/devices.md).
 """
 
 import ctypes
@@ -14,6 +14,8 @@ from pathlib import Path
 
 _MODE = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 _TUNABLE = "glibc.malloc.hugetlb"
+HUGE_PAGES = f"{_TUNABLE}=1"
+"""For GLIBC_TUNABLES, the environment variable."""
 _SINCE = (2, 35)
 
 # malloc.h
@@ -31,24 +33,11 @@ def start_again_with_huge_pages() -> None:
     tunables = os.environ.get("GLIBC_TUNABLES", "")
     if _huge_page_mode() != "madvise" or _TUNABLE in tunables or _glibc() < _SINCE:
         return
-    os.environ["GLIBC_TUNABLES"] = ":".join(filter(None, (tunables, f"{_TUNABLE}=1")))
+    os.environ["GLIBC_TUNABLES"] = ":".join(filter(None, (tunables, HUGE_PAGES)))
     try:
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
     except OSError:
         pass  # an interpreter inside another program: it goes on as it is
-
-
-def prepare_memory() -> None:
-    """Where there are no huge pages, keep what is freed; look for garbage rarely."""
-    if not _has_huge_pages():
-        keep_freed_memory()
-    collect_garbage_rarely()
-
-
-def _has_huge_pages() -> bool:
-    mode = _huge_page_mode()
-    asked = f"{_TUNABLE}=1" in os.environ.get("GLIBC_TUNABLES", "")
-    return mode == "always" or (mode == "madvise" and asked and _glibc() >= _SINCE)
 
 
 def _huge_page_mode() -> str:
@@ -71,8 +60,9 @@ def _glibc() -> tuple[int, ...]:
 def keep_freed_memory() -> bool:
     """Ask malloc to give nothing back (mallopt(3)); the process's memory stays at its peak.
 
-    That is up to 2.5 times what huge pages need, as large buffers and small ones lie between each
-    other in one heap.
+    On two cores, a ResNet-50 step of 16 images takes 3.45 s, without it 3.70 s, or 4.6 s where
+    other processes leave few large pages. It also takes 6.3 GB instead of 3.8, as large buffers and
+    small ones come to lie between each other; 8.9 GB without large pages.
 
     Returns:
         Whether it will; False where malloc is not glibc's.
