@@ -43,8 +43,8 @@ def in_words(error: Exception) -> str:
     ):
         return (
             f"out of memory on the device ({_shortened(text, 1)})\n"
-            "make data.batch_size or data.eval_batch_size smaller, or set model.compute_dtype to "
-            "bfloat16"
+            "make data.batch_size or data.eval_batch_size smaller, raise "
+            "training.accumulation_steps, or set model.compute_dtype to bfloat16"
         )
     if isinstance(error, MemoryError):
         return (

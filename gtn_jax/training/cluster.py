@@ -80,8 +80,20 @@ def joined(coordinator: str | None, processes: int | None, process: int | None) 
         agreed(0)  # nobody leaves before the first has written everything
         member.over.set()
     except BaseException as error:
-        member.leave_with(error)
+        if isinstance(error, jax.errors.JaxRuntimeError) and "EXHAUSTED" not in str(error):
+            lost = _lost(error)
+            member.leave_with(lost, LOST)
+            raise lost from error
+        member.leave_with(error, error.exit_code if isinstance(error, Interrupted) else 1)
         raise
+
+
+def _lost(error: BaseException) -> ValueError:
+    reason = (str(error).strip().splitlines() or ["it did not say why"])[0]
+    return ValueError(
+        f"--coordinator: the connection to another process broke ({reason[:200]}).\n"
+        "Start all of them again: the run goes on from its last checkpoint"
+    )
 
 
 class _Member:
@@ -105,21 +117,18 @@ class _Member:
         for work in (self._ask, self._watch):
             threading.Thread(target=work, daemon=True).start()
 
-    def leave_with(self, error: BaseException) -> None:
+    def leave_with(self, error: BaseException, code: int) -> None:
         """Have all processes end as this one does, once it has said why."""
-        code, reason = 1, (str(error).splitlines() or [type(error).__name__])[0][:300]
-        if isinstance(error, Interrupted):
-            code = error.exit_code
-        elif isinstance(error, jax.errors.JaxRuntimeError):
-            code = LOST  # most often of a connection to one that died
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
         if self._me:
             # The first one may have failed likewise, and be saving; it ends all.
             time.sleep(SILENCE_SECONDS)
         self.over.set()
         with contextlib.suppress(Exception):
             self._tell(_END, json.dumps({"process": self._me, "code": code, "reason": reason}))
-        # JAX would wait for those that are waiting for this one.
-        atexit.register(_leave, code)
+        # JAX would wait for those that are waiting for this one, or abort those that have not read
+        # yet what was told here.
+        atexit.register(_leave, code, 0.0 if self._me else 2 * BEAT_SECONDS)
 
     def _tell(self, key: str, value: str) -> None:
         self._client.key_value_set(key, value, allow_overwrite=True)
@@ -172,7 +181,8 @@ class _Member:
                 _leave(LOST)
 
 
-def _leave(code: int) -> NoReturn:
+def _leave(code: int, after_seconds: float = 0.0) -> NoReturn:
+    time.sleep(after_seconds)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)

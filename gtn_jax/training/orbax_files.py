@@ -12,6 +12,8 @@ from typing import Any, Protocol
 import jax
 from orbax.checkpoint import v1 as ocp
 
+from gtn_jax.training.sharding import put
+
 
 class Response(Protocol):
     """A write that goes on in the background."""
@@ -42,10 +44,19 @@ def read_trees(path: Path, names: list[str]) -> dict[str, Any]:
 def read_arrays(path: Path, template: Any) -> Any:
     """The arrays, with the shapes, dtypes and shardings of `template`."""
     abstract = jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=leaf.sharding), template
+        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=_own(leaf.sharding)),
+        template,
     )
     with _context(()):
-        return ocp.load_checkpointables(str(path.absolute()), {"state": abstract})["state"]
+        found = ocp.load_checkpointables(str(path.absolute()), {"state": abstract})["state"]
+    return jax.tree.map(lambda leaf, like: put(leaf, like.sharding), found, template)
+
+
+def _own(sharding: jax.sharding.Sharding) -> jax.sharding.Sharding:
+    """A place in this process, as Orbax reads nothing for others."""
+    if sharding.is_fully_addressable:
+        return sharding
+    return jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
 
 
 def join_writers(seconds: float = 10.0) -> None:
@@ -57,6 +68,17 @@ def join_writers(seconds: float = 10.0) -> None:
             threading.Thread.join(thread, max(0.0, end - time.monotonic()))
 
 
+def _count_one_process() -> None:
+    """Of many processes, here each reads for itself, and the first alone writes for all.
+
+    Two checks of Orbax 0.12 count all processes, whichever it was told are active.
+    """
+    from orbax.checkpoint._src.multihost import multihost
+    from orbax.checkpoint.experimental.v1._src.synchronization import multihost as multihost_v1
+
+    multihost.process_count = multihost_v1.process_count = lambda: 1
+
+
 def _context(trees: Any) -> Any:
     registry = ocp.handlers.local_registry()
     for name in trees:
@@ -64,7 +86,9 @@ def _context(trees: Any) -> Any:
         registry.add(ocp.handlers.JsonHandler, checkpointable_name=name)
     context = ocp.Context()
     if jax.distributed.is_initialized():
-        # Each process for itself: it is the first one alone that saves.
+        _count_one_process()
+        # By itself Orbax has each process write a part of what all of them hold.
+        context.array.saving.use_replica_parallel = False
         context.multiprocessing.primary_host = jax.process_index()
         context.multiprocessing.active_processes = {jax.process_index()}
     context.checkpointables.registry = registry

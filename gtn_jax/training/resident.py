@@ -8,6 +8,7 @@ host. Whether a set should live there is image_store.py's to say.
 import dataclasses
 import functools
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -40,7 +41,7 @@ def make_resident(images: Images, mesh: Mesh) -> Images:
         pixels = write(pixels, *replicate((padded, np.int32(start)), mesh))
         sizes.append(chunk_sizes)
         start += len(chunk)
-    known = replicate(np.concatenate(sizes), mesh) if images.view.whole else None
+    known: Any = replicate(np.concatenate(sizes), mesh) if images.view.whole else None
     return dataclasses.replace(images, resident=ResidentImages(pixels, known))
 
 

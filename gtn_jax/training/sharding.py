@@ -44,7 +44,7 @@ def _all_devices() -> list[Any]:
 
 def replicate(tree: Tree, mesh: Mesh) -> Tree:
     """Copy every array to all devices of the mesh."""
-    return _put(tree, NamedSharding(mesh, PartitionSpec()))
+    return put(tree, NamedSharding(mesh, PartitionSpec()))
 
 
 def put_batch(batch: AnyBatch, mesh: Mesh) -> AnyBatch:
@@ -52,7 +52,7 @@ def put_batch(batch: AnyBatch, mesh: Mesh) -> AnyBatch:
 
     The result is the same either way; only an epoch's kept partial batch takes the second.
     """
-    return _put(batch, batch_sharding(len(batch.labels), mesh))
+    return put(batch, batch_sharding(len(batch.labels), mesh))
 
 
 def batch_sharding(rows: int, mesh: Mesh) -> NamedSharding:
@@ -78,17 +78,15 @@ def fetch(tree: Tree) -> Tree:
     return jax.device_get(jax.tree.map(gathered, tree))
 
 
-def _put(tree: Tree, sharding: NamedSharding) -> Tree:
+def put(tree: Tree, sharding: Any) -> Tree:
+    """What every process holds whole, each part of it on the devices that are to have it."""
     if sharding.is_fully_addressable:
         return jax.device_put(tree, sharding)
     return jax.tree.map(lambda leaf: _put_parts(leaf, sharding), tree)
 
 
-def _put_parts(leaf: Any, sharding: NamedSharding) -> jax.Array:
-    """What every process holds whole, each part of it on the devices that are to have it.
-
-    `device_put` would first ask all processes whether they hold the same.
-    """
+def _put_parts(leaf: Any, sharding: Any) -> jax.Array:
+    # `device_put` would first ask all processes whether they hold the same.
     if jnp.issubdtype(leaf.dtype, jax.dtypes.prng_key):
         words = _put_parts(jax.random.key_data(leaf), sharding)
         return jax.random.wrap_key_data(words, impl=jax.random.key_impl(leaf))

@@ -166,11 +166,13 @@ def test_as_one_process_does(cluster, store):
 
 @pytest.mark.slow
 def test_one_is_killed_and_a_single_process_goes_on(cluster):
+    shared_memory = set(os.listdir("/dev/shm"))
     processes = cluster.start(2, "killed", epochs=40)
     cluster.wait_for_steps(8)
     processes[1].kill()
     (code, error), _ = cluster.end(processes, SILENCE_SECONDS + 15)
     assert code > 128 or code < 0, error
+    assert set(os.listdir("/dev/shm")) <= shared_memory
     (alone,) = cluster.start(1, "killed", epochs=40)
     ((code, error),) = cluster.end([alone], 120)
     assert code == 0, error
