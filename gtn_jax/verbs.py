@@ -72,13 +72,13 @@ def train(arguments: list[str]) -> None:
             say(f"not as in the authors' code: {deviation}")
     parsed = parse(TrainArguments, f"gtn train {name}", rest, TrainArguments(config, tyro.MISSING))
     set_up_process()
-    from gtn_jax.training.cluster import joined
+    from gtn_jax.training.cluster import is_first, joined
     from gtn_jax.training.loop import run
 
     with joined(parsed.coordinator, parsed.processes, parsed.process):
         summary = run(parsed.config, parsed.workdir)
-    if summary:  # of many processes, the first one's
-        print(json.dumps(summary, indent=2))
+        if is_first():
+            print(json.dumps(summary, indent=2))
 
 
 def evaluate(arguments: list[str]) -> None:
