@@ -93,7 +93,8 @@ def fingerprint(workdir: Path) -> tuple[str, list[dict]]:
         latest = checkpoints.latest_step()
         assert latest is not None
         state, position = checkpoints.restore(template_of(folder), latest)
-    digest = hashlib.sha256(json.dumps([position["batches"], position["images"]]).encode())
+    # Not position["images"], which counts what was timed: no life times its compilations.
+    digest = hashlib.sha256(json.dumps(position["batches"]).encode())
     state = state.replace(key=jax.random.key_data(state.key))
     for leaf in jax.tree.leaves(jax.device_get(state)):
         digest.update(f"{leaf.dtype}{leaf.shape}".encode() + leaf.tobytes())
@@ -181,12 +182,13 @@ def trial(kills: int, folder: Path, kills_a_run: int = 20, epochs: int = 30) -> 
 def main() -> int:
     parser = argparse.ArgumentParser(description="Kill a training again and again.")
     parser.add_argument("--kills", type=int, default=200)
+    parser.add_argument("--epochs", type=int, default=30, help="of a run; 10 steps each")
     parser.add_argument("--workdir", type=Path, help="an empty folder that is kept")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="gtn-kill-") as temporary:
         folder = given.workdir or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        outcomes = trial(given.kills, folder)
+        outcomes = trial(given.kills, folder, epochs=given.epochs)
     lost = [outcome.problem for outcome in outcomes if outcome.problem]
     kills = sum(outcome.kills for outcome in outcomes)
     print(f"{kills} kills in {len(outcomes)} runs: {len(lost)} lost", *lost, sep="\n")

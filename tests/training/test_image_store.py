@@ -113,7 +113,7 @@ def test_free_memory_is_that_of_the_fullest_device():
         return types.SimpleNamespace(memory_stats=lambda: stats)
 
     def mesh(*stats):
-        return types.SimpleNamespace(devices=np.array([device(each) for each in stats]))
+        return types.SimpleNamespace(local_devices=[device(each) for each in stats])
 
     full, empty = ({"bytes_limit": 100, "bytes_in_use": used} for used in (70, 10))
     assert free_bytes(mesh(empty, full)) == 30
