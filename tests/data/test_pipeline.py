@@ -1,5 +1,6 @@
 """Order, completeness, position and padding of batches."""
 
+import dataclasses
 import io
 
 import numpy as np
@@ -171,3 +172,12 @@ def test_an_epoch_of_videos_shows_a_frame_of_each_clip():
     # Pixels tell the number of the frame: 0 to 2, 3 or 4, and 5, in every epoch one of each.
     assert all(a in (0, 1, 2) and b in (3, 4) and c == 5 for a, b, c in shown)
     assert {a for a, _, _ in shown} == {0, 1, 2} and {b for _, b, _ in shown} == {3, 4}
+
+
+def test_of_many_processes_each_decodes_its_own(images):
+    rows = np.array([3, 0, 7, 5])
+    whole = images.gather(rows)
+    mine = dataclasses.replace(images, own_rows=lambda count: slice(count // 2, count)).take(rows)
+    np.testing.assert_array_equal(mine.images[2:], whole.images[2:])
+    assert not mine.images[:2].any()
+    np.testing.assert_array_equal(mine.labels, whole.labels)

@@ -128,3 +128,15 @@ def test_rows_survive_a_torn_line(tmp_path):
     path.write_text("{\n")
     with pytest.raises(ValueError, match="results.jsonl, line 1: not JSON"):
         read_rows(path)
+
+
+def test_of_many_processes_only_the_first_writes(tmp_path):
+    other = RunFolder(tmp_path / "run", writes=False)
+    other.check_writable()
+    other.start(Config(), CLASSES, PREPROCESSING)
+    other.keep_data({})
+    other.append({"step": 1})
+    other.sync()
+    other.rewind(0)
+    other.finish({"steps": 1})
+    assert not (tmp_path / "run").exists()

@@ -4,12 +4,12 @@ import jax
 import numpy as np
 import pytest
 
-from gtn_jax.arrays import Batch
+from gtn_jax.arrays import Batch, RowBatch
 from gtn_jax.benchmark.collectives import collectives
 from gtn_jax.data.augment import training_transform
 from gtn_jax.models.gtn import GTN, init_variables
 from gtn_jax.training.optimizer import build_optimizer, relative_schedule
-from gtn_jax.training.sharding import data_mesh, put_batch, replicate
+from gtn_jax.training.sharding import data_mesh, fetch, own_rows, put_batch, replicate
 from gtn_jax.training.state import create_state
 from gtn_jax.training.steps import make_train_step
 
@@ -48,3 +48,12 @@ def test_gradients_and_statistics_cross_once(start_and_step, devices, rows):
     channels = size(start.batch_stats) // 2
     scalars = sum(octets for _, octets in found) / 4 - size(start.params) - 3 * channels
     assert 3 <= scalars <= 8
+
+
+def test_the_only_process_takes_all_rows_and_fetches_what_is_in_parts():
+    mesh, rows = data_mesh(), np.arange(8, dtype=np.int32)
+    assert own_rows(8, mesh) == slice(0, 8)
+    assert own_rows(7, mesh) == slice(0, 7)
+    batch = put_batch(RowBatch(rows, rows, np.ones(8, np.float32)), mesh)
+    assert len(batch.rows.sharding.device_set) == 4
+    np.testing.assert_array_equal(fetch(batch).rows, rows)
