@@ -18,7 +18,8 @@ from gtn_jax.data.choice import choose
 from gtn_jax.data.sources import open_data
 from gtn_jax.errors import unknown_name
 from gtn_jax.training.loop import run
-from gtn_jax.training.run_folder import RunFolder, append_row, read_rows
+from gtn_jax.training.row_file import append_row, read_rows
+from gtn_jax.training.run_folder import RunFolder
 
 METHODS: dict[str, dict[str, Any]] = {
     "finetune": {"model.gate": "none", "model.aux_weight": 0.0},

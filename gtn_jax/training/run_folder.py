@@ -15,6 +15,7 @@ from gtn_jax.config import Config
 from gtn_jax.config_json import differences, from_json, to_json
 from gtn_jax.training import durable
 from gtn_jax.training.lock import LOCK_NAME
+from gtn_jax.training.row_file import read_rows
 
 
 class Preprocessing(NamedTuple):
@@ -97,15 +98,12 @@ class RunFolder:
             ValueError: as `check`.
         """
         self.check(config)
-        if not self._writes:
-            return
-        self.path.mkdir(parents=True, exist_ok=True)
+        if self._writes:
+            self.path.mkdir(parents=True, exist_ok=True)
         # config.json comes first: it is what makes the folder a run.
-        durable.write_text(self._config, to_json(config))
-        durable.write_text(self._classes, json.dumps(classes, indent=2) + "\n")
-        durable.write_text(
-            self._preprocessing, json.dumps(preprocessing._asdict(), indent=2) + "\n"
-        )
+        self._write(self._config, to_json(config))
+        self._write(self._classes, json.dumps(classes, indent=2) + "\n")
+        self._write(self._preprocessing, json.dumps(preprocessing._asdict(), indent=2) + "\n")
 
     def check_data(self, found: dict[str, dict[str, Any]]) -> None:
         """Refuse images that are not those that the run began with.
@@ -131,9 +129,7 @@ class RunFolder:
 
     def keep_data(self, found: dict[str, dict[str, Any]]) -> None:
         """Write down what `check_data` will compare with."""
-        if not self._writes:
-            return
-        durable.write_text(self._data, json.dumps(found, indent=2) + "\n")
+        self._write(self._data, json.dumps(found, indent=2) + "\n")
 
     def config(self) -> Config:
         """The run's config.
@@ -168,9 +164,8 @@ class RunFolder:
         Raises:
             ValueError: the disk is full or broken, or the folder has vanished.
         """
-        if not self._writes:
-            return
-        durable.append_text(self._metrics, json.dumps(row) + "\n")
+        if self._writes:
+            durable.append_text(self._metrics, json.dumps(row) + "\n")
 
     def sync(self) -> None:
         """Force the rows of `metrics.jsonl` to the disk, as a checkpoint will follow them.
@@ -198,17 +193,13 @@ class RunFolder:
 
     def rewind(self, step: int) -> None:
         """Drop rows after `step`, and a torn last line: what a resumed run will write again."""
-        if not self._writes:
-            return
         kept = [json.dumps(row) + "\n" for row in self.rows() if row["step"] <= step]
         if self._metrics.exists():
-            durable.write_text(self._metrics, "".join(kept))
+            self._write(self._metrics, "".join(kept))
 
     def finish(self, summary: dict[str, Any]) -> None:
         """Write `summary.json`, which makes the run a finished one."""
-        if not self._writes:
-            return
-        durable.write_text(self._summary, json.dumps(summary, indent=2) + "\n")
+        self._write(self._summary, json.dumps(summary, indent=2) + "\n")
 
     def summary(self) -> dict[str, Any] | None:
         """What `finish` wrote, or None for an unfinished run.
@@ -218,34 +209,9 @@ class RunFolder:
         """
         return _read(self._summary, _is_summary) if self._summary.exists() else None
 
-
-def read_rows(path: Path) -> list[dict[str, Any]]:
-    """The whole rows of a .jsonl file (none if it does not exist); a torn last line is left out.
-
-    Raises:
-        ValueError: a line is no JSON object.
-    """
-    if not path.exists():
-        return []
-    rows = []
-    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], 1):
-        try:
-            row = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise ValueError(
-                f"{path}, line {number}: not JSON ({error}); mend or remove it"
-            ) from error
-        if not isinstance(row, dict):
-            raise ValueError(f"{path}, line {number}: no JSON object; mend or remove it")
-        rows.append(row)
-    return rows
-
-
-def append_row(path: Path, row: dict[str, Any]) -> None:
-    """Add a row to a .jsonl file, which is created if need be; a torn last line goes first."""
-    if path.exists() and not path.read_bytes().endswith(b"\n"):
-        durable.write_text(path, "".join(json.dumps(row) + "\n" for row in read_rows(path)))
-    durable.append_text(path, json.dumps(row) + "\n")
+    def _write(self, path: Path, text: str) -> None:
+        if self._writes:
+            durable.write_text(path, text)
 
 
 def _read(path: Path, is_right: Callable[[Any], bool]) -> Any:

@@ -7,7 +7,7 @@ from rich.console import Console
 
 from gtn_jax.analysis import compare as comparison
 from gtn_jax.config import Config, override
-from gtn_jax.training.run_folder import read_rows
+from gtn_jax.training.row_file import read_rows
 
 
 def silent(line: str) -> None:

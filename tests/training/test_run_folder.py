@@ -3,7 +3,7 @@
 import pytest
 
 from gtn_jax.config import Config, override
-from gtn_jax.training.run_folder import Preprocessing, RunFolder, append_row, read_rows
+from gtn_jax.training.run_folder import Preprocessing, RunFolder
 
 CLASSES = ("cat", "dog")
 PREPROCESSING = Preprocessing((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
@@ -116,18 +116,6 @@ def test_rows_that_are_none(tmp_path):
         (tmp_path / "metrics.jsonl").write_bytes(b'{"step": 1}\n' + content)
         with pytest.raises(ValueError, match=f"metrics.jsonl, line 2: {reason}"):
             folder.rewind(1)
-
-
-def test_rows_survive_a_torn_line(tmp_path):
-    path = tmp_path / "results.jsonl"
-    assert read_rows(path) == []
-    path.write_text('{"seed": 0}\n{"se')
-    assert read_rows(path) == [{"seed": 0}]
-    append_row(path, {"seed": 1})
-    assert path.read_text() == '{"seed": 0}\n{"seed": 1}\n'
-    path.write_text("{\n")
-    with pytest.raises(ValueError, match="results.jsonl, line 1: not JSON"):
-        read_rows(path)
 
 
 def test_of_many_processes_only_the_first_writes(tmp_path):
