@@ -28,6 +28,7 @@ from gtn_jax.training.preparation import SELECTED_ON, in_lines, prepare_run
 from gtn_jax.training.progress import ProgressBar
 from gtn_jax.training.refusal import refused_step
 from gtn_jax.training.run_folder import RunFolder
+from gtn_jax.training.selection import evaluate_selected
 from gtn_jax.training.sharding import put_batch
 
 
@@ -247,25 +248,11 @@ def _train(config: Config, folder: RunFolder, quiet: bool, devices: int | None) 
         checkpoints.wait()
         clock["checkpoint"] += time.monotonic() - started
         started = time.monotonic()
-        selected_on = SELECTED_ON.get(config.training.select)
-        best = checkpoints.best_step() if selected_on and is_first() else None
-        selected = agreed(best or step)
-        if selected != step:
-            state, _ = checkpoints.restore(state, selected)
-        summary: dict[str, Any] = {
-            "steps": total_steps,
-            "selected_step": selected,
-            "selected_on": selected_on,
-        }
-        for split in ("validation", "test"):
-            if split in images:
-                with interruption.at_once():  # What was trained is saved.
-                    result = evaluate_images(
-                        programs, state.variables, images[split], config, mesh, selected
-                    )
-                summary |= {f"{split}_{name}": value for name, value in result.items()}
+        result = evaluate_selected(config, ready, checkpoints, state, step)
         clock["evaluate"] += time.monotonic() - started
-        summary |= {
+        summary = {
+            "steps": total_steps,
+            **result,
             "parameters": state.parameters,
             "images_per_second": counted_images / clock["train"] if clock["train"] else None,
             "seconds": sum(clock.values()),

@@ -1,0 +1,46 @@
+"""Which step of a finished run counts, and how good it is."""
+
+from typing import Any
+
+from gtn_jax.config import Config
+from gtn_jax.training.checkpoint import Checkpoints
+from gtn_jax.training.cluster import agreed, is_first
+from gtn_jax.training.evaluate import evaluate_images
+from gtn_jax.training.interruption import active
+from gtn_jax.training.preparation import SELECTED_ON, Prepared
+from gtn_jax.training.state import TrainState
+
+
+def evaluate_selected(
+    config: Config, ready: Prepared, checkpoints: Checkpoints, state: TrainState, step: int
+) -> dict[str, Any]:
+    """Select as `training.select` says, and evaluate what was selected.
+
+    Args:
+        config: of the run.
+        ready: its images, programs and mesh.
+        checkpoints: of the run, all of them saved.
+        state: after the last step.
+        step: the last one.
+
+    Returns:
+        selected_step, selected_on, and of each split but train what `evaluate_images` says.
+
+    Raises:
+        Interrupted: a signal came; nothing is lost.
+    """
+    selected_on = SELECTED_ON.get(config.training.select)
+    best = checkpoints.best_step() if selected_on and is_first() else None
+    selected = agreed(best or step)
+    if selected != step:
+        state, _ = checkpoints.restore(state, selected)
+    found: dict[str, Any] = {"selected_step": selected, "selected_on": selected_on}
+    for split in ("validation", "test"):
+        if split in ready.images:
+            images = ready.images[split]
+            with active().at_once():
+                result = evaluate_images(
+                    ready.programs, state.variables, images, config, ready.mesh, selected
+                )
+            found |= {f"{split}_{name}": value for name, value in result.items()}
+    return found
