@@ -72,7 +72,7 @@ class Child:
         )
 
     def wait_until_ready(self, timeout: float) -> None:
-        """Build and warm up.
+        """Build, and iterate once.
 
         Raises:
             ChildError: it failed, or took longer than `timeout` seconds.
@@ -84,6 +84,15 @@ class Child:
             raise
         if "first_step_at" in self.told:
             self.first_step_seconds = self.told["first_step_at"] - self._started
+
+    def settle(self, timeout: float) -> None:
+        """Warm up until no iteration takes new memory, if there is anything to iterate.
+
+        Raises:
+            ChildError: as `wait_until_ready`.
+        """
+        if "first_step_at" in self.told:
+            self.told |= self._ask(json.dumps({"settle": True}), timeout)
 
     def repeat(self, iterations: int, timeout: float) -> float:
         """Seconds of so many iterations.

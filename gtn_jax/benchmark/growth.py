@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from gtn_jax.benchmark.rows import Row
 from gtn_jax.benchmark.spec import Group, Spec
+from gtn_jax.benchmark.worker import SETTLING_SECONDS
 
 DEPTHS = (18, 34, 50, 101, 152)
 BATCHES = (1, 2, 8, 32, 128, 512)
@@ -131,8 +132,9 @@ def expected_seconds(spec: Spec, measured: Sequence[Point]) -> float:
 
 
 def _steps_seconds(iteration: float) -> float:
-    """Of warming up and of as few repeats as a point has."""
-    return iteration * (1 if iteration > 2 else 2) + _ROUNDS[0] * max(iteration, _REPEAT_SECONDS)
+    """Of the first one, of settling and of as few repeats as a point has."""
+    settling = iteration + min(10 * iteration, SETTLING_SECONDS)
+    return iteration + settling + _ROUNDS[0] * max(iteration, _REPEAT_SECONDS)
 
 
 def reason_to_skip(spec: Spec, measured: Sequence[Point], seconds_left: float) -> str | None:

@@ -42,7 +42,7 @@ class Children:
             self._alive.pop(spec).close()
 
     def get(self, spec: Spec, timeout: float) -> Child:
-        """The child of a spec, started and ready.
+        """The child of a spec, started and warmed up.
 
         Raises:
             ChildError: it could not be made ready in time.
@@ -52,6 +52,7 @@ class Children:
             self._alive[spec] = child
             try:
                 child.wait_until_ready(timeout)
+                child.settle(timeout)
             except BaseException:
                 self.drop(spec)
                 raise

@@ -1,8 +1,9 @@
 """A child process of the benchmark: one workload, told by its parent when to run.
 
-Lines of JSON, both ways. In: a `Spec`, then {"iterations": n} or {"memory": true}, each when the
-parent wants it; the end of the input ends the process. Out: {"ready": ...} or {"reason": ...},
-then an answer to each. Whatever libraries print goes to standard error.
+Lines of JSON, both ways. In: a `Spec`, then {"settle": true}, {"iterations": n} or
+{"memory": true}, each when the parent wants it; the end of the input ends the process. Out:
+{"ready": ...} or {"reason": ...}, then an answer to each. Whatever libraries print goes to standard
+error.
 """
 
 import json
@@ -16,7 +17,9 @@ from typing import Any, TextIO
 from gtn_jax.benchmark.spec import OURS, Spec
 from gtn_jax.benchmark.workload import Workload, memory_in_use
 
-_SETTLING_SECONDS, _SETTLING_ITERATIONS = 8.0, 30
+SETTLING_SECONDS = 8.0
+"""After which an iteration that still takes new memory is the last before the first that counts."""
+_SETTLING_ITERATIONS = 30
 _FEW_FAULTS = 50
 
 
@@ -50,10 +53,10 @@ def probe() -> dict[str, Any]:
 
 
 def prepare(spec: Spec) -> tuple[Workload, dict[str, Any]]:
-    """Build and warm up.
+    """Build, and iterate once.
 
     Returns:
-        The workload and what the parent is told: seconds an iteration, facts, rows.
+        The workload and what the parent is told: facts, rows, when the first iteration was over.
     """
     if spec.framework == "probe":
         return Workload(None), {"facts": probe()}
@@ -66,7 +69,6 @@ def prepare(spec: Spec) -> tuple[Workload, dict[str, Any]]:
     if workload.run is not None:
         facts["first_seconds"] = timed(workload, 1)
         told["first_step_at"] = time.time()
-        told["iteration_seconds"] = _settled(workload)
     return workload, told | {"facts": facts}
 
 
@@ -75,7 +77,7 @@ def _settled(workload: Workload) -> float:
 
     For its first 10 to 30 steps a heap grows, and each of them waits for the kernel.
     """
-    end, seconds = time.monotonic() + _SETTLING_SECONDS, 0.0
+    end, seconds = time.monotonic() + SETTLING_SECONDS, 0.0
     for _ in range(_SETTLING_ITERATIONS):
         faults, seconds = _page_faults(), timed(workload, 1)
         if _page_faults() - faults <= _FEW_FAULTS or time.monotonic() > end:
@@ -115,6 +117,8 @@ def serve(lines: TextIO, out: TextIO) -> None:
         wanted = json.loads(line)
         if "iterations" in wanted:
             tell(seconds=timed(workload, wanted["iterations"]))
+        elif "settle" in wanted:
+            tell(iteration_seconds=_settled(workload))
         else:
             tell(memory=memory_in_use())
 

@@ -77,14 +77,15 @@ def test_table_marks_what_is_worse_than_linear():
 
 def test_points_are_estimated_from_their_axis():
     small, large = Spec("train_step", batch_size=2), Spec("train_step", batch_size=20)
-    # A step and its repeats are 2 x 0.1 + 2 x 0.5 s of 21.2, and then 2 x 1 + 2 x 1.
-    assert expected_seconds(large, [Point(small, 21.2, 0.1)]) == pytest.approx(20 + 4)
-    # Slow steps warm up once: of 50 s 3 x 10 are steps, and then 3 x 100.
-    assert expected_seconds(large, [Point(small, 50, 10)]) == pytest.approx(20 + 300)
-    assert expected_seconds(small, [Point(large, 50, 10)]) == pytest.approx(50)
+    # First step, settling and repeats are 0.1 + 11 x 0.1 + 2 x 0.5 s of 22.2, and then 1 + 1 + 8
+    # (the longest settling) + 2 x 1.
+    assert expected_seconds(large, [Point(small, 22.2, 0.1)]) == pytest.approx(20 + 12)
+    # Of 68 s 4 x 10 are steps, and 8 of settling; then 4 x 100, and 8.
+    assert expected_seconds(large, [Point(small, 68, 10)]) == pytest.approx(20 + 408)
+    assert expected_seconds(small, [Point(large, 68, 10)]) == pytest.approx(68)
     # Twice the layers compile for twice as long.
     double = Spec("train_step", batch_size=2, backbone="resnet100")
-    assert expected_seconds(double, [Point(small, 21.2, 0.1)]) == pytest.approx(40 + 1.4)
+    assert expected_seconds(double, [Point(small, 22.2, 0.1)]) == pytest.approx(40 + 3.4)
     # A data set is decoded whole.
     few, many = (Spec("dataset_start", images=n) for n in (10, 50))
     assert expected_seconds(many, [Point(few, 3)]) == 15
@@ -115,8 +116,8 @@ def test_a_point_is_measured_once_or_says_why_not(monkeypatch):
     rows = run.measure(groups, 5.0, lambda line: None, lambda rows: None)
     assert begun == [first]
     assert rows[0].extra["groups"] == ["growth_batch", "growth_depth"]
-    # Steps of 4 s, a hundred times larger: 3 x 400.
-    assert rows[1].value is None and "about 1200 s expected" in rows[1].extra["reason"]
+    # Steps of 4 s, a hundred times larger: 4 x 400, and 8 of settling.
+    assert rows[1].value is None and "about 1608 s expected" in rows[1].extra["reason"]
 
 
 def test_plan_begins_with_what_is_cheap():
