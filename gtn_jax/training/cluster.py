@@ -113,7 +113,7 @@ class _Member:
 
     def start(self) -> None:
         if self._me:
-            active().forward(lambda number: self._tell(_SIGNAL, str(number)))
+            active().leave_to_others()
         for work in (self._ask, self._watch):
             threading.Thread(target=work, daemon=True).start()
 
@@ -140,6 +140,8 @@ class _Member:
             count += 1
             try:
                 self._tell(f"{_BEAT}{self._me}", str(count))
+                if active().forwarded is not None:
+                    self._tell(_SIGNAL, str(active().forwarded))
                 told = dict(self._client.key_value_dir_get("gtn/"))
             except Exception:  # the watcher gives it some time
                 continue

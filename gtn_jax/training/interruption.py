@@ -14,7 +14,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from typing import TypeVar
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -49,15 +49,17 @@ class Interruption:
 
     Attributes:
         number: of the first signal that came, or None.
+        forwarded: of one that came to be passed on, or None.
     """
 
     def __init__(self) -> None:
         """None came yet."""
         self.number: int | None = None
+        self.forwarded: int | None = None
         self._since = 0.0
         self._deferred = False
         self._raised = False
-        self._forward: Callable[[int], None] | None = None
+        self._is_ours = True
 
     @contextlib.contextmanager
     def deferring(self) -> Iterator[None]:
@@ -82,9 +84,9 @@ class Interruption:
         finally:
             self._deferred = before
 
-    def forward(self, tell: Callable[[int], None]) -> None:
-        """From now on a first signal is somebody else's matter: `tell` is called, no more."""
-        self._forward = tell
+    def leave_to_others(self) -> None:
+        """From now on a first signal is only noted, in `forwarded`, for somebody to pass on."""
+        self._is_ours = False
 
     def receive(self, number: int) -> None:
         """Take a signal from somewhere else than the kernel; it raises nothing by itself."""
@@ -101,8 +103,8 @@ class Interruption:
             raise Interrupted(self.number)
 
     def _note(self, number: int) -> None:
-        if self._forward is not None:
-            self._forward(number)
+        if not self._is_ours:
+            self.forwarded = number
         elif self.number is None:
             self._since = time.monotonic()
             self.number = number
@@ -110,7 +112,7 @@ class Interruption:
     def _handle(self, number: int, frame: object) -> None:
         """In the main thread, between two bytecodes."""
         self._note(number)
-        if self._forward is None and not (self._deferred or self._raised):
+        if self._is_ours and not (self._deferred or self._raised):
             self._raised = True
             raise Interrupted(number)
 
