@@ -193,7 +193,7 @@ def quickstart(arguments: list[str]) -> None:
     workdir, seeds = parse(form, "gtn quickstart", arguments)
     set_up_process()
     from gtn_jax.analysis import compare as comparison
-    from gtn_jax.training.run_folder import read_rows
+    from gtn_jax.training.row_file import read_rows
 
     config = load_experiment("quickstart")
     # The tuning runs that ship with the experiment: its header has their command.

@@ -1,6 +1,6 @@
 """Workloads of the input pipeline alone, on JPEG files that are made up in a temporary folder.
 
-The data pipeline (gtn_jax/data/pipeline.py, gtn_jax/training/image_store.py) is called in `_part`,
+The data pipeline (data/images.py, data/pipeline.py, training/image_store.py) is called in `_part`,
 `training_images` and `shuffled` only, as training/loop.py calls it. Where it changes, these follow.
 """
 
@@ -22,6 +22,7 @@ from gtn_jax.benchmark.spec import Spec, data_of
 from gtn_jax.benchmark.workload import Workload, memory_in_use
 from gtn_jax.data import pipeline
 from gtn_jax.data.choice import Part, whole
+from gtn_jax.data.images import Images, View, open_images
 from gtn_jax.data.splits import Split
 from gtn_jax.training.image_store import place_images
 from gtn_jax.training.resident import take_images
@@ -82,20 +83,18 @@ def _part(spec: Spec, size: tuple[int, int] = JPEG_SIZE) -> Part:
     return whole(Split(files, names, "train"))
 
 
-def training_images(
-    spec: Spec, part: Part, mesh: jax.sharding.Mesh, store: str = "auto"
-) -> pipeline.Images:
+def training_images(spec: Spec, part: Part, mesh: jax.sharding.Mesh, store: str = "auto") -> Images:
     """A part where training keeps it, or in a store of `data.image_store`."""
-    images = pipeline.open_images(part, pipeline.View.of(data_of(spec), training=True))
+    images = open_images(part, View.of(data_of(spec), training=True))
     return place_images(images, store, mesh)
 
 
-def jpeg_images(spec: Spec, mesh: jax.sharding.Mesh, store: str = "auto") -> pipeline.Images:
+def jpeg_images(spec: Spec, mesh: jax.sharding.Mesh, store: str = "auto") -> Images:
     """As `training_images`, of generated JPEG files."""
     return training_images(spec, _part(spec), mesh, store)
 
 
-def shuffled(images: pipeline.Images, spec: Spec) -> Iterator[Batch | RowBatch]:
+def shuffled(images: Images, spec: Spec) -> Iterator[Batch | RowBatch]:
     """Endless training batches, on the host."""
     batches = pipeline.training_batches(images, spec.batch_size, "drop", seed=0)
     # Of features only where a gather of them is given.

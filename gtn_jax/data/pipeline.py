@@ -1,16 +1,12 @@
-"""Parts of splits -> batches of uint8 pixels on the host, in an order that can be resumed.
+"""Images -> batches of uint8 pixels on the host, in an order that can be resumed.
 
-Grain (https://google-grain.readthedocs.io) shuffles, batches and keeps the position. Images are
-decoded once into memory where they fit; otherwise each batch is decoded anew, in Grain's threads,
-ahead of the step that wants it. Where the devices hold the images, a batch is only their rows
-(training/image_store.py chooses). Augmentation, cropping included, is augment.py's, on the device.
+Grain (https://google-grain.readthedocs.io) shuffles, batches and keeps the position. Images that
+are in no memory are decoded in Grain's threads, ahead of the step that wants them; where the
+devices hold the images, a batch is only their rows (training/image_store.py chooses). Augmentation,
+cropping included, is augment.py's, on the device.
 """
 
-import collections
-import concurrent.futures
-import dataclasses
 import functools
-import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -18,163 +14,13 @@ import grain
 import jax
 import numpy as np
 
-from gtn_jax.arrays import Batch, PooledBatch, ResidentImages, RowBatch
-from gtn_jax.config import DataConfig
-from gtn_jax.data.choice import Part
-from gtn_jax.data.clips import clip_ids, clip_rows, row_drawer
-from gtn_jax.data.decode import decode, decode_whole, whole_size
-from gtn_jax.data.splits import Split
-
-MEMORY_LIMIT_BYTES = 2 * 2**30
-"""Of the host's, for the decoded images of one part."""
-_READ_AT_ONCE = 32
+from gtn_jax.arrays import Batch, PooledBatch, RowBatch
+from gtn_jax.data.clips import clip_rows, row_drawer
+from gtn_jax.data.images import Images
 
 AnyBatch = Batch | PooledBatch | RowBatch
 Gather = Callable[[int, np.ndarray], AnyBatch]
 """(number of the step, int B rows of a part) -> that step's batch; called in Grain's threads."""
-
-
-@dataclasses.dataclass(frozen=True)
-class View:
-    """What of each image goes into a batch.
-
-    Attributes:
-        image_size: side of the centre square in pixels, unless `whole`.
-        short_side: of the resized image, in pixels.
-        whole: the resized image, for random crops, instead of the centre square.
-    """
-
-    image_size: int
-    short_side: int
-    whole: bool = False
-
-    @classmethod
-    def of(cls, data: DataConfig, training: bool) -> "View":
-        """What a config trains on, or evaluates on."""
-        whole = training and data.random_resized_crop
-        return cls(data.image_size, data.resize_size or data.image_size, whole)
-
-    def decode(self, encoded: bytes, file: str) -> np.ndarray:
-        """uint8 H W 3."""
-        if self.whole:
-            return decode_whole(encoded, self.short_side, file)
-        return decode(encoded, self.image_size, file, self.short_side)
-
-    def size(self, height: int, width: int) -> tuple[int, int]:
-        """Height and width of what `decode` makes of an image of this height and width."""
-        if self.whole:
-            return whole_size(height, width, self.short_side)
-        return self.image_size, self.image_size
-
-
-@dataclasses.dataclass(frozen=True)
-class Images:
-    """Images of one split (or a choice of them) in one view.
-
-    Attributes:
-        part: where they come from.
-        view: what of each is used.
-        height: of a batch's arrays in pixels, that of the highest image.
-        width: of a batch's arrays in pixels, that of the widest image.
-        bytes: of all images decoded, each of its own size.
-        clips: int32 B, the clip of each image, of videos only.
-        pixels: uint8 H W 3 each, or None where they are not in the host's memory.
-        resident: the same on the devices, or None where they are not there.
-        place: where they are and why, in words.
-        own_rows: (images of a batch) -> which of them this process is to decode, where there are
-            other processes that decode the others; None: all.
-    """
-
-    part: Part
-    view: View
-    height: int
-    width: int
-    bytes: int
-    clips: np.ndarray | None = None
-    pixels: list[np.ndarray] | None = None
-    resident: ResidentImages | None = None
-    place: str = ""
-    own_rows: Callable[[int], slice] | None = None
-
-    def __len__(self) -> int:
-        """Number of images."""
-        return len(self.part.positions)
-
-    @property
-    def epoch_images(self) -> int:
-        """Images that an epoch shows: each one, or one of each clip."""
-        return len(self) if self.clips is None else int(self.clips.max()) + 1
-
-    @property
-    def padded_bytes(self) -> int:
-        """Of all images in one array."""
-        return 3 * len(self) * self.height * self.width
-
-    def gather(self, rows: np.ndarray, own: slice = slice(None)) -> Batch:
-        """The images at these rows of the part's positions, all with mask 1.
-
-        Pixels outside `own` are zeros.
-        """
-        if self.pixels is not None:
-            pixels = [self.pixels[row] for row in rows[own]]
-        else:
-            pixels = _decode(self.part.split, self.part.positions[rows[own]], self.view)
-        padded, sizes = jax.tree.map(functools.partial(_at, own, len(rows)), self.pad(pixels))
-        return Batch(padded, self.part.labels[rows], np.ones(len(rows), np.float32), sizes)
-
-    def pad(self, pixels: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray | None]:
-        """uint8 H W 3 each -> images and sizes of a `Batch`."""
-        if not self.view.whole:
-            return np.stack(pixels), None
-        padded = np.zeros((len(pixels), self.height, self.width, 3), np.uint8)
-        for row, image in enumerate(pixels):
-            padded[row, : image.shape[0], : image.shape[1]] = image
-        return padded, np.array([image.shape[:2] for image in pixels], np.int32)
-
-    def take(self, rows: np.ndarray) -> Batch | RowBatch:
-        """What a training step takes: as `gather`, or the rows alone of resident images."""
-        if self.resident is None:
-            own = slice(None) if self.own_rows is None else self.own_rows(len(rows))
-            return self.gather(rows, own)
-        labels, mask = self.part.labels[rows], np.ones(len(rows), np.float32)
-        return RowBatch(np.asarray(rows, np.int32), labels, mask)
-
-
-def _at(own: slice, rows: int, array: np.ndarray) -> np.ndarray:
-    """`array` at `own` of so many rows, zeros elsewhere."""
-    if len(array) == rows:
-        return array
-    whole = np.zeros((rows, *array.shape[1:]), array.dtype)
-    whole[own] = array
-    return whole
-
-
-def open_images(part: Part, view: View) -> Images:
-    """Make a part ready to be batched, nothing of it decoded yet."""
-    sizes = np.array([view.size(height, width) for height, width in part.sizes.tolist()])
-    height, width = sizes.max(axis=0).tolist()
-    clips = clip_ids(part.files) if part.split.clips else None
-    return Images(part, view, height, width, 3 * int(sizes.prod(axis=1).sum()), clips)
-
-
-def keep_in_memory(images: Images) -> Images:
-    """Decode all of them once.
-
-    Raises:
-        ValueError: an unreadable image, named.
-    """
-    pixels = [image for chunk in decoded_chunks(images) for image in chunk]
-    return dataclasses.replace(images, pixels=pixels)
-
-
-def load(part: Part, view: View) -> Images:
-    """Make a part ready to be batched, in the host's memory if it fits there.
-
-    Raises:
-        ValueError: as `keep_in_memory`.
-    """
-    images = open_images(part, view)
-    return keep_in_memory(images) if images.bytes <= MEMORY_LIMIT_BYTES else images
 
 
 def fit_batch_size(batch_size: int, images: int, devices: int, micro_batches: int = 1) -> int:
@@ -269,22 +115,3 @@ def evaluation_batches(images: Images, batch_size: int) -> Iterator[Batch]:
 
 def _fill_up(array: np.ndarray, rows: int) -> np.ndarray:
     return np.pad(array, [(0, rows - len(array))] + [(0, 0)] * (array.ndim - 1))
-
-
-def decoded_chunks(images: Images) -> Iterator[list[np.ndarray]]:
-    """Every image, decoded, in order, by threads (Pillow lets others run); few wait to be taken."""
-    starts = range(_READ_AT_ONCE, len(images), _READ_AT_ONCE)
-    waiting = collections.deque()
-    workers = os.cpu_count() or 1
-    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-        for chunk in np.split(images.part.positions, starts):
-            if len(waiting) > workers:
-                yield waiting.popleft().result()
-            waiting.append(pool.submit(_decode, images.part.split, chunk, images.view))
-        while waiting:
-            yield waiting.popleft().result()
-
-
-def _decode(split: Split, positions: np.ndarray, view: View) -> list[np.ndarray]:
-    examples = split.read(positions.tolist())
-    return [view.decode(example["image"], example["file"].decode()) for example in examples]

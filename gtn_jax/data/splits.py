@@ -1,7 +1,8 @@
 """Splits of prepared data sets, read with random access and without decoding.
 
 Through ArrayRecord and TFDS's `as_data_source` (https://www.tensorflow.org/datasets/data_source).
-Which data set a name means is sources.py's; shuffling and batching are pipeline.py's.
+Which data set a name means is sources.py's; what becomes of the images is images.py's and
+pipeline.py's.
 """
 
 import contextlib

@@ -9,8 +9,8 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from gtn_jax.arrays import Variables
 from gtn_jax.config import Config
-from gtn_jax.data import pipeline
 from gtn_jax.data.choice import choose, fingerprint
+from gtn_jax.data.images import View, load
 from gtn_jax.data.sources import absolute, open_data
 from gtn_jax.models.gtn import GTN, variable_shapes
 from gtn_jax.training.build import Programs, build_module, build_programs
@@ -144,7 +144,7 @@ def evaluate_run(
     if data_name is None:
         RunFolder(workdir).check_data({split: fingerprint(parts[split])})
     _check_classes(run.classes, parts[split].split.classes, workdir, name)
-    images = pipeline.load(parts[split], pipeline.View.of(data, training=False))
+    images = load(parts[split], View.of(data, training=False))
     return evaluate_images(
         run.programs, run.variables, images, run.config, data_mesh(), draw=run.step
     )

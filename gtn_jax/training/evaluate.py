@@ -7,7 +7,8 @@ import numpy as np
 
 from gtn_jax.arrays import Batch, Variables
 from gtn_jax.config import Config
-from gtn_jax.data.pipeline import Images, evaluation_batches
+from gtn_jax.data.images import Images
+from gtn_jax.data.pipeline import evaluation_batches
 from gtn_jax.training.build import Programs
 from gtn_jax.training.clip_evaluation import evaluate_clips
 from gtn_jax.training.forward_steps import EvaluationStep
@@ -28,7 +29,7 @@ def evaluate_images(
     Args:
         programs: of the run.
         variables: replicated on the mesh.
-        images: from `pipeline.load`, in the view of evaluation.
+        images: from `images.load`, in the view of evaluation.
         config: of the run: data.eval_batch_size, data.clip_eval, seed.
         mesh: whose devices share each batch.
         draw: number of the draw of random frames: the step that the variables are of.

@@ -12,7 +12,8 @@ import jax
 import numpy as np
 
 from gtn_jax.arrays import Pooled, PooledBatch, Variables
-from gtn_jax.data.pipeline import AnyBatch, Gather, Images
+from gtn_jax.data.images import Images
+from gtn_jax.data.pipeline import AnyBatch, Gather
 from gtn_jax.training.forward_steps import PoolingStep
 from gtn_jax.training.resident import ordered_batches
 from gtn_jax.training.sharding import fetch

@@ -13,8 +13,8 @@ import os
 import jax
 from jax.sharding import Mesh
 
-from gtn_jax.data import pipeline
-from gtn_jax.data.pipeline import Images
+from gtn_jax.data import images as data_images
+from gtn_jax.data.images import Images
 from gtn_jax.training.cluster import agreed
 from gtn_jax.training.resident import make_resident
 from gtn_jax.training.sharding import own_rows
@@ -27,7 +27,7 @@ def place_images(images: Images, store: str, mesh: Mesh) -> Images:
     """Decode images to where they are kept; `place` of the result says where, and why.
 
     Args:
-        images: from `pipeline.open_images`.
+        images: from `open_images`.
         store: `data.image_store`.
         mesh: of the run.
 
@@ -43,7 +43,7 @@ def place_images(images: Images, store: str, mesh: Mesh) -> Images:
     if store == "device":
         images = make_resident(images, mesh)
     elif store == "host":
-        images = pipeline.keep_in_memory(images)
+        images = data_images.keep_in_memory(images)
     elif jax.distributed.is_initialized():
         images = dataclasses.replace(images, own_rows=functools.partial(own_rows, mesh=mesh))
     return dataclasses.replace(images, place=f"{_WORDS[store]}: {reason}")
@@ -56,9 +56,9 @@ STORES = tuple(_WORDS)
 def _automatic(images: Images, mesh: Mesh) -> tuple[str, str]:
     """The choice, and its reason."""
     needed, free = _device_bytes(images, mesh), free_bytes(mesh)
-    memory = f"{_text(pipeline.MEMORY_LIMIT_BYTES)} of memory"
+    memory = f"{_text(data_images.MEMORY_LIMIT_BYTES)} of memory"
     if _is_cpu(mesh):
-        limit, room = pipeline.MEMORY_LIMIT_BYTES, memory
+        limit, room = data_images.MEMORY_LIMIT_BYTES, memory
     elif free is not None:
         limit = free // DEVICE_SHARE
         room = f"{_text(limit)}, 1/{DEVICE_SHARE} of what it has free"
@@ -67,7 +67,7 @@ def _automatic(images: Images, mesh: Mesh) -> tuple[str, str]:
     if needed <= limit:
         return "device", f"{_text(needed)} fit into {room}"
     not_there = f"{_text(needed)} padded do not fit into {room}"
-    if images.bytes <= pipeline.MEMORY_LIMIT_BYTES:
+    if images.bytes <= data_images.MEMORY_LIMIT_BYTES:
         return "host", f"{_text(images.bytes)} fit into {memory}, on the device {not_there}"
     return "stream", f"{_text(images.bytes)} do not fit into {memory}, on the device {not_there}"
 

@@ -13,6 +13,7 @@ from gtn_jax.config import Config
 from gtn_jax.data import pipeline
 from gtn_jax.data import position as data_position
 from gtn_jax.data.choice import Part, choose, fingerprint
+from gtn_jax.data.images import Images, View, load, open_images
 from gtn_jax.data.sources import open_data
 from gtn_jax.training.build import Programs, build_model, build_programs
 from gtn_jax.training.checkpoint import Checkpoints
@@ -45,7 +46,7 @@ class Prepared(NamedTuple):
     """
 
     mesh: jax.sharding.Mesh
-    images: dict[str, pipeline.Images]
+    images: dict[str, Images]
     classes: tuple[str, ...]
     batch_size: int
     per_epoch: int
@@ -117,7 +118,7 @@ def prepare_run(config: Config, folder: RunFolder, devices: int | None) -> Prepa
 
 def load_images(
     config: Config, parts: dict[str, Part], mesh: jax.sharding.Mesh
-) -> dict[str, pipeline.Images]:
+) -> dict[str, Images]:
     """Every part in the config's view: whole images to crop from in training, squares elsewhere.
 
     Raises:
@@ -137,10 +138,10 @@ def load_images(
     wanted = SELECTED_ON.get(config.training.select, "train")
     if wanted not in parts:
         raise ValueError(f"training.select: {data.name} has no {wanted} split; use last")
-    train = pipeline.open_images(parts["train"], pipeline.View.of(data, training=True))
+    train = open_images(parts["train"], View.of(data, training=True))
     images = {"train": place_images(train, data.image_store, mesh)}
-    view = pipeline.View.of(data, training=False)
-    return images | {name: pipeline.load(parts[name], view) for name in parts if name != "train"}
+    view = View.of(data, training=False)
+    return images | {name: load(parts[name], view) for name in parts if name != "train"}
 
 
 def in_lines(prepared: Prepared, config: Config) -> list[str]:

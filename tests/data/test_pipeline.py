@@ -1,20 +1,18 @@
 """Order, completeness, position and padding of batches."""
 
-import dataclasses
-import io
-
 import numpy as np
 import pytest
-from PIL import Image
 
 from gtn_jax.config import DataConfig
+from gtn_jax.data import images as data_images
 from gtn_jax.data import pipeline
 from gtn_jax.data.choice import Part, choose, whole
-from gtn_jax.data.decode import decode_whole
+from gtn_jax.data.images import View, load
 from gtn_jax.data.sources import open_splits
 from gtn_jax.data.splits import Split
+from tests.png_files import PngFiles
 
-SQUARE = pipeline.View(image_size=8, short_side=8)
+SQUARE = View(image_size=8, short_side=8)
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +24,7 @@ def part(data_dir) -> Part:
 
 @pytest.fixture(scope="module")
 def images(part):
-    return pipeline.load(part, SQUARE)
+    return load(part, SQUARE)
 
 
 def identify(batch) -> list[bytes]:
@@ -75,8 +73,8 @@ def test_seed_sets_the_order(images):
 
 
 def test_streaming_gives_the_same_batches(images, part, monkeypatch):
-    monkeypatch.setattr(pipeline, "MEMORY_LIMIT_BYTES", 100)
-    streamed = pipeline.load(part, SQUARE)
+    monkeypatch.setattr(data_images, "MEMORY_LIMIT_BYTES", 100)
+    streamed = load(part, SQUARE)
     assert streamed.pixels is None
     a = next(pipeline.training_batches(streamed, 8, "drop", 0))
     b = next(pipeline.training_batches(images, 8, "drop", 0))
@@ -112,72 +110,23 @@ def test_batch_size_that_does_not_divide():
         pipeline.fit_batch_size(8, 7, 4, micro_batches=2)
 
 
-class Files:
-    """A data source of PNG files of these heights and widths; every pixel tells its place."""
-
-    def __init__(self, sizes):
-        self.examples = []
-        for number, (height, width) in enumerate(sizes):
-            rows, columns = np.mgrid[:height, :width].astype(np.uint8)
-            pixels = np.stack([rows, columns, np.full_like(rows, number)], -1)
-            file = io.BytesIO()
-            Image.fromarray(pixels).save(file, "PNG")
-            name = f"{number}.png".encode()
-            self.examples.append({"image": file.getvalue(), "label": number, "file": name})
-
-    def __len__(self):
-        return len(self.examples)
-
-    def __getitems__(self, positions):
-        return [self.examples[position] for position in positions]
-
-
-@pytest.mark.parametrize("limit", [2**31, 100], ids=["in memory", "streamed"])
-def test_whole_images_keep_their_aspect_and_tell_their_size(monkeypatch, limit):
-    monkeypatch.setattr(pipeline, "MEMORY_LIMIT_BYTES", limit)
-    split = Split(Files([(8, 12), (20, 8), (10, 10)]), ("a", "b", "c"), "train")
-    view = pipeline.View(image_size=6, short_side=8, whole=True)
-    images = pipeline.load(whole(split), view)
-    assert (images.height, images.width) == (20, 12)
-    batch = images.gather(np.array([1, 0, 2]))
-    assert batch.images.shape == (3, 20, 12, 3)
-    assert batch.sizes.tolist() == [[20, 8], [8, 12], [8, 8]]
-    assert batch.labels.tolist() == [1, 0, 2]
-    # The first two need no resizing: every pixel as it was, nothing beyond.
-    rows, columns = np.mgrid[:20, :8]
-    np.testing.assert_array_equal(batch.images[0, :20, :8, 0], rows)
-    np.testing.assert_array_equal(batch.images[0, :20, :8, 1], columns)
-    assert not batch.images[0, :, 8:].any() and not batch.images[1, 8:].any()
-    expected = decode_whole(split.read([2])[0]["image"], 8, "2.png")
-    np.testing.assert_array_equal(batch.images[2, :8, :8], expected)
-
-
 def test_evaluation_fills_up_sizes_too():
-    split = Split(Files([(8, 12)]), ("a", "b"), "test")
-    images = pipeline.load(whole(split), pipeline.View(6, 8, whole=True))
+    split = Split(PngFiles([(8, 12)]), ("a", "b"), "test")
+    images = load(whole(split), View(6, 8, whole=True))
     (batch,) = pipeline.evaluation_batches(images, 4)
     assert batch.sizes.tolist() == [[8, 12], [0, 0], [0, 0], [0, 0]]
 
 
 def test_an_epoch_of_videos_shows_a_frame_of_each_clip():
-    split = Split(Files([(8, 8)] * 6), tuple("abcdef"), "train", clips=True)
+    split = Split(PngFiles([(8, 8)] * 6), tuple("abcdef"), "train", clips=True)
     files = np.array(["a/one/1", "a/one/2", "a/one/3", "a/two/1", "a/two/2", "b/three/1"])
     part = Part(
         split, np.arange(6), np.array([0, 0, 0, 0, 0, 1], np.int32), files, np.full((6, 2), 8)
     )
-    images = pipeline.load(part, pipeline.View(8, 8))
+    images = load(part, View(8, 8))
     assert (len(images), images.epoch_images) == (6, 3)
     batches = pipeline.training_batches(images, 3, "drop", seed=0)
     shown = [sorted({int(row) for row in next(batches).images[:, 0, 0, 2]}) for _ in range(30)]
     # Pixels tell the number of the frame: 0 to 2, 3 or 4, and 5, in every epoch one of each.
     assert all(a in (0, 1, 2) and b in (3, 4) and c == 5 for a, b, c in shown)
     assert {a for a, _, _ in shown} == {0, 1, 2} and {b for _, b, _ in shown} == {3, 4}
-
-
-def test_of_many_processes_each_decodes_its_own(images):
-    rows = np.array([3, 0, 7, 5])
-    whole = images.gather(rows)
-    mine = dataclasses.replace(images, own_rows=lambda count: slice(count // 2, count)).take(rows)
-    np.testing.assert_array_equal(mine.images[2:], whole.images[2:])
-    assert not mine.images[:2].any()
-    np.testing.assert_array_equal(mine.labels, whole.labels)

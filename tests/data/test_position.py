@@ -6,16 +6,17 @@ import pytest
 from gtn_jax.config import DataConfig
 from gtn_jax.data import pipeline, position
 from gtn_jax.data.choice import choose, fingerprint
+from gtn_jax.data.images import View, load
 from gtn_jax.data.sources import open_splits
 
-VIEW = pipeline.View(image_size=8, short_side=8)
+VIEW = View(image_size=8, short_side=8)
 
 
 @pytest.fixture(scope="module")
 def images(data_dir):
     """30 digits."""
     data = DataConfig(train_images_per_class=3)
-    return pipeline.load(choose(open_splits("digits", data_dir), data, seed=0)["train"], VIEW)
+    return load(choose(open_splits("digits", data_dir), data, seed=0)["train"], VIEW)
 
 
 @pytest.mark.parametrize("threads", [0, 1, 4])

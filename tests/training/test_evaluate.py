@@ -12,7 +12,7 @@ jax.config.update("jax_num_cpu_devices", 8)
 import numpy as np
 from gtn_jax.config import Config, override
 from gtn_jax.data.choice import Part
-from gtn_jax.data.pipeline import Images, View
+from gtn_jax.data.images import Images, View
 from gtn_jax.data.splits import Split
 from gtn_jax.models.gtn import init_variables
 from gtn_jax.models.resnet import BACKBONES, ResNetShape

@@ -8,7 +8,7 @@ import pytest
 from gtn_jax.arrays import Batch, Pooled, PooledBatch
 from gtn_jax.data.augment import training_transform
 from gtn_jax.data.choice import Part
-from gtn_jax.data.pipeline import Images, View
+from gtn_jax.data.images import Images, View
 from gtn_jax.models.gtn import GTN, init_variables
 from gtn_jax.training.feature_cache import FeatureCache, compute_features, frozen_gather
 from gtn_jax.training.forward_steps import make_pooling_step

@@ -5,7 +5,7 @@ import types
 import numpy as np
 import pytest
 
-from gtn_jax.data import pipeline
+from gtn_jax.data import images as data_images
 from gtn_jax.data.choice import choose
 from gtn_jax.data.sources import open_splits
 from gtn_jax.training import image_store
@@ -21,7 +21,7 @@ def images(data_dir):
     from gtn_jax.config import DataConfig
 
     part = choose(open_splits("digits", data_dir), DataConfig(train_images_per_class=4), 0)["train"]
-    return pipeline.open_images(part, pipeline.View(32, 32))
+    return data_images.open_images(part, data_images.View(32, 32))
 
 
 def where(images) -> str:
@@ -36,7 +36,7 @@ def test_memory_of_a_cpu_is_shared_by_its_devices(images, monkeypatch):
     placed = place_images(images, "auto", data_mesh(4))
     assert where(placed) == "device"
     assert placed.place == "on the device: 0.469 MiB fit into 2 GiB of memory"
-    monkeypatch.setattr(pipeline, "MEMORY_LIMIT_BYTES", 400 * 1024)
+    monkeypatch.setattr(data_images, "MEMORY_LIMIT_BYTES", 400 * 1024)
     assert where(place_images(images, "auto", data_mesh(1))) == "device"
     placed = place_images(images, "auto", data_mesh(4))
     assert where(placed) == "host"
@@ -44,7 +44,7 @@ def test_memory_of_a_cpu_is_shared_by_its_devices(images, monkeypatch):
         "in memory: 0.117 MiB fit into 0.391 MiB of memory, "
         "on the device 0.469 MiB padded do not fit into 0.391 MiB of memory"
     )
-    monkeypatch.setattr(pipeline, "MEMORY_LIMIT_BYTES", 100 * 1024)
+    monkeypatch.setattr(data_images, "MEMORY_LIMIT_BYTES", 100 * 1024)
     placed = place_images(images, "auto", data_mesh(1))
     assert where(placed) == "stream"
     assert placed.place.startswith("streamed: 0.117 MiB do not fit into 0.0977 MiB of memory, on")
@@ -88,7 +88,7 @@ def test_a_quarter_of_an_accelerators_free_memory(images, accelerator, free, sto
 @pytest.mark.parametrize("store", ["device", "host", "stream"])
 def test_a_config_may_say_where(images, store, monkeypatch):
     """Beyond what would be chosen, too."""
-    monkeypatch.setattr(pipeline, "MEMORY_LIMIT_BYTES", 0)
+    monkeypatch.setattr(data_images, "MEMORY_LIMIT_BYTES", 0)
     placed = place_images(images, store, data_mesh(1))
     assert where(placed) == store
     assert placed.place.endswith(": 0.117 MiB, as data.image_store says")

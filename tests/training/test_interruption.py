@@ -19,7 +19,7 @@ import hashlib, pathlib, time
 from gtn_jax.config import *
 from gtn_jax.data import pipeline
 from gtn_jax.models.resnet import BACKBONES, ResNetShape
-from gtn_jax.training import build, evaluate, interruption
+from gtn_jax.training import build, evaluate, interruption, preparation
 BACKBONES["tiny"] = ResNetShape("basic", (1, 1), width=8, stem="small", stem_stride=2)
 MARK = pathlib.Path(__file__).with_suffix(".mark")
 {hook}
@@ -69,7 +69,7 @@ SLOW_DECODING = """
 def slow(*arguments):
     MARK.touch()
     time.sleep(10**6)
-pipeline.load = slow
+preparation.load = slow
 """
 FOR_EVER = 10**6
 

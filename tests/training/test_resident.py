@@ -11,9 +11,11 @@ from PIL import Image
 
 from gtn_jax.arrays import RowBatch
 from gtn_jax.benchmark.collectives import collectives
+from gtn_jax.data import images as data_images
 from gtn_jax.data import pipeline
 from gtn_jax.data.augment import training_transform
 from gtn_jax.data.choice import whole
+from gtn_jax.data.images import View, load, open_images
 from gtn_jax.data.splits import Split
 from gtn_jax.models.gtn import GTN, init_variables
 from gtn_jax.training.optimizer import build_optimizer, relative_schedule
@@ -27,8 +29,8 @@ from gtn_jax.training.sharding import data_mesh, put_batch, replicate
 from gtn_jax.training.state import create_state
 from gtn_jax.training.steps import make_train_step
 
-WHOLE = pipeline.View(image_size=8, short_side=8, whole=True)
-SQUARE = pipeline.View(image_size=8, short_side=8)
+WHOLE = View(image_size=8, short_side=8, whole=True)
+SQUARE = View(image_size=8, short_side=8)
 
 
 class Files:
@@ -66,10 +68,10 @@ def same(found, expected) -> None:
 @pytest.mark.parametrize("devices", [1, 4])
 def test_batches_are_those_of_the_host(part, view, devices, monkeypatch):
     """Also where the images come in pieces, where a batch does not divide, and where it is fill."""
-    monkeypatch.setattr(pipeline, "_READ_AT_ONCE", 6)
+    monkeypatch.setattr(data_images, "_READ_AT_ONCE", 6)
     mesh = data_mesh(devices)
-    host = pipeline.load(part, view)
-    images = make_resident(pipeline.open_images(part, view), mesh)
+    host = load(part, view)
+    images = make_resident(open_images(part, view), mesh)
     assert images.pixels is None
     assert images.resident.pixels.nbytes == images.padded_bytes == host.padded_bytes
     assert images.resident.pixels.sharding.is_fully_replicated
@@ -92,8 +94,8 @@ def test_batches_are_those_of_the_host(part, view, devices, monkeypatch):
 
 def test_position_and_order_are_those_of_the_host(part):
     """The data position of a run on the devices is that of a run on the host."""
-    host = pipeline.load(part, WHOLE)
-    images = make_resident(pipeline.open_images(part, WHOLE), data_mesh(1))
+    host = load(part, WHOLE)
+    images = make_resident(open_images(part, WHOLE), data_mesh(1))
     batches = [pipeline.training_batches(each, 6, "keep", seed=1) for each in (host, images)]
     for _ in range(9):
         expected, found = map(next, batches)
@@ -121,8 +123,8 @@ def test_nothing_more_crosses_between_devices(part, whole_step):
         freeze_batch_norm=not whole_step,
     )
     state = replicate(create_state(init_variables(model, 0), optimizer, 0.1, seed=3), mesh)
-    host = pipeline.load(part, WHOLE)
-    images = make_resident(pipeline.open_images(part, WHOLE), mesh)
+    host = load(part, WHOLE)
+    images = make_resident(open_images(part, WHOLE), mesh)
     batches = [put_batch(each.take(np.arange(8)), mesh) for each in (host, images)]
 
     plain = jax.jit(step).lower(state, batches[0]).compile()

@@ -1,0 +1,45 @@
+"""What a batch of images holds, wherever they are kept."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from gtn_jax.data import images as data_images
+from gtn_jax.data.choice import whole
+from gtn_jax.data.decode import decode_whole
+from gtn_jax.data.images import View, load, open_images
+from gtn_jax.data.splits import Split
+from tests.png_files import PngFiles
+
+
+@pytest.mark.parametrize("limit", [2**31, 100], ids=["in memory", "streamed"])
+def test_whole_images_keep_their_aspect_and_tell_their_size(monkeypatch, limit):
+    monkeypatch.setattr(data_images, "MEMORY_LIMIT_BYTES", limit)
+    split = Split(PngFiles([(8, 12), (20, 8), (10, 10)]), ("a", "b", "c"), "train")
+    view = View(image_size=6, short_side=8, whole=True)
+    images = load(whole(split), view)
+    assert (images.height, images.width) == (20, 12)
+    batch = images.gather(np.array([1, 0, 2]))
+    assert batch.images.shape == (3, 20, 12, 3)
+    assert batch.sizes.tolist() == [[20, 8], [8, 12], [8, 8]]
+    assert batch.labels.tolist() == [1, 0, 2]
+    # The first two need no resizing: every pixel as it was, nothing beyond.
+    rows, columns = np.mgrid[:20, :8]
+    np.testing.assert_array_equal(batch.images[0, :20, :8, 0], rows)
+    np.testing.assert_array_equal(batch.images[0, :20, :8, 1], columns)
+    assert not batch.images[0, :, 8:].any() and not batch.images[1, 8:].any()
+    expected = decode_whole(split.read([2])[0]["image"], 8, "2.png")
+    np.testing.assert_array_equal(batch.images[2, :8, :8], expected)
+
+
+def test_of_many_processes_each_decodes_its_own():
+    files = PngFiles([(8, 8)] * 4)
+    images = open_images(whole(Split(files, tuple("abcd"), "train")), View(8, 8))
+    second = dataclasses.replace(images, own_rows=lambda count: slice(count // 2, count))
+    files.read.clear()
+    batch = second.take(np.array([3, 0, 1, 2]))
+    assert files.read == [1, 2]
+    # The third channel is the number of the file; what others decode is zero in all three.
+    assert batch.images[:, 7, 7].tolist() == [[0, 0, 0], [0, 0, 0], [7, 7, 1], [7, 7, 2]]
+    assert batch.labels.tolist() == [3, 0, 1, 2]
