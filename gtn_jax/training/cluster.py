@@ -22,6 +22,8 @@ from jax.experimental import multihost_utils
 
 from gtn_jax.training.interruption import Interrupted, active
 
+JOIN_SECONDS = 300.0
+"""How long the first process to be there waits for the last."""
 BEAT_SECONDS = 1.0
 SILENCE_SECONDS = 20.0
 """After so long without a sign of life a process is given up, and with it all others."""
@@ -63,16 +65,21 @@ def joined(coordinator: str | None, processes: int | None, process: int | None) 
         raise ValueError(
             "--coordinator HOST:PORT wants --processes and --process, --coordinator auto neither"
         )
+    assert coordinator is not None
     # JAX's own would take SIGTERM away from interruption.py.
     jax.config.update("jax_enable_preemption_service", False)
+    late = threading.Timer(JOIN_SECONDS, _give_up, (coordinator,))
+    late.daemon = True
+    late.start()
     try:
-        jax.distributed.initialize(given, processes, process, initialization_timeout=60)
+        # Longer than ours, as its end is an abort with a trace of C++.
+        patience = round(2 * JOIN_SECONDS)
+        jax.distributed.initialize(given, processes, process, initialization_timeout=patience)
     except Exception as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise ValueError(
-            f"--coordinator: {coordinator}: no cluster of processes ({reason[:200]})\n"
-            "start the same command for every --process, within a minute; see docs/clusters.md"
-        ) from error
+        raise _no_cluster(coordinator, reason[:200]) from error
+    finally:
+        late.cancel()
     member = _Member()
     member.start()
     try:
@@ -86,6 +93,19 @@ def joined(coordinator: str | None, processes: int | None, process: int | None) 
             raise lost from error
         member.leave_with(error, error.exit_code if isinstance(error, Interrupted) else 1)
         raise
+
+
+def _no_cluster(coordinator: str, reason: str) -> ValueError:
+    return ValueError(
+        f"--coordinator: {coordinator}: no cluster of processes ({reason})\n"
+        "start the same command for every --process; see docs/clusters.md"
+    )
+
+
+def _give_up(coordinator: str) -> NoReturn:
+    reason = f"not all of them have come within {JOIN_SECONDS:.0f} s"
+    print(f"error: {_no_cluster(coordinator, reason)}", file=sys.stderr)
+    _leave(LOST)
 
 
 def _lost(error: BaseException) -> ValueError:

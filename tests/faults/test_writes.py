@@ -126,6 +126,35 @@ def test_refused_calls(saved, tmp_path, call, error, reason, onward, by):
     print(f"{call} {error}: {times} saves failed")
 
 
+@pytest.mark.skipif(shutil.which("strace") is None, reason="needs strace")
+@pytest.mark.parametrize(
+    "call", ["fsync", "rename", "mkdir", "/^unlink", "/^rmdir"], ids=lambda call: call.strip("/^")
+)
+def test_killed_at_every_call(saved, tmp_path, call):
+    """SIGKILL as the first, second, ... of these calls of each thread begins.
+
+    The save also removes an older step. Whole steps are there at any moment, and the next save
+    leaves nothing behind.
+    """
+    full = copy(saved, tmp_path / "full")
+    for step in (2, 3):
+        assert save(full, step) == (0, [])
+    for number in itertools.count(1):
+        folder = copy(full, tmp_path / "run")
+        inject = f"inject={call}:signal=SIGKILL:when={number}"
+        strace = ("strace", "-f", "-o", "/dev/null", "-e", f"trace={call}", "-e", inject)
+        code, _ = save(folder, 4, *strace)
+        if code == 0:
+            break
+        found = look_over(folder)
+        assert {2, 3} <= found.keys() or {3, 4} <= found.keys()
+        assert not [problem for problem in found.values() if isinstance(problem, str)]
+        assert save(folder, 5) == (0, [])
+        assert {path.name for path in folder.iterdir()} <= {"3", "4", "5"}
+    assert number > 1
+    print(f"{call}: killed at {number - 1} calls")
+
+
 @pytest.fixture
 def disk(tmp_path):
     """disk(kilobytes) -> an empty folder on a disk of that size."""

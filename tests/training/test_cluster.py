@@ -25,6 +25,7 @@ from gtn_jax.config import *
 from gtn_jax.models.resnet import BACKBONES, ResNetShape
 from gtn_jax.training import cluster
 cluster.SILENCE_SECONDS = {silence}
+cluster.JOIN_SECONDS = {join}
 BACKBONES["tiny"] = ResNetShape("basic", (1, 1), width=8, stem="small", stem_stride=2)
 CONFIG = Config(
     data=DataConfig(
@@ -48,11 +49,19 @@ class Cluster:
     def __init__(self, folder, data_dir):
         self.folder, self.data_dir, self.processes = folder, data_dir, []
 
-    def start(self, count: int, workdir: str, epochs: int = 4, store: str = "auto"):
+    def start(
+        self, count: int, workdir: str, epochs: int = 4, store: str = "auto",
+        join: float = 60.0, present: int | None = None,
+    ):  # fmt: skip
+        """`present` of `count` processes; all of them by default."""
         experiment = self.folder / f"{workdir}.py"
         experiment.write_text(
             EXPERIMENT.format(
-                silence=SILENCE_SECONDS, data_dir=self.data_dir, epochs=epochs, store=store
+                silence=SILENCE_SECONDS,
+                join=join,
+                data_dir=self.data_dir,
+                epochs=epochs,
+                store=store,
             )
         )
         self.workdir = self.folder / workdir
@@ -60,7 +69,7 @@ class Cluster:
         words += ["--workdir", str(self.workdir)]
         with socket.create_server(("127.0.0.1", 0)) as probe:
             address = f"127.0.0.1:{probe.getsockname()[1]}"
-        for number in range(count):
+        for number in range(present or count):
             where = ["--coordinator", address, "--processes", str(count), "--process", str(number)]
             process = subprocess.Popen(
                 words + (where if count > 1 else []),
@@ -70,7 +79,7 @@ class Cluster:
                 env=os.environ | {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "1"},
             )
             self.processes.append(process)
-        return self.processes[-count:]
+        return self.processes[-(present or count) :]
 
     def wait_for_steps(self, steps: int) -> None:
         """Until metrics of so many steps are written, and a checkpoint is there."""
@@ -210,3 +219,14 @@ def test_a_signal_to_the_first_saves_and_ends_all(cluster):
     assert (code, other) == (143, 143), said
     saved = int(said.partition("interrupted by SIGTERM; step ")[2].split()[0])
     assert cluster.result()[0] == saved
+
+
+@pytest.mark.slow
+def test_one_does_not_come(cluster):
+    ((code, said),) = cluster.end(cluster.start(2, "alone", join=3.0, present=1), 30)
+    assert code == 134
+    first, second = said.splitlines()
+    assert first.startswith("error: --coordinator: 127.0.0.1:")
+    assert "no cluster of processes (not all of them have come within 3 s)" in first
+    assert second == "start the same command for every --process; see docs/clusters.md"
+    assert not cluster.workdir.exists()
