@@ -147,7 +147,7 @@ def evaluate_run(
     images = load(parts[split], View.of(data, training=False))
     return evaluate_images(
         run.programs, run.variables, images, run.config, data_mesh(), draw=run.step
-    )
+    ).figures
 
 
 def _check_classes(ours: tuple[str, ...], theirs: tuple[str, ...], run: Path, name: str) -> None:

@@ -43,7 +43,7 @@ class Programs(NamedTuple):
             its state.
         head_step: that of a frozen trunk whose features are given; donates its state.
         pooling_step: variables, batch, key, rows -> these features, of one view of each image.
-        evaluation_step: variables, batch -> Sums.
+        evaluation_step: variables, batch -> Sums, Answers.
         probabilities_step: variables, batch -> float32 B N.
     """
 

@@ -8,6 +8,7 @@ import numpy as np
 from gtn_jax.arrays import Batch, Variables
 from gtn_jax.data.clips import clip_rows, epoch_rows, mean_of_frames
 from gtn_jax.training.forward_steps import ProbabilitiesStep
+from gtn_jax.training.metrics import Answers
 from gtn_jax.training.sharding import fetch, put_batch
 
 
@@ -20,7 +21,7 @@ def evaluate_clips(
     clip_eval: str,
     seed: int,
     draw: int,
-) -> dict[str, float]:
+) -> tuple[dict[str, float], Answers, np.ndarray]:
     """Classify every frame once, then judge clips in three ways.
 
     Args:
@@ -38,7 +39,8 @@ def evaluate_clips(
     Returns:
         loss (nats), accuracy, top5_accuracy, clip_accuracy (largest mean probability over a clip's
         frames), frame_accuracy (of all frames), random_frame_accuracy (of one frame a clip), images
-        (frames) and clips.
+        (frames) and clips; the answer to each clip; and the row of one of its frames: its first, or
+        the random one.
     """
     parts, labels = [], []
     for batch in batches:
@@ -55,8 +57,8 @@ def judge(
     clip_eval: str,
     seed: int,
     draw: int,
-) -> dict[str, float]:
-    """The figures of `evaluate_clips` from the probabilities of all frames.
+) -> tuple[dict[str, float], Answers, np.ndarray]:
+    """What `evaluate_clips` returns, from the probabilities of all frames.
 
     Args:
         probabilities: float32 B N.
@@ -70,16 +72,17 @@ def judge(
     drawn = epoch_rows(rows, seed, draw)
     firsts = np.array([own[0] for own in rows])
     ways = {
-        "mean_of_25": (mean_of_frames(probabilities, ids), labels[firsts]),
-        "random_frame": (probabilities[drawn], labels[drawn]),
-        "frame": (probabilities, labels),
+        "mean_of_25": (mean_of_frames(probabilities, ids), firsts),
+        "random_frame": (probabilities[drawn], drawn),
+        "frame": (probabilities, np.arange(len(labels))),
     }
-    ranks = {way: _ranks(*pair) for way, pair in ways.items()}
-    chosen, truth = ways[clip_eval]
+    ranks = {way: _ranks(found, labels[of]) for way, (found, of) in ways.items()}
+    chosen, of = ways[clip_eval]
+    truth = labels[of]
     own = chosen[np.arange(len(truth)), truth]
     # A probability too small for float32 is 0; its logarithm should not end the run's average.
     losses = -np.log(np.maximum(own, np.finfo(np.float32).tiny))
-    return {
+    figures = {
         "loss": float(np.mean(losses, dtype=np.float64)),
         "accuracy": _share(ranks[clip_eval], 1),
         "top5_accuracy": _share(ranks[clip_eval], 5),
@@ -89,6 +92,8 @@ def judge(
         "images": len(labels),
         "clips": len(rows),
     }
+    answers = Answers(np.argmax(chosen, axis=1).astype(np.int32), chosen.max(axis=1), own)
+    return figures, answers, of
 
 
 def _ranks(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:

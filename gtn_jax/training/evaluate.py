@@ -1,6 +1,7 @@
 """One exact pass over a split, of images or of videos."""
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -13,7 +14,22 @@ from gtn_jax.training.build import Programs
 from gtn_jax.training.clip_evaluation import evaluate_clips
 from gtn_jax.training.forward_steps import EvaluationStep
 from gtn_jax.training.interruption import until_interrupted
+from gtn_jax.training.metrics import Answers
 from gtn_jax.training.sharding import fetch, put_batch
+
+
+class Evaluation(NamedTuple):
+    """How good a classifier is on a split, and what it said of each image.
+
+    Attributes:
+        figures: name -> number; see `evaluate` and `evaluate_clips`.
+        answers: NumPy arrays; of videos, one a clip.
+        rows: int B, which image of the split each answer is of; of a clip, one of its frames.
+    """
+
+    figures: dict[str, float]
+    answers: Answers
+    rows: np.ndarray
 
 
 def evaluate_images(
@@ -23,7 +39,7 @@ def evaluate_images(
     config: Config,
     mesh: jax.sharding.Mesh,
     draw: int,
-) -> dict[str, float]:
+) -> Evaluation:
     """Evaluate as a config says: every image, or every clip of a split of videos.
 
     Args:
@@ -34,17 +50,15 @@ def evaluate_images(
         mesh: whose devices share each batch.
         draw: number of the draw of random frames: the step that the variables are of.
 
-    Returns:
-        As `evaluate`, or `evaluate_clips`.
-
     Raises:
         Interrupted: see `interruption.until_interrupted`.
     """
     batch_size = -(-config.data.eval_batch_size // mesh.size) * mesh.size
     batches = until_interrupted(evaluation_batches(images, batch_size))
     if images.clips is None:
-        return evaluate(programs.evaluation_step, variables, batches, mesh)
-    return evaluate_clips(
+        figures, answers = evaluate(programs.evaluation_step, variables, batches, mesh)
+        return Evaluation(figures, answers, np.arange(len(images)))
+    judged = evaluate_clips(
         programs.probabilities_step,
         variables,
         batches,
@@ -54,11 +68,12 @@ def evaluate_images(
         config.seed,
         draw,
     )
+    return Evaluation(*judged)
 
 
 def evaluate(
     step: EvaluationStep, variables: Variables, batches: Iterable[Batch], mesh: jax.sharding.Mesh
-) -> dict[str, float]:
+) -> tuple[dict[str, float], Answers]:
     """Add the sums of all batches up and divide once.
 
     Args:
@@ -68,18 +83,23 @@ def evaluate(
         mesh: whose devices share each batch.
 
     Returns:
-        loss (nats), accuracy, top5_accuracy (0 to 1) and images.
+        loss (nats), accuracy, top5_accuracy (0 to 1) and images; and the answers in the order of
+        the batches.
     """
     loss, correct, correct_top5, images = 0.0, 0, 0, 0
+    answers = []
     for batch in batches:
-        part = fetch(step(variables, put_batch(batch, mesh)))
+        part, said = fetch(step(variables, put_batch(batch, mesh)))
+        real = np.asarray(batch.mask) > 0
+        answers.append(jax.tree.map(lambda leaf, real=real: leaf[real], said))
         loss += float(np.float64(part.loss))
         correct += int(part.correct)
         correct_top5 += int(part.correct_top5)
         images += int(part.images)
-    return {
+    figures = {
         "loss": loss / images,
         "accuracy": correct / images,
         "top5_accuracy": correct_top5 / images,
         "images": images,
     }
+    return figures, jax.tree.map(lambda *parts: np.concatenate(parts), *answers)

@@ -12,10 +12,10 @@ import jax.numpy as jnp
 from gtn_jax.arrays import Array, Batch, Outputs, Pooled, Variables
 from gtn_jax.data.augment import Transform, one_by_one
 from gtn_jax.models.gtn import GTN
-from gtn_jax.training.metrics import Sums, sums
+from gtn_jax.training.metrics import Answers, Sums, answers, sums
 
 PoolingStep = Callable[[Variables, Batch, jax.Array, Array], Pooled]
-EvaluationStep = Callable[[Variables, Batch], Sums]
+EvaluationStep = Callable[[Variables, Batch], tuple[Sums, Answers]]
 ProbabilitiesStep = Callable[[Variables, Batch], jax.Array]
 
 
@@ -38,17 +38,21 @@ def make_pooling_step(model: GTN, transform: Transform) -> PoolingStep:
 
 
 def make_evaluation_step(model: GTN, transform: Transform) -> EvaluationStep:
-    """Build `evaluation_step(variables, batch) -> Sums`, without dropout, with running statistics.
+    """Build `evaluation_step(variables, batch) -> (Sums, Answers)`.
+
+    There is no dropout, BatchNorm has the running statistics, and answers to padded rows mean
+    nothing.
 
     Args:
         model: a GTN; its auxiliary head is not used.
         transform: from `augment.evaluation_transform`.
     """
 
-    def evaluation_step(variables: Variables, batch: Batch) -> Sums:
+    def evaluation_step(variables: Variables, batch: Batch) -> tuple[Sums, Answers]:
         images = transform(jax.random.key(0), batch.images, batch.sizes)
         outputs = cast(Outputs, model.apply(variables, images, train=False))
-        return sums(outputs.logits, batch.labels, batch.mask)
+        logits = outputs.logits
+        return sums(logits, batch.labels, batch.mask), answers(logits, jnp.asarray(batch.labels))
 
     return evaluation_step
 

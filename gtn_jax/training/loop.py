@@ -146,7 +146,9 @@ def _train(config: Config, folder: RunFolder, quiet: bool, devices: int | None) 
     def validate(split: str) -> dict[str, float]:
         started = time.monotonic()
         try:
-            result = evaluate_images(programs, state.variables, images[split], config, mesh, step)
+            result, _, _ = evaluate_images(
+                programs, state.variables, images[split], config, mesh, step
+            )
         except Interrupted as error:
             checkpoints.wait()
             saved = checkpoints.latest_step()
@@ -248,7 +250,7 @@ def _train(config: Config, folder: RunFolder, quiet: bool, devices: int | None) 
         checkpoints.wait()
         clock["checkpoint"] += time.monotonic() - started
         started = time.monotonic()
-        result = evaluate_selected(config, ready, checkpoints, state, step)
+        result, predictions = evaluate_selected(config, ready, checkpoints, state, step)
         clock["evaluate"] += time.monotonic() - started
         summary = {
             "steps": total_steps,
@@ -258,7 +260,7 @@ def _train(config: Config, folder: RunFolder, quiet: bool, devices: int | None) 
             "seconds": sum(clock.values()),
             **{f"{name}_seconds": seconds for name, seconds in clock.items()},
         }
-    folder.finish(summary)
+    folder.finish(summary, predictions)
     return summary
 
 

@@ -1,4 +1,4 @@
-"""Metrics as sums and counts over real rows, so that adding batches up is exact."""
+"""Metrics as sums and counts over real rows, so that adding batches up is exact; and answers."""
 
 from typing import NamedTuple
 
@@ -23,6 +23,33 @@ class Sums(NamedTuple):
     correct: jax.Array
     correct_top5: jax.Array
     images: jax.Array
+
+
+class Answers(NamedTuple):
+    """What a classifier says of each image, enough to see later where it was wrong.
+
+    Attributes:
+        predicted: int32 B, the class of the largest logit.
+        predicted_probability: float32 B, that class's probability.
+        label_probability: float32 B, the label's.
+    """
+
+    predicted: Array
+    predicted_probability: Array
+    label_probability: Array
+
+
+def answers(logits: jax.Array, labels: Array) -> Answers:
+    """The answers to a batch; what they say of rows with mask 0 means nothing.
+
+    Args:
+        logits: float32 B N.
+        labels: int32 B.
+    """
+    probabilities = jax.nn.softmax(logits)
+    own = jnp.take_along_axis(probabilities, labels[:, None], axis=1)[:, 0]
+    predicted = jnp.argmax(logits, axis=1).astype(jnp.int32)
+    return Answers(predicted, jnp.max(probabilities, axis=1), own)
 
 
 def sums(logits: jax.Array, labels: Array, mask: Array) -> Sums:

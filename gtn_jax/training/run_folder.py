@@ -1,13 +1,14 @@
 """The folder of one run: the files that connect training to everything that reads it.
 
 `config.json` (resolved), `classes.json`, `preprocessing.json`, `data.json` (which images),
-`metrics.jsonl` (one row per step and split), `summary.json` (only of a finished run),
+`metrics.jsonl` (one row per step and split), `summary.json` and `predictions.npz` (only of a
+finished run; predictions.py),
 `checkpoints/` (checkpoint.py) and, while somebody trains here, `.lock` (lock.py). No jax here.
 """
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +16,7 @@ from gtn_jax.config import Config
 from gtn_jax.config_json import differences, from_json, to_json
 from gtn_jax.training import durable
 from gtn_jax.training.lock import LOCK_NAME
+from gtn_jax.training.predictions import Predictions, read_predictions, write_predictions
 from gtn_jax.training.row_file import read_rows
 
 
@@ -50,6 +52,7 @@ class RunFolder:
         self._data = path / "data.json"
         self._metrics = path / "metrics.jsonl"
         self._summary = path / "summary.json"
+        self._predictions = path / "predictions.npz"
 
     def check(self, config: Config) -> None:
         """Refuse a folder that a run of `config` must not use; an absent one is fine.
@@ -197,8 +200,17 @@ class RunFolder:
         if self._metrics.exists():
             self._write(self._metrics, "".join(kept))
 
-    def finish(self, summary: dict[str, Any]) -> None:
-        """Write `summary.json`, which makes the run a finished one."""
+    def finish(
+        self, summary: dict[str, Any], said: Mapping[str, Predictions] | None = None
+    ) -> None:
+        """Write `predictions.npz`, then `summary.json`, which makes the run a finished one.
+
+        Args:
+            summary: figures.
+            said: split -> what the selected weights said of its images; None where nobody asked.
+        """
+        if self._writes and said is not None:
+            write_predictions(self._predictions, said)
         self._write(self._summary, json.dumps(summary, indent=2) + "\n")
 
     def summary(self) -> dict[str, Any] | None:
@@ -208,6 +220,14 @@ class RunFolder:
             ValueError: not readable.
         """
         return _read(self._summary, _is_summary) if self._summary.exists() else None
+
+    def predictions(self, split: str) -> Predictions | None:
+        """What was said of a split's images; None where nothing was (an older version's run).
+
+        Raises:
+            ValueError: not readable.
+        """
+        return read_predictions(self._predictions, split)
 
     def _write(self, path: Path, text: str) -> None:
         if self._writes:

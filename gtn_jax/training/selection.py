@@ -7,13 +7,14 @@ from gtn_jax.training.checkpoint import Checkpoints
 from gtn_jax.training.cluster import agreed, is_first
 from gtn_jax.training.evaluate import evaluate_images
 from gtn_jax.training.interruption import active
+from gtn_jax.training.predictions import Predictions
 from gtn_jax.training.preparation import SELECTED_ON, Prepared
 from gtn_jax.training.state import TrainState
 
 
 def evaluate_selected(
     config: Config, ready: Prepared, checkpoints: Checkpoints, state: TrainState, step: int
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], dict[str, Predictions]]:
     """Select as `training.select` says, and evaluate what was selected.
 
     Args:
@@ -24,7 +25,8 @@ def evaluate_selected(
         step: the last one.
 
     Returns:
-        selected_step, selected_on, and of each split but train what `evaluate_images` says.
+        selected_step, selected_on, and the figures of each split but train; and split -> what was
+        said of its images.
 
     Raises:
         Interrupted: a signal came; nothing is lost.
@@ -35,12 +37,14 @@ def evaluate_selected(
     if selected != step:
         state, _ = checkpoints.restore(state, selected)
     found: dict[str, Any] = {"selected_step": selected, "selected_on": selected_on}
+    said: dict[str, Predictions] = {}
     for split in ("validation", "test"):
         if split in ready.images:
             images = ready.images[split]
             with active().at_once():
-                result = evaluate_images(
+                figures, answers, rows = evaluate_images(
                     ready.programs, state.variables, images, config, ready.mesh, selected
                 )
-            found |= {f"{split}_{name}": value for name, value in result.items()}
-    return found
+            found |= {f"{split}_{name}": value for name, value in figures.items()}
+            said[split] = Predictions(images.part.files[rows], images.part.labels[rows], *answers)
+    return found, said

@@ -31,23 +31,28 @@ IDS = np.array([0, 0, 0, 1, 1, 2], np.int32)
 
 
 def test_by_hand():
-    result = judge(PROBABILITIES, LABELS, IDS, "mean_of_25", seed=0, draw=0)
+    result, answers, rows = judge(PROBABILITIES, LABELS, IDS, "mean_of_25", seed=0, draw=0)
     assert result["clip_accuracy"] == result["accuracy"] == pytest.approx(2 / 3)
     assert result["frame_accuracy"] == pytest.approx(3 / 6)
     assert result["top5_accuracy"] == 1.0
     assert (result["images"], result["clips"]) == (6, 3)
     # -log of 1.71 / 3, 0.55 and 0.25: 0.562119, 0.597837, 1.386294.
     assert result["loss"] == pytest.approx(0.848750, abs=1e-6)
+    assert rows.tolist() == [0, 3, 5]
+    assert answers.predicted.tolist() == [0, 1, 0]
+    np.testing.assert_allclose(answers.predicted_probability, [0.57, 0.55, 0.5], rtol=1e-6)
+    np.testing.assert_allclose(answers.label_probability, [0.57, 0.55, 0.25], rtol=1e-6)
 
 
 def test_random_frame_by_hand():
     answers = set()
     for draw in range(20):
-        result = judge(PROBABILITIES, LABELS, IDS, "random_frame", seed=0, draw=draw)
+        result, said, rows = judge(PROBABILITIES, LABELS, IDS, "random_frame", seed=0, draw=draw)
         row = int(epoch_rows([np.arange(3)], seed=0, epoch=draw)[0])
         right = 1 if row < 2 else 2  # of clip 0 only the last frame is right
         assert result["accuracy"] == result["random_frame_accuracy"] == pytest.approx(right / 3)
         assert result["clip_accuracy"] == pytest.approx(2 / 3)
+        assert rows[0] == row and (said.predicted[0] == 0) == (right == 2)
         answers.add(right)
     assert answers == {1, 2}
 
@@ -55,11 +60,11 @@ def test_random_frame_by_hand():
 def test_what_is_no_number_is_wrong_and_zero_is_finite():
     broken = PROBABILITIES.copy()
     broken[0] = np.nan
-    result = judge(broken, LABELS, IDS, "mean_of_25", seed=0, draw=0)
+    result, _, _ = judge(broken, LABELS, IDS, "mean_of_25", seed=0, draw=0)
     assert result["clip_accuracy"] == pytest.approx(1 / 3)
     assert result["frame_accuracy"] == pytest.approx(3 / 6)
     certain = np.float32([[1, 0, 0]])
-    result = judge(certain, np.array([1]), np.array([0]), "mean_of_25", seed=0, draw=0)
+    result, _, _ = judge(certain, np.array([1]), np.array([0]), "mean_of_25", seed=0, draw=0)
     assert result["loss"] == pytest.approx(87.3365, abs=1e-3)  # of 2**-126
 
 
@@ -74,10 +79,10 @@ def test_through_a_model_as_evaluate_sees_it():
     batches = [Batch(images[at : at + 8], labels[at : at + 8], mask[at : at + 8]) for at in (0, 8)]
     transform = evaluation_transform((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
     step = jax.jit(make_probabilities_step(model, transform))
-    frames = evaluate(jax.jit(make_evaluation_step(model, transform)), variables, batches, mesh)
+    frames, _ = evaluate(jax.jit(make_evaluation_step(model, transform)), variables, batches, mesh)
     alone = np.arange(13, dtype=np.int32)  # every frame its own clip
     for way in ("mean_of_25", "random_frame"):
-        result = evaluate_clips(step, variables, batches, alone, mesh, way, seed=0, draw=3)
+        result, _, _ = evaluate_clips(step, variables, batches, alone, mesh, way, seed=0, draw=3)
         assert result.keys() - frames.keys() == {
             *("clip_accuracy", "frame_accuracy", "random_frame_accuracy", "clips"),
         }
@@ -87,5 +92,5 @@ def test_through_a_model_as_evaluate_sees_it():
     assert probabilities.dtype == np.float32
     np.testing.assert_allclose(probabilities.sum(1), 1, atol=1e-5)
 
-    result = evaluate_clips(step, variables, batches, labels[:13], mesh, "mean_of_25", 0, 0)
+    result, _, _ = evaluate_clips(step, variables, batches, labels[:13], mesh, "mean_of_25", 0, 0)
     assert result["clips"] == 7 and result["frame_accuracy"] == frames["accuracy"]

@@ -51,12 +51,15 @@ for devices in (1, 2, 8):
             images = Images(Part(split, rows, labels[:count], files, sizes), View(8, 8), 8, 8,
                             bytes=0, pixels=pixels[:count])
             asked = override(config, {"data.eval_batch_size": batch_size})
-            found = evaluate_images(programs, everywhere, images, asked, mesh, 0)
+            found, answers, _ = evaluate_images(programs, everywhere, images, asked, mesh, 0)
             case = (devices, batch_size, count)
             assert found["images"] == count, case
             assert found["accuracy"] == (ranks[:count] == 0).sum() / count, case
             assert found["top5_accuracy"] == (ranks[:count] < 5).sum() / count, case
             np.testing.assert_allclose(found["loss"], losses[:count].mean(), rtol=1e-6)
+            assert (answers.predicted == logits[:count].argmax(1)).all(), case
+            own = np.exp(-losses[:count])
+            np.testing.assert_allclose(answers.label_probability, own, rtol=1e-5)
             compared += 1
 print("compared", compared)
 """

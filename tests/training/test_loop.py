@@ -192,9 +192,15 @@ def test_finished_run_is_left_alone(tiny_config, tmp_path):
         "config.json",
         "data.json",
         "metrics.jsonl",
+        "predictions.npz",
         "preprocessing.json",
         "summary.json",
     ]
+    said = RunFolder(tmp_path).predictions("test")
+    assert said is not None and len(set(said.files)) == len(said.labels) == 500
+    assert np.mean(said.predicted == said.labels) == summary["test_accuracy"]
+    loss = -np.mean(np.log(said.label_probability.astype(np.float64)))
+    assert loss == pytest.approx(summary["test_loss"], rel=1e-5)
     assert json.loads((tmp_path / "classes.json").read_text()) == list("0123456789")
     assert summary["test_images"] == 500
     assert summary["validation_images"] == 300

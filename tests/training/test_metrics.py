@@ -1,10 +1,10 @@
-"""Sums by hand, ties and broken numbers included."""
+"""Sums and answers by hand, ties and broken numbers included."""
 
 import jax.numpy as jnp
 import numpy as np
 from sklearn.metrics import top_k_accuracy_score
 
-from gtn_jax.training.metrics import sums
+from gtn_jax.training.metrics import answers, sums
 
 
 def test_counts_by_hand():
@@ -34,3 +34,11 @@ def test_nan_is_never_correct():
     logits = jnp.full((2, 3), jnp.nan)
     result = sums(logits, jnp.zeros(2, jnp.int32), jnp.ones(2))
     assert (int(result.correct), int(result.correct_top5)) == (0, 0)
+
+
+def test_answers_by_hand():
+    logits = jnp.log(jnp.array([[1.0, 2.0, 1.0], [3.0, 3.0, 2.0]]))
+    result = answers(logits, jnp.array([0, 2], jnp.int32))
+    assert result.predicted.tolist() == [1, 0]  # of equal ones the first
+    np.testing.assert_allclose(result.predicted_probability, [2 / 4, 3 / 8], rtol=1e-6)
+    np.testing.assert_allclose(result.label_probability, [1 / 4, 2 / 8], rtol=1e-6)

@@ -96,7 +96,8 @@ def test_evaluation_that_is_not_finite_is_never_best(tiny_config, tmp_path, monk
         result = original(programs, variables, images, config, mesh, step)
         calls[step] += 1
         if step in bad_steps and calls[step] == 1:
-            return result | {"loss": float("nan"), "accuracy": 1.0}
+            figures = result.figures | {"loss": float("nan"), "accuracy": 1.0}
+            return result._replace(figures=figures)
         return result
 
     monkeypatch.setattr(loop, "evaluate_images", evaluate_images)

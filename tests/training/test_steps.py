@@ -196,7 +196,7 @@ def test_evaluation_counts_are_exact(model, start, count):
     step = jax.jit(make_evaluation_step(model, evaluation_transform(MEAN, STD)))
     whole = batch_of(9)
     rows = [Batch(*(a[i : i + 1] for a in whole[:3])) for i in range(count)]
-    truth = evaluate(step, start.variables, rows, data_mesh(1))
+    truth, alone = evaluate(step, start.variables, rows, data_mesh(1))
 
     def padded(size):
         for first in range(0, count, size):
@@ -212,11 +212,13 @@ def test_evaluation_counts_are_exact(model, start, count):
     for devices in (1, 4):
         mesh = data_mesh(devices)
         variables = replicate(start.variables, mesh)
-        result = evaluate(step, variables, padded(8), mesh)
+        result, answers = evaluate(step, variables, padded(8), mesh)
         assert result["images"] == count
         assert result["accuracy"] == truth["accuracy"]
         assert result["top5_accuracy"] == truth["top5_accuracy"]
         np.testing.assert_allclose(result["loss"], truth["loss"], rtol=1e-6)
+        assert answers.predicted.tolist() == alone.predicted.tolist()
+        np.testing.assert_allclose(answers.label_probability, alone.label_probability, rtol=1e-4)
 
 
 def test_peak_rate_is_data_not_program(start, full_step):
