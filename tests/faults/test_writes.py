@@ -6,7 +6,6 @@ is really full or read-only needs root, for a small tmpfs. Where a tool is missi
 
 import itertools
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -33,22 +32,22 @@ CONFIG = Config(
 """
 
 
+# The limit is set by the process itself, before it becomes the command: a function to be called
+# between fork and exec makes subprocess fork, of which JAX warns once a test has started it here.
+LIMITED = """\
+import os, resource, sys
+limit = int(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+os.execvp(sys.argv[2], sys.argv[2:])
+"""
+
+
 def run(*command: str, limit: int | None = None) -> tuple[int, list[str]]:
     """Exit code and lines of standard error of a process that may not write larger files."""
-
-    def limit_file_size() -> None:
-        if limit is not None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-
+    if limit is not None:
+        command = (sys.executable, "-c", LIMITED, str(limit), *command)
     # Pipes: the limit holds for files that a process inherits, too.
-    done = subprocess.run(
-        command,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        env=ENVIRONMENT,
-        preexec_fn=limit_file_size,
-    )
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=ENVIRONMENT)
     return done.returncode, done.stderr.splitlines()
 
 
