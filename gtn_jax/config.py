@@ -139,6 +139,9 @@ class OptimizerConfig:
     momentum: float = 0.9
     weight_decay: float = 1e-4
     """On every parameter, added to the gradient as PyTorch does."""
+    l2_sp: float = 0.0
+    """Above 0 the trunk's parameters decay towards their start with this strength, and not towards
+    0 (L2-SP, arXiv 1802.01483)."""
     schedule: Literal["step", "cosine", "constant"] = "cosine"
     warmup_epochs: float = 0.0
     """Linear rise from 0; cosine only."""
@@ -157,7 +160,7 @@ class OptimizerConfig:
             "> 0",
         )
         require(0 <= self.momentum < 1, "optimizer.momentum", self.momentum, "a rate in [0, 1)")
-        require_least(self, "optimizer", 0, "weight_decay", "warmup_epochs")
+        require_least(self, "optimizer", 0, "weight_decay", "l2_sp", "warmup_epochs")
         rising = tuple(sorted(set(self.boundaries_epochs)))
         require(
             rising == self.boundaries_epochs,
@@ -179,6 +182,8 @@ class TrainingConfig:
     trunk's momentum while its rate is 0."""
     frozen_batch_norm: Literal["running", "batch"] = "running"
     """Statistics a frozen trunk normalises with; batch (the authors') also moves the running."""
+    trainable: Literal["all", "batch_norm"] = "all"
+    """What of the trunk learns once it is not frozen: all, or scale and bias of each BatchNorm."""
     accumulation_steps: int = 1
     """Micro-batches that a batch is taken in, for less memory: one update from the mean of their
     gradients. BatchNorm has the statistics of a micro-batch, and moves the running ones in each."""
@@ -188,6 +193,8 @@ class TrainingConfig:
     select: Literal["val", "last", "test_best"] = "val"
     """Which weights a run ends with: those of the best epoch on validation, of the last epoch, or
     (the authors') of the best epoch on test, whose accuracy then is no estimate of anything."""
+    watch_test: bool = False
+    """Evaluate and log the test split whenever the one to select on is; it chooses nothing."""
     eval_every_epochs: int = 1
     checkpoint_every_seconds: float = 60.0
     log_every_steps: int = 20

@@ -1,48 +1,31 @@
 """The verbs of `gtn`: each reads its arguments, calls one function and prints what came of it.
 
 Nothing heavy is imported before a verb runs. No logic here: that is in the rooms. The verbs of
-data, of weights and of run folders are in data_verbs.py, weight_verbs.py and run_verbs.py.
+data, of weights, of run folders and of analysis are in data_verbs.py, weight_verbs.py, run_verbs.py
+and analysis_verbs.py.
 """
 
 import argparse
 import dataclasses
 import json
-import sys
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
+from gtn_jax.analysis_verbs import compare
 from gtn_jax.arguments import parse, take_experiment, take_preset
 from gtn_jax.config import Config
 from gtn_jax.data_verbs import check_data, prepare
 from gtn_jax.experiment import load_experiment, shipped_folder
 from gtn_jax.presets import PRESETS, REMAINING_DEVIATIONS
+from gtn_jax.process import set_up_process
 from gtn_jax.run_verbs import checkpoint
 from gtn_jax.terminal import complain, say, show
 from gtn_jax.training.lock import locked
 from gtn_jax.weight_verbs import convert, export
 
 Positional = tyro.conf.Positional
-
-
-def set_up_process() -> None:
-    """Before a verb computes, and before it imports what it computes with.
-
-    Freed memory is kept, and what is compiled for the next process.
-    """
-    from gtn_jax.training.allocator import collect_garbage_rarely, keep_freed_memory
-
-    keep_freed_memory()
-    collect_garbage_rarely()
-    from gtn_jax.training.compilation_cache import enable
-    from gtn_jax.training.orbax_words import keep_failed_saves_short
-
-    keep_failed_saves_short()
-
-    reason = enable()
-    if reason is not None:
-        print(f"note    {reason}", file=sys.stderr)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,39 +128,6 @@ def predict(arguments: list[str]) -> None:
         raise ValueError(f"{bad} of {len(good) + bad} could not be predicted; the others were")
 
 
-def compare(arguments: list[str]) -> None:
-    """Tune a rate for each method on validation, then compare them on paired seeds."""
-    name, rest = take_experiment(
-        arguments, "gtn compare quickstart --methods finetune gtn --seeds 5 --workdir runs/compare"
-    )
-
-    def form(
-        workdir: Path, methods: tuple[str, ...] = ("finetune", "gtn"), seeds: int = 5,
-        trials: int = 2,
-    ) -> tuple[Path, tuple[str, ...], int, int]:  # fmt: skip
-        """Compare methods on an experiment.
-
-        Args:
-            workdir: folder of the comparison; finished runs in it are kept.
-            methods: the first is the one that others are subtracted from.
-            seeds: final runs a method, seeds 0, 1, ...
-            trials: tuning runs a method and rate.
-        """
-        return workdir, methods, seeds, trials
-
-    workdir, methods, seeds, trials = parse(form, f"gtn compare {name}", rest)
-    set_up_process()
-    from gtn_jax.analysis import compare as comparison
-
-    config = load_experiment(name)
-    comparison.check(config, methods, seeds, workdir)
-    with locked(workdir):
-        tuned = comparison.tune(config, methods, trials, workdir, say)
-        rates = {method: comparison.best_rate(tuned, method) for method in methods}
-        rows = comparison.compare(config, rates, range(seeds), workdir, say)
-    show(comparison.comparison_table(rows, methods[0]))
-
-
 def quickstart(arguments: list[str]) -> None:
     """Adapt the shipped backbone to digits by three methods, and compare them."""
 
@@ -193,21 +143,24 @@ def quickstart(arguments: list[str]) -> None:
     workdir, seeds = parse(form, "gtn quickstart", arguments)
     set_up_process()
     from gtn_jax.analysis import compare as comparison
+    from gtn_jax.analysis.comparison_table import accuracy_table, summarise, where_time_went
+    from gtn_jax.analysis.trials import choose_devices
+    from gtn_jax.analysis.tuning import best_rate
     from gtn_jax.training.row_file import read_rows
 
     config = load_experiment("quickstart")
     # The tuning runs that ship with the experiment: its header has their command.
     tuned = read_rows(shipped_folder() / "quickstart_tuning.jsonl")
     methods = ("finetune", "gtn", "gtn_identity")
-    comparison.check(config, methods, seeds, workdir)
-    rates = {method: comparison.best_rate(tuned, method) for method in methods}
+    comparison.check(config, methods, seeds, 1, workdir)
+    rates = {method: best_rate(tuned, method) for method in methods}
     per_class = config.data.train_images_per_class
     say(f"{config.model.weights} backbone, {per_class} training images a class of "
          f"{config.data.name}; {len(methods)} methods x {seeds} seeds")  # fmt: skip
     with locked(workdir):
-        rows = comparison.compare(config, rates, range(seeds), workdir, say)
-    show(comparison.comparison_table(rows))
-    say(f"time: {comparison.where_time_went(rows, workdir)}\nrun folders: {workdir}/runs")
+        rows = comparison.compare(config, rates, range(seeds), workdir, choose_devices(1), say)
+    show(accuracy_table(summarise(rows, workdir)))
+    say(f"time: {where_time_went(rows, workdir)}\nrun folders: {workdir}/runs")
 
 
 def benchmark(arguments: list[str]) -> None:

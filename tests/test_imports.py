@@ -19,9 +19,11 @@ ROOMS = (
     (
         "arguments",
         "terminal",
+        "process",
         "data_verbs",
         "weight_verbs",
         "run_verbs",
+        "analysis_verbs",
         "verbs",
         "cli",
         "__main__",

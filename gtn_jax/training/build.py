@@ -131,6 +131,8 @@ def _build_programs(
             section.decay_factor,
         ),
         training.freeze_epochs * steps_per_epoch,
+        section.l2_sp,
+        training.trainable,
     )
 
     def transform(small: bool) -> augment.Transform:

@@ -24,22 +24,23 @@ from gtn_jax.training.evaluate import evaluate_images
 from gtn_jax.training.feature_cache import compute_features, frozen_gather
 from gtn_jax.training.interruption import EVALUATION_SECONDS, Interrupted, active
 from gtn_jax.training.lock import locked
+from gtn_jax.training.optimizer import trained_parameters
 from gtn_jax.training.preparation import SELECTED_ON, in_lines, prepare_run
 from gtn_jax.training.progress import ProgressBar
 from gtn_jax.training.refusal import refused_step
 from gtn_jax.training.run_folder import RunFolder
 from gtn_jax.training.selection import evaluate_selected
-from gtn_jax.training.sharding import put_batch
+from gtn_jax.training.sharding import Devices, put_batch
 
 
-def run(config: Config, workdir: Path, quiet: bool = False, devices: int | None = None) -> dict:
+def run(config: Config, workdir: Path, quiet: bool = False, devices: Devices = None) -> dict:
     """Train, evaluate, and leave a run folder; continue what is there.
 
     Args:
         config: of the run.
         workdir: the run folder; new, or one of the same config.
         quiet: leave no line behind; on a terminal a bar shows while it runs.
-        devices: use the first so many local devices; None: all.
+        devices: the first so many local ones, these, or None: all.
 
     Returns:
         The summary, as in `summary.json`: accuracies in 0..1, times in seconds.
@@ -65,7 +66,7 @@ def run(config: Config, workdir: Path, quiet: bool = False, devices: int | None 
         return _train(config, folder, quiet or not is_first(), devices)
 
 
-def _train(config: Config, folder: RunFolder, quiet: bool, devices: int | None) -> dict:
+def _train(config: Config, folder: RunFolder, quiet: bool, devices: Devices) -> dict:
     """The other stations of `run`, in a folder that nobody else writes into."""
     # ---- images, programs, state, where it goes on ------------------------------------------
     ready = prepare_run(config, folder, devices)
@@ -225,12 +226,13 @@ def _train(config: Config, folder: RunFolder, quiet: bool, devices: int | None) 
                 log_pending()
                 if int(state.step) < 0:
                     refuse()
-                accuracy = None
+                accuracy, started = None, time.monotonic()
                 watched = SELECTED_ON.get(config.training.select, "validation")
-                if watched in images:
-                    started = time.monotonic()
-                    result = validate(watched)
-                    is_evaluation_short = time.monotonic() - started < EVALUATION_SECONDS / 2
+                result = validate(watched) if watched in images else None
+                if config.training.watch_test and watched != "test" and "test" in images:
+                    validate("test")
+                is_evaluation_short = time.monotonic() - started < EVALUATION_SECONDS / 2
+                if result is not None:
                     if math.isfinite(result["loss"]):
                         accuracy = result["accuracy"]
                     bar.say(
@@ -256,6 +258,9 @@ def _train(config: Config, folder: RunFolder, quiet: bool, devices: int | None) 
             "steps": total_steps,
             **result,
             "parameters": state.parameters,
+            "trained_parameters": trained_parameters(
+                programs.optimizer, state.params, frozen_epochs >= config.training.epochs
+            ),
             "images_per_second": counted_images / clock["train"] if clock["train"] else None,
             "seconds": sum(clock.values()),
             **{f"{name}_seconds": seconds for name, seconds in clock.items()},

@@ -6,6 +6,8 @@ compiled step serves every peak rate, and a rate of 0 still lets momentum fill, 
 code (https://github.com/jiaxue-ai/GTN, main.py, adjust_learning_rate).
 """
 
+import functools
+from collections.abc import Callable, Hashable
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -14,6 +16,9 @@ import optax
 
 GROUPS = {"backbone": "backbone", "gate": "head", "classifier": "head", "aux_classifier": "head"}
 """First part of a parameter's path -> group. Closed: a name not in it is an error."""
+STILL = "still"
+"""The group of a trunk's parameters that are not trained at all: rate 0, no momentum."""
+Trainable = Literal["all", "batch_norm"]
 
 
 class Optimizer(NamedTuple):
@@ -22,14 +27,21 @@ class Optimizer(NamedTuple):
     Attributes:
         direction: gradients -> momentum; its state holds one part a group.
         schedules: group -> (step -> rate relative to the peak).
+        labels: parameters -> a tree like them that holds each leaf's group.
     """
 
     direction: optax.GradientTransformation
     schedules: dict[str, optax.Schedule]
+    labels: Callable[[Any], Any]
 
 
-def group_labels(params: Any) -> Any:
+def group_labels(params: Any, trainable: Trainable = "all") -> Any:
     """A tree like `params` that holds each leaf's group.
+
+    Args:
+        params: of a GTN, or some of its parts.
+        trainable: "batch_norm" trains scales and biases of the trunk's BatchNorms (modules whose
+            names begin with bn) and leaves the rest of it `STILL`.
 
     Raises:
         ValueError: a parameter whose name is not in `GROUPS`.
@@ -37,7 +49,47 @@ def group_labels(params: Any) -> Any:
     unknown = sorted(set(params) - set(GROUPS))
     if unknown:
         raise ValueError(f"parameters {', '.join(unknown)} belong to no group of {set(GROUPS)}")
-    return {name: jax.tree.map(lambda _, n=name: GROUPS[n], tree) for name, tree in params.items()}
+
+    def group(path: tuple[Any, ...], leaf: Any) -> str:
+        del leaf
+        names = [entry.key for entry in path]
+        found = GROUPS[names[0]]
+        is_norm = any(name.startswith("bn") for name in names)
+        return STILL if found == "backbone" and trainable == "batch_norm" and not is_norm else found
+
+    return jax.tree_util.tree_map_with_path(group, params)
+
+
+def trained_parameters(optimizer: Optimizer, params: Any, is_trunk_frozen: bool) -> int:
+    """How many numbers a run changes.
+
+    Args:
+        optimizer: of the run.
+        params: all of them.
+        is_trunk_frozen: from the first epoch to the last.
+    """
+    still = {STILL, "backbone"} if is_trunk_frozen else {STILL}
+    labels = jax.tree.leaves(optimizer.labels(params))
+    leaves = zip(jax.tree.leaves(params), labels, strict=True)
+    return sum(leaf.size for leaf, label in leaves if label not in still)
+
+
+def pull_to_start(strength: float) -> optax.GradientTransformation:
+    """Add strength (w - w at the start) to the gradient; the state holds a copy of the start.
+
+    L2-SP (Li et al., "Explicit Inductive Bias for Transfer Learning with Convolutional Networks",
+    arXiv 1802.01483): the gradient of strength / 2 times the squared distance.
+    """
+
+    def init(params: Any) -> Any:
+        # Copies: a step donates its whole state, and no buffer can be donated twice.
+        return jax.tree.map(jnp.copy, params)
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        pulled = jax.tree.map(lambda g, w, s: g + strength * (w - s), updates, params, state)
+        return pulled, state
+
+    return optax.GradientTransformation(init, update)
 
 
 def build_optimizer(
@@ -46,6 +98,8 @@ def build_optimizer(
     head_lr_multiplier: float,
     schedule: optax.Schedule,
     frozen_steps: int,
+    l2_sp: float = 0.0,
+    trainable: Trainable = "all",
 ) -> Optimizer:
     """SGD over two groups: `backbone`, with rate 0 for the first `frozen_steps`, and `head`.
 
@@ -55,6 +109,9 @@ def build_optimizer(
         head_lr_multiplier: the head's rate over the backbone's.
         schedule: step -> rate relative to the peak.
         frozen_steps: see above.
+        l2_sp: above 0 the trunk decays towards its start with this strength (`pull_to_start`), and
+            not towards 0.
+        trainable: see `group_labels`.
     """
 
     def backbone(step: Any) -> jax.Array:
@@ -63,11 +120,18 @@ def build_optimizer(
     def head(step: Any) -> jax.Array:
         return jnp.asarray(head_lr_multiplier * schedule(step))
 
-    def group() -> optax.GradientTransformation:
-        return optax.chain(optax.add_decayed_weights(weight_decay), optax.trace(momentum))
+    def group(decay: optax.GradientTransformation) -> optax.GradientTransformation:
+        return optax.chain(decay, optax.trace(momentum))
 
-    direction = optax.partition({"backbone": group(), "head": group()}, group_labels)
-    return Optimizer(direction, {"backbone": backbone, "head": head})
+    plain = optax.add_decayed_weights(weight_decay)
+    groups: dict[Hashable, optax.GradientTransformation]
+    groups = {"backbone": group(pull_to_start(l2_sp) if l2_sp else plain), "head": group(plain)}
+    schedules: dict[str, optax.Schedule] = {"backbone": backbone, "head": head}
+    if trainable == "batch_norm":
+        groups[STILL] = optax.set_to_zero()
+        schedules[STILL] = optax.constant_schedule(0.0)
+    labels = functools.partial(group_labels, trainable=trainable)
+    return Optimizer(optax.partition(groups, labels), schedules, labels)
 
 
 def relative_schedule(

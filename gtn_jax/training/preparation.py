@@ -20,7 +20,7 @@ from gtn_jax.training.checkpoint import Checkpoints
 from gtn_jax.training.cluster import agreed, is_first
 from gtn_jax.training.image_store import place_images
 from gtn_jax.training.run_folder import RunFolder
-from gtn_jax.training.sharding import data_mesh, replicate
+from gtn_jax.training.sharding import Devices, data_mesh, replicate
 from gtn_jax.training.state import TrainState, create_state
 
 SELECTED_ON = {"val": "validation", "test_best": "test"}
@@ -59,13 +59,13 @@ class Prepared(NamedTuple):
     clock: dict[str, float]
 
 
-def prepare_run(config: Config, folder: RunFolder, devices: int | None) -> Prepared:
+def prepare_run(config: Config, folder: RunFolder, devices: Devices) -> Prepared:
     """Everything up to the first step; writes what readers of the folder need.
 
     Args:
         config: of the run, its paths absolute.
         folder: of the run, which nobody else writes into.
-        devices: use the first so many local devices; None: all.
+        devices: the first so many local ones, these, or None: all.
 
     Raises:
         ValueError: data, weights or devices that do not work, or a folder of another run.

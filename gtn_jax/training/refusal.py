@@ -8,7 +8,11 @@ import numpy as np
 _MOST_NAMES = 8
 
 
-def refused_step(step: int, files: np.ndarray) -> ValueError:
+class Diverged(ValueError):
+    """A loss or gradient is no finite number."""
+
+
+def refused_step(step: int, files: np.ndarray) -> Diverged:
     """The error that ends a run.
 
     Args:
@@ -16,7 +20,7 @@ def refused_step(step: int, files: np.ndarray) -> ValueError:
         files: str B, names of its images.
     """
     names = ", ".join(files[:_MOST_NAMES].tolist()) + (", ..." if len(files) > _MOST_NAMES else "")
-    return ValueError(
+    return Diverged(
         f"step {step}: loss or gradient is not finite; stopped before the update, the last good "
         f"step, {step - 1}, is kept.\nits {len(files)} images: {names}\n"
         "A lower optimizer.learning_rate is the usual cure; if the loss was low, look at the images"

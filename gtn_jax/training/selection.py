@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import numpy as np
+
 from gtn_jax.config import Config
 from gtn_jax.training.checkpoint import Checkpoints
 from gtn_jax.training.cluster import agreed, is_first
@@ -46,5 +48,6 @@ def evaluate_selected(
                     ready.programs, state.variables, images, config, ready.mesh, selected
                 )
             found |= {f"{split}_{name}": value for name, value in figures.items()}
-            said[split] = Predictions(images.part.files[rows], images.part.labels[rows], *answers)
+            arrays = map(np.asarray, answers)
+            said[split] = Predictions(images.part.files[rows], images.part.labels[rows], *arrays)
     return found, said

@@ -4,6 +4,7 @@
 on the number of devices, nor on the number of processes that they belong to (cluster.py).
 """
 
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import jax
@@ -18,18 +19,31 @@ Tree = TypeVar("Tree")
 AnyBatch = TypeVar("AnyBatch", bound=Batch | PooledBatch | RowBatch)
 
 
-def data_mesh(devices: int | None = None) -> Mesh:
-    """A mesh of one axis, "data", over the first `devices` devices (None: all, of all processes).
+Device = Any
+"""A `jax.Device`, which is no class to a type checker."""
+Devices = int | Sequence[Device] | None
+"""Which devices: the first so many, these, or (None) all, of all processes."""
+
+
+def data_mesh(devices: Devices = None) -> Mesh:
+    """A mesh of one axis, "data", over devices.
 
     Raises:
         ValueError: JAX_PLATFORMS asks for devices that are not there.
     """
-    chosen = _all_devices()[:devices]
+    if devices is None or isinstance(devices, int):
+        devices = all_devices()[:devices]
+    chosen = list(devices)
     # Without Auto, make_mesh gives explicit axes, which want shardings in every operation.
     return jax.make_mesh((len(chosen),), ("data",), axis_types=(AxisType.Auto,), devices=chosen)
 
 
-def _all_devices() -> list[Any]:
+def all_devices() -> list[Any]:
+    """Those of all processes.
+
+    Raises:
+        ValueError: as `data_mesh`.
+    """
     try:
         return jax.devices()
     # JAX 0.10 has an assertion where it knows the platform and sees no such device.

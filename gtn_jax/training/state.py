@@ -34,7 +34,7 @@ class TrainState(flax.struct.PyTreeNode):
 
     @property
     def parameters(self) -> int:
-        """How many numbers are trained."""
+        """How many numbers the model has."""
         return sum(leaf.size for leaf in jax.tree.leaves(self.params))
 
     @property

@@ -24,7 +24,7 @@ from gtn_jax.models.gtn import GTN
 from gtn_jax.training.accumulation import Gradient, accumulate
 from gtn_jax.training.losses import gtn_loss
 from gtn_jax.training.metrics import sums
-from gtn_jax.training.optimizer import Optimizer, group_labels, keep_group
+from gtn_jax.training.optimizer import STILL, Optimizer, keep_group
 from gtn_jax.training.state import TrainState
 
 Metrics = dict[str, jax.Array]
@@ -162,8 +162,16 @@ def _make_step(
         frozen = {name: state.params[name] for name in still}
         trained = {name: tree for name, tree in state.params.items() if name not in still}
 
+        def hold(params: Any) -> Any:
+            """What is not trained gets no gradient, which then is not computed either."""
+            return jax.tree.map(
+                lambda leaf, group: lax.stop_gradient(leaf) if group == STILL else leaf,
+                params,
+                optimizer.labels(params),
+            )
+
         def loss_of(trained: Any, part: Any, batch_stats: Any, key: jax.Array, images: Any) -> Any:
-            params = {**frozen, **trained}
+            params = {**frozen, **hold(trained)}
             outputs, batch_stats = forward(params, batch_stats, part, key)
             loss = gtn_loss(outputs, part.labels, part.mask, aux_weight)
             if penalty is not None:
@@ -196,7 +204,7 @@ def _make_step(
         updates = jax.tree.map(
             lambda direction, group: -rates[group] * direction,
             directions,
-            group_labels(state.params),
+            optimizer.labels(state.params),
         )
         params = {**cast(dict, optax.apply_updates(state.params, updates)), **frozen}
 
@@ -204,7 +212,7 @@ def _make_step(
             "loss": found.loss,
             "accuracy": found.correct / jnp.sum(batch.mask > 0, dtype=jnp.int32),
             "gradient_norm": gradient_norm,
-            **{f"learning_rate_{group}": rate for group, rate in rates.items()},
+            **{f"learning_rate_{group}": rates[group] for group in ("backbone", "head")},
         }
         metrics = mean_over_devices(metrics)
         is_good = jnp.isfinite(metrics["loss"]) & jnp.isfinite(gradient_norm) & (state.step >= 0)

@@ -1,13 +1,24 @@
-"""Grids, pairing and resuming, with training replaced by a formula; one real comparison, tiny."""
+"""Pairing, resuming and estimating, with training replaced by a formula; comparisons for real."""
 
-import io
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
 
+import numpy as np
 import pytest
-from rich.console import Console
 
 from gtn_jax.analysis import compare as comparison
+from gtn_jax.analysis import trials, tuning
+from gtn_jax.analysis.comparison_table import accuracy_table, summarise
+from gtn_jax.analysis.estimate import Costs
+from gtn_jax.analysis.trials import choose_devices
 from gtn_jax.config import Config, override
 from gtn_jax.training.row_file import read_rows
+from gtn_jax.training.run_folder import RunFolder
 
 
 def silent(line: str) -> None:
@@ -16,124 +27,155 @@ def silent(line: str) -> None:
 
 @pytest.fixture
 def runs(monkeypatch):
-    """Stands for training: best at a rate that depends on the method; remembers what was asked."""
+    """Stands for training, and remembers what was asked."""
     asked = []
 
-    def run(config, workdir, quiet):
+    def run(config, workdir, quiet, devices):
         asked.append((config, workdir))
-        best = {"none": 0.046, "sigmoid": 2.2}[config.model.gate]
-        distance = abs(config.optimizer.learning_rate / best - 1)
-        accuracy = 0.9 - 0.1 * min(distance, 5) + 0.001 * (config.seed % 10)
+        accuracy = 0.9 - abs(config.optimizer.learning_rate - 0.1) + 0.001 * (config.seed % 10)
         return {
             "seconds": 1.0,
             "compile_seconds": 0.25,
             "validation_accuracy": accuracy,
-            "validation_loss": distance,
+            "validation_loss": 1.0,
             "test_accuracy": accuracy - 0.1,
             "parameters": 1234,
+            "trained_parameters": 123,
         }
 
-    monkeypatch.setattr(comparison, "run", run)
+    monkeypatch.setattr(trials, "run", run)
     return asked
-
-
-def test_grid_has_five_rates_over_two_decades():
-    assert len(comparison.RATES) >= 5
-    assert comparison.RATES[-1] / comparison.RATES[0] >= 100
-
-
-def test_tuning_finds_each_methods_rate_and_extends_the_grid(runs, tmp_path):
-    rows = comparison.tune(Config(), ["finetune", "gtn"], 2, tmp_path, silent)
-    assert comparison.best_rate(rows, "finetune") == 0.046
-    # 1.0 was the edge: the grid went on to 2.2 and, to see it fall, 4.7.
-    assert comparison.best_rate(rows, "gtn") == 2.2
-    tried = {m: sorted({r["learning_rate"] for r in rows if r["method"] == m})
-             for m in ("finetune", "gtn")}  # fmt: skip
-    assert tried["finetune"] == list(comparison.RATES)
-    assert tried["gtn"] == [*comparison.RATES, 2.2, 4.7]
-    assert {row["seed"] for row in rows} == {1000, 1001}
-    assert rows == read_rows(tmp_path / "tuning.jsonl")
-
-
-def test_extension_downwards():
-    rows = [{"method": "gtn", "learning_rate": r, "accuracy": 1 - r, "loss": r}
-            for r in comparison.RATES]  # fmt: skip
-    assert comparison._extension(rows, "gtn") == [0.0046]
-
-
-def test_equal_accuracy_is_decided_by_loss():
-    rows = [
-        {"method": "gtn", "learning_rate": rate, "accuracy": 0.5, "loss": loss}
-        for rate, loss in [(0.01, 1.0), (0.1, 0.5), (1.0, 2.0)]
-    ]
-    assert comparison.best_rate(rows, "gtn") == 0.1
-    with pytest.raises(ValueError, match="no tuning runs of method 'aux'"):
-        comparison.best_rate(rows, "aux")
 
 
 def test_finished_runs_are_not_run_again(runs, tmp_path):
     rates = {"finetune": 0.046, "gtn": 0.47}
-    first = comparison.compare(Config(), rates, range(2), tmp_path, silent)
+    device = choose_devices(1)
+    first = comparison.compare(Config(), rates, range(2), tmp_path, device, silent)
     assert len(runs) == 4
-    assert comparison.compare(Config(), rates, range(3), tmp_path, silent)[:4] == first
+    assert comparison.compare(Config(), rates, range(3), tmp_path, device, silent)[:4] == first
     assert len(runs) == 6
     config, workdir = runs[-1]
     assert workdir == tmp_path / "runs" / "gtn-seed2"
     assert config == override(Config(), {"optimizer.learning_rate": 0.47, "seed": 2})
-    assert set(first[0]) == {
-        "method", "seed", "learning_rate", "accuracy", "seconds", "parameters"
+    assert first[0] == {
+        "method": "finetune", "seed": 0, "learning_rate": 0.046,
+        "accuracy": pytest.approx(0.746), "best_test_accuracy": None, "seconds": 1.0,
+        "parameters": 1234, "trained_parameters": 123,
     }  # fmt: skip
-    assert first[0]["seconds"] == 1.0
 
 
-def test_methods_share_everything_but_gate_and_auxiliary_head():
-    for values in comparison.METHODS.values():
-        assert set(values) <= {"model.gate", "model.aux_weight"}
+def test_whole_comparison_says_how_long_it_takes_and_how_far_it_is(runs, tmp_path, monkeypatch):
+    costs = Costs(0.0, 6.0, 1.0, 0.0, 0.0, steps_per_epoch=1)
+    monkeypatch.setattr(comparison.estimate, "probe", lambda config, workdir, device: costs)
+    said: list[str] = []
+    config = override(Config(), {"training.epochs": 10})
+    arguments = (config, ["finetune", "gtn"], range(3), 2, tmp_path, choose_devices(1))
+    rows = comparison.tune_and_compare(*arguments, said.append)
+    # 28 tuning and 6 final runs of 10 s, and two programs.
+    assert said[0].startswith("about 6 min: 28 tuning and 6 final runs, 1 at a time")
+    assert len(said) == 1 + 34 and said[-1].startswith("[34/34, about 0 s left] run     gtn-seed2")
+    assert {row["learning_rate"] for row in rows} == {0.1}
+    assert [config.training.watch_test for config, _ in runs] == [False] * 28 + [True] * 6
+    tuned = {config.seed for config, _ in runs[:28]}
+    assert not tuned & {config.seed for config, _ in runs[28:]}
+    # Again: nothing to do, the same rows.
+    said.clear()
+    assert comparison.tune_and_compare(*arguments, said.append) == rows
+    assert said == [] and len(runs) == 34
 
 
 def test_impossible_comparisons_are_refused_first(tiny_config, tmp_path):
     with pytest.raises(ValueError, match="unknown method 'gtm'; did you mean gtn"):
-        comparison.check(tiny_config, ["finetune", "gtm"], 2, tmp_path)
+        comparison.check(tiny_config, ["finetune", "gtm"], 2, 1, tmp_path)
     with pytest.raises(ValueError, match="--seeds: 0"):
-        comparison.check(tiny_config, ["finetune"], 0, tmp_path)
-    without = override(tiny_config, {"model.aux_weight": 0.0})
-    with pytest.raises(ValueError, match="method gtn needs model.aux_weight"):
-        comparison.check(without, ["gtn"], 2, tmp_path)
+        comparison.check(tiny_config, ["finetune"], 0, 1, tmp_path)
+    with pytest.raises(ValueError, match="--trials: 0"):
+        comparison.check(tiny_config, ["finetune"], 1, 0, tmp_path)
     assert list(tmp_path.iterdir()) == []
-    comparison.check(tiny_config, ["gtn"], 2, tmp_path)
+    comparison.check(tiny_config, ["gtn"], 2, 1, tmp_path)
     with pytest.raises(ValueError, match="training.epochs: 4 -> 9"):
-        comparison.check(override(tiny_config, {"training.epochs": 9}), ["gtn"], 2, tmp_path)
+        comparison.check(override(tiny_config, {"training.epochs": 9}), ["gtn"], 2, 1, tmp_path)
 
 
 def test_data_without_test_split_is_refused(tiny_config, tmp_path, monkeypatch):
     parts = {"train": None, "validation": None}
     monkeypatch.setattr(comparison, "choose", lambda splits, data, seed: parts)
     with pytest.raises(ValueError, match="digits has no test split"):
-        comparison.check(tiny_config, ["gtn"], 2, tmp_path)
-
-
-def test_table_by_hand():
-    rows = [
-        {"method": method, "seed": seed, "learning_rate": 0.1, "accuracy": accuracy,
-         "seconds": 2.0, "parameters": 1_234_000}
-        for method, seed, accuracy in [
-            ("finetune", 0, 0.50), ("gtn", 0, 0.53), ("finetune", 1, 0.60), ("gtn", 1, 0.61),
-        ]
-    ]  # fmt: skip
-    output = io.StringIO()
-    Console(file=output, width=80).print(comparison.comparison_table(rows))
-    finetune, gtn = (line.split() for line in output.getvalue().splitlines()[1:])
-    # Differences are paired: +3 and +1, so 2 with sd sqrt(2), not the sd of the accuracies.
-    assert finetune == ["finetune", *"55.00 ± 7.07 2 0.1 1,234,000 2.0".split()]
-    assert gtn == ["gtn", *"57.00 ± 5.66 +2.00 ± 1.41 2 0.1 1,234,000 2.0".split()]
+        comparison.check(tiny_config, ["gtn"], 2, 1, tmp_path)
 
 
 def test_seed_pairs_methods_for_real(tiny_config, tmp_path):
-    """Two methods, one seed: the same training images, and rows that match the run folders."""
-    config = override(tiny_config, {"training.epochs": 1, "data.batch_size": 40})
+    """Two methods, two seeds, two devices: rows that match the run folders, and an interval."""
+    config = override(tiny_config, {"training.epochs": 2, "data.batch_size": 40})
     rates = {"finetune": 0.01, "gtn": 0.01}
-    rows = comparison.compare(config, rates, [0], tmp_path, silent)
-    assert [row["method"] for row in rows] == ["finetune", "gtn"]
-    assert rows[1]["parameters"] > rows[0]["parameters"]
-    for method in rates:
-        assert (tmp_path / "runs" / f"{method}-seed0" / "summary.json").is_file()
+    todo = comparison.final_trials(config, rates, [0, 1], tmp_path, watch_test=True)
+    trials.run_trials(todo, choose_devices(2), trials.Clock(4, 2), silent)
+    rows = comparison.final_rows(tmp_path, rates, [0, 1])
+    assert {(row["method"], row["seed"]) for row in rows} == {(m, s) for m in rates for s in (0, 1)}
+    said = {}
+    for row in rows:
+        folder = RunFolder(comparison.run_folder(tmp_path, row["method"], row["seed"]))
+        summary, predictions = folder.summary(), folder.predictions("test")
+        assert summary is not None and predictions is not None
+        assert summary["test_accuracy"] == row["accuracy"] <= row["best_test_accuracy"]
+        tested = [r["accuracy"] for r in folder.rows() if r["split"] == "test"]
+        assert len(tested) == 2 and max(tested) == row["best_test_accuracy"]
+        said[row["method"], row["seed"]] = predictions.predicted == predictions.labels
+    by_hand = np.mean([said["gtn", s].mean() - said["finetune", s].mean() for s in (0, 1)])
+    finetune, gtn = summarise(sorted(rows, key=lambda row: row["method"]), tmp_path)
+    assert np.mean(gtn.differences) == pytest.approx(100 * by_hand)
+    assert gtn.interval_with_images is not None
+    low, high = gtn.interval_with_images
+    assert low < 100 * by_hand < high
+    assert gtn.trained_parameters > finetune.trained_parameters
+    assert accuracy_table([finetune, gtn]).row_count == 2
+
+
+EXPERIMENT = """
+from gtn_jax.config import *
+
+CONFIG = Config(
+    data=DataConfig(data_dir="{data_dir}", batch_size=20, train_images_per_class=4),
+    model=ModelConfig(backbone="resnet20", stages=2, gate_reduction=4),
+    training=TrainingConfig(epochs=2, freeze_epochs=1, checkpoint_every_seconds=1e-3),
+)
+"""
+
+
+@pytest.mark.slow
+def test_killed_anywhere_it_goes_on_to_the_same_rows(data_dir, tmp_path, monkeypatch):
+    """SIGKILL, three times, at other places; what an uninterrupted comparison says comes out."""
+    experiment = tmp_path / "small.py"
+    experiment.write_text(EXPERIMENT.format(data_dir=data_dir))
+    words = [sys.executable, "-m", "gtn_jax", "compare", str(experiment), "--seeds", "1",
+             "--trials", "1", "--methods", "linear_probe", "half", "--workdir"]  # fmt: skip
+    env = {**os.environ, "JAX_PLATFORMS": "cpu", "HOME": str(tmp_path)}
+    env.pop("JAX_ENABLE_COMPILATION_CACHE")
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+
+    def lines() -> int:
+        files = [killed / tuning.FILE, killed / comparison.FILE]
+        return sum(len(read_rows(file)) for file in files)
+
+    for wanted in (2, 9, 14):
+        process = subprocess.Popen([*words, str(killed)], env=env, stdout=subprocess.DEVNULL)
+        while lines() < wanted:
+            assert process.poll() is None, "it ended before it was killed"
+            time.sleep(0.01)
+        process.send_signal(signal.SIGKILL)
+        assert process.wait() == -signal.SIGKILL
+    tables = [
+        subprocess.run([*words, str(folder)], env=env, capture_output=True, text=True, check=True)
+        for folder in (killed, whole)
+    ]
+
+    def without_time(folder, name):
+        return [{k: v for k, v in row.items() if "seconds" not in k} for row in
+                sorted(read_rows(folder / name), key=json.dumps)]  # fmt: skip
+
+    for name in (tuning.FILE, comparison.FILE):
+        assert without_time(killed, name) == without_time(whole, name)
+    assert not (killed / "probe").exists()
+    # The tables, from the first one's heading to the seconds of the second.
+    first, second = (re.search(r"method +accuracy.*?\n\n", t.stdout, re.S) for t in tables)
+    assert first is not None and second is not None and first[0] == second[0]

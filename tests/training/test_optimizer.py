@@ -9,6 +9,7 @@ from gtn_jax.training.optimizer import (
     group_labels,
     keep_group,
     relative_schedule,
+    trained_parameters,
 )
 
 PARAMS = {
@@ -85,3 +86,46 @@ def test_keep_group_keeps_momentum():
     directions, _ = optimizer.direction.update(GRADS, kept, PARAMS)
     np.testing.assert_allclose(directions["backbone"]["conv1"]["kernel"], [10.0])
     np.testing.assert_allclose(directions["gate"]["fc1"]["kernel"], [38.0])
+
+
+def test_pull_to_start_by_hand():
+    """The trunk is pulled to where it began and no longer to 0; the head still is."""
+    optimizer = build_optimizer(0.0, 0.01, 1.0, schedule("constant"), 0, l2_sp=0.5)
+    state = optimizer.direction.init(PARAMS)
+    moved = {**PARAMS, "backbone": {"conv1": {"kernel": jnp.array([3.0])}}}
+    directions, state = optimizer.direction.update(GRADS, state, moved)
+    # 10 + 0.5 (3 - 1), and 20 + 0.01 * 2.
+    np.testing.assert_allclose(directions["backbone"]["conv1"]["kernel"], [11.0], rtol=1e-6)
+    np.testing.assert_allclose(directions["gate"]["fc1"]["kernel"], [20.02], rtol=1e-6)
+    again, _ = optimizer.direction.update(GRADS, state, PARAMS)
+    np.testing.assert_allclose(again["backbone"]["conv1"]["kernel"], [10.0], rtol=1e-6)
+
+
+NORMS = {
+    "backbone": {
+        "conv1": {"kernel": jnp.ones((2, 3))},
+        "layer1": {"0": {"bn1": {"scale": jnp.ones(5)}, "conv1": {"kernel": jnp.ones(7)}}},
+    },
+    "classifier": {"fc": {"kernel": jnp.ones((4, 2))}},
+}
+
+
+def test_batch_norm_only():
+    optimizer = build_optimizer(0.9, 0.5, 1.0, schedule("constant"), 0, trainable="batch_norm")
+    assert optimizer.labels(NORMS)["backbone"] == {
+        "conv1": {"kernel": "still"},
+        "layer1": {"0": {"bn1": {"scale": "backbone"}, "conv1": {"kernel": "still"}}},
+    }
+    directions, _ = optimizer.direction.update(NORMS, optimizer.direction.init(NORMS), NORMS)
+    trunk = directions["backbone"]
+    assert float(jnp.abs(trunk["conv1"]["kernel"]).max()) == 0  # and no weight decay
+    np.testing.assert_allclose(trunk["layer1"]["0"]["bn1"]["scale"], 1.5)
+    np.testing.assert_allclose(directions["classifier"]["fc"]["kernel"], 1.5)
+
+
+def test_trained_parameters_by_hand():
+    everything = build_optimizer(0.9, 0.0, 1.0, schedule("constant"), 0)
+    norms = build_optimizer(0.9, 0.0, 1.0, schedule("constant"), 0, trainable="batch_norm")
+    assert trained_parameters(everything, NORMS, is_trunk_frozen=False) == 6 + 5 + 7 + 8
+    assert trained_parameters(everything, NORMS, is_trunk_frozen=True) == 8
+    assert trained_parameters(norms, NORMS, is_trunk_frozen=False) == 5 + 8

@@ -225,3 +225,23 @@ def test_peak_rate_is_data_not_program(start, full_step):
     """At rate 0 nothing moves, by the same compiled step."""
     state, _ = full_step(start.replace(learning_rate=jnp.float32(0)), batch_of(8))
     assert not moved(start.params, state.params)
+
+
+def test_batch_norm_only_computes_no_gradient_of_kernels(model, start):
+    """Kernels of the trunk stand still to the bit; its BatchNorm and the heads learn."""
+    constant = relative_schedule("constant", 1, 1, 0.0, (), 0.1)
+    optimizer = build_optimizer(0.9, 1e-4, 1.0, constant, 0, trainable="batch_norm")
+    state = create_state(start.variables, optimizer, 0.1, seed=0)
+    step = build(model, optimizer)
+    after, _ = step(state, batch_of(8))
+    before, trunk = state.params["backbone"], after.params["backbone"]
+    assert not moved(before["conv1"], trunk["conv1"])
+    assert not moved(before["layer1"]["0"]["conv1"], trunk["layer1"]["0"]["conv1"])
+    assert moved(before["bn1"], trunk["bn1"])
+    assert moved(state.params["classifier"], after.params["classifier"])
+    flops = [
+        build(model, each).lower(s, batch_of(8)).compile().cost_analysis()["flops"]
+        for each, s in ((optimizer, state), (build_optimizer(0.9, 1e-4, 1.0, constant, 0), start))
+    ]
+    # Of a step's three thirds the weights' gradient is missing, but for the heads' own.
+    assert 0.6 < flops[0] / flops[1] < 0.8

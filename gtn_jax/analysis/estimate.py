@@ -1,0 +1,102 @@
+"""How long a comparison will take, from two epochs of one of its runs."""
+
+import shutil
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from gtn_jax.analysis.methods import is_frozen
+from gtn_jax.config import Config, override
+from gtn_jax.training.loop import run
+from gtn_jax.training.sharding import Device
+
+_FROZEN_SHARE = 0.3
+"""Of a full step's time: a frozen one without the trunk's gradient, see docs/benchmarks.md."""
+
+
+class Costs(NamedTuple):
+    """Seconds that a probe spent.
+
+    Attributes:
+        start: up to the first step, decoded images included.
+        compile: once for all runs of a method.
+        step: one training step, of a frozen trunk whose features are cached or else of all.
+        evaluation: a pass over validation and test.
+        checkpoint: a save.
+        steps_per_epoch: of the run.
+    """
+
+    start: float
+    compile: float
+    step: float
+    evaluation: float
+    checkpoint: float
+    steps_per_epoch: int
+
+
+def probe(config: Config, workdir: Path, device: Device) -> Costs:
+    """Run two epochs of a config and forget them.
+
+    Args:
+        config: of one run.
+        workdir: of the comparison; the probe's folder in it is removed.
+        device: to run on.
+    """
+    whole = is_frozen(config)
+    changes = {
+        "training.epochs": 2,
+        "training.eval_every_epochs": 2,
+        "training.freeze_epochs": 2 if whole else 0,
+        "data.cache_views": min(1, config.data.cache_views) if whole else 0,
+        "data.small_image_epochs": 0,
+        "optimizer.warmup_epochs": 0.0,
+    }
+    folder = workdir / "probe"
+    shutil.rmtree(folder, ignore_errors=True)
+    try:
+        summary = run(override(config, changes), folder, quiet=True, devices=[device])
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    # Two epochs are evaluated once, and the selected step once more: twice, and test at the end.
+    return Costs(
+        summary["start_seconds"] + summary["cache_seconds"],
+        summary["compile_seconds"],
+        summary["train_seconds"] / max(1, summary["steps"] - 1),
+        summary["evaluate_seconds"] / 2,
+        summary["checkpoint_seconds"] / 2,
+        summary["steps"] // 2,
+    )
+
+
+def run_seconds(config: Config, costs: Costs) -> float:
+    """What one run of a config will take, its compilation apart."""
+    training = config.training
+    evaluations = training.epochs / training.eval_every_epochs
+    frozen = min(training.freeze_epochs, training.epochs)
+    if is_frozen(config) and config.data.cache_views:
+        epochs = float(training.epochs)  # the probe's steps were of cached features
+    elif config.data.cache_views:
+        epochs = training.epochs - frozen + _FROZEN_SHARE * min(frozen, config.data.cache_views)
+    else:
+        share = _FROZEN_SHARE if training.freeze_mode == "no_grad" else 1.0
+        epochs = training.epochs - frozen + share * frozen
+    return (
+        costs.start
+        + epochs * costs.steps_per_epoch * costs.step
+        + evaluations * (costs.evaluation + costs.checkpoint)
+    )
+
+
+def total_seconds(
+    configs: Iterable[Config], costs: Costs, compilations: int, at_once: int
+) -> float:
+    """Of many runs.
+
+    Args:
+        configs: one a run.
+        costs: of `probe`.
+        compilations: programs that the runs share.
+        at_once: how many run at the same time.
+    """
+    runs = sum(run_seconds(config, costs) for config in configs)
+    return runs / at_once + compilations * costs.compile

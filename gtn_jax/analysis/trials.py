@@ -1,0 +1,163 @@
+"""Many training runs, one after the other or one a device, with how long the rest will take.
+
+A run is a folder of its own; one that is finished is not run again, one that was interrupted goes
+on. Nothing is compared here.
+"""
+
+import concurrent.futures
+import contextlib
+import queue
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+
+from gtn_jax.config import Config
+from gtn_jax.training.interruption import Interrupted, active
+from gtn_jax.training.loop import run
+from gtn_jax.training.refusal import Diverged
+from gtn_jax.training.sharding import Device
+
+Say = Callable[[str], None]
+Summary = dict[str, Any]
+
+
+class Trial(NamedTuple):
+    """One run that is to be.
+
+    Attributes:
+        config: of the run.
+        folder: of the run.
+        finish: given the run's summary, keeps what counts and returns a line about it; called by
+            one thread at a time.
+        diverged: the same for a run whose loss or gradient was not finite; None: an error.
+    """
+
+    config: Config
+    folder: Path
+    finish: Callable[[Summary], str]
+    diverged: Callable[[], str] | None = None
+
+
+class Clock:
+    """How many trials are done, of how many, and when the rest will be."""
+
+    def __init__(self, total: int, at_once: int, estimated_seconds: float | None = None):
+        """Start it.
+
+        Args:
+            total: trials to come, as far as is known; `add` more later.
+            at_once: how many run at the same time.
+            estimated_seconds: of a trial, until some are over.
+        """
+        self._total, self._done, self._at_once = total, 0, at_once
+        self._estimated = estimated_seconds
+        self._started = time.monotonic()
+
+    def add(self, trials: int) -> None:
+        """There are that many more."""
+        self._total += trials
+
+    def tick(self) -> str:
+        """One is over; returns "[12/108, about 3 min left]"."""
+        self._done += 1
+        left = self.left_seconds()
+        words = "" if left is None else f", about {in_words(left)} left"
+        return f"[{self._done}/{self._total}{words}]"
+
+    def left_seconds(self) -> float | None:
+        """Until all are over; None where nothing is known."""
+        missing = self._total - self._done
+        if not self._done:
+            return None if self._estimated is None else self._estimated * missing / self._at_once
+        return (time.monotonic() - self._started) / self._done * missing
+
+
+def in_words(seconds: float) -> str:
+    """A time for people: "8 s", "3 min", "2.5 h"."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def choose_devices(count: int | None) -> list[Device]:
+    """What trials run on, a device each.
+
+    Args:
+        count: how many; None: every local one of an accelerator, but one of a CPU, whose devices
+            are all the same cores.
+
+    Raises:
+        ValueError: fewer are there.
+    """
+    local = jax.local_devices()
+    if count is None:
+        return local[:1] if local[0].platform == "cpu" else local
+    if not 1 <= count <= len(local):
+        raise ValueError(f"--devices: {count} do not work; this process sees {len(local)}")
+    return local[:count]
+
+
+def run_trials(trials: Sequence[Trial], devices: Sequence[Device], clock: Clock, say: Say) -> None:
+    """Run all of them; on one device in this thread, on many in a thread a device.
+
+    Args:
+        trials: to run, in this order.
+        devices: each has one trial at a time.
+        clock: knows about them already.
+        say: told of each.
+
+    Raises:
+        ValueError: what a run raised; others that had begun are finished first.
+        Interrupted: a signal came; what was running is saved.
+    """
+    if len(devices) == 1:
+        for trial in trials:
+            say(f"{clock.tick()} {_run(trial, devices[0])()}")
+        return
+    free: queue.SimpleQueue[Device] = queue.SimpleQueue()
+    for device in devices:
+        free.put(device)
+    stopped = False
+
+    def take(trial: Trial) -> Callable[[], str] | None:
+        if stopped or active().number is not None:
+            return None
+        device = free.get()
+        try:
+            return _run(trial, device)
+        finally:
+            free.put(device)
+
+    errors: list[BaseException] = []
+    with concurrent.futures.ThreadPoolExecutor(len(devices)) as pool:
+        missing = {pool.submit(take, trial) for trial in trials}
+        while missing:
+            # A signal raises in this thread only; the others see its note after their next step.
+            with contextlib.suppress(Interrupted):
+                done, missing = concurrent.futures.wait(missing, 0.2, "FIRST_COMPLETED")
+                for future in done:
+                    error = future.exception()
+                    if error is not None:
+                        stopped = True
+                        errors.append(error)
+                    elif (keep := future.result()) is not None:
+                        say(f"{clock.tick()} {keep()}")
+    active().check()
+    if errors:
+        raise errors[0]
+
+
+def _run(trial: Trial, device: Device) -> Callable[[], str]:
+    """Run it; returns what is to be called to keep the result."""
+    # What a run computes outside of its mesh, e.g. its start, belongs there too.
+    with jax.default_device(device):
+        try:
+            summary = run(trial.config, trial.folder, quiet=True, devices=[device])
+        except Diverged:
+            if trial.diverged is None:
+                raise
+            return trial.diverged
+    return lambda: trial.finish(summary)

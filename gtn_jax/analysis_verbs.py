@@ -1,0 +1,60 @@
+"""The verbs of `gtn` that understand runs: comparisons of methods; the others are in verbs.py.
+
+As there: a verb reads its arguments, calls one function and prints what came of it.
+"""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from gtn_jax.arguments import parse, take_experiment
+from gtn_jax.config import Config
+from gtn_jax.experiment import load_experiment
+from gtn_jax.process import set_up_process
+from gtn_jax.terminal import say, show
+from gtn_jax.training.lock import locked
+
+
+@dataclasses.dataclass(frozen=True)
+class CompareArguments:
+    """What `gtn compare EXPERIMENT` takes besides the experiment."""
+
+    config: Annotated[Config, tyro.conf.arg(name="")]
+    """Any field of the experiment's CONFIG; what methods differ in is theirs to say."""
+    workdir: Path
+    """Folder of the comparison; finished runs in it are kept."""
+    methods: tuple[str, ...] = ("finetune", "gtn")
+    """Names of gtn_jax/analysis/methods.py; others are subtracted from finetune, or from the
+    first."""
+    seeds: int = 5
+    """Final runs a method: seeds 0, 1, ..."""
+    trials: int = 2
+    """Tuning runs a method and rate."""
+    devices: int | None = None
+    """Runs at the same time, a device each; default: all accelerators, or one CPU."""
+
+
+def compare(arguments: list[str]) -> None:
+    """Tune a rate for each method on validation, then compare them on paired seeds."""
+    name, rest = take_experiment(
+        arguments, "gtn compare quickstart --methods finetune gtn --seeds 5 --workdir runs/compare"
+    )
+    default = CompareArguments(load_experiment(name), tyro.MISSING)
+    given = parse(CompareArguments, f"gtn compare {name}", rest, default)
+    set_up_process()
+    from gtn_jax.analysis import compare as comparison
+    from gtn_jax.analysis.comparison_table import accuracy_table, cost_table, summarise
+    from gtn_jax.analysis.trials import choose_devices
+
+    devices = choose_devices(given.devices)
+    comparison.check(given.config, given.methods, given.seeds, given.trials, given.workdir)
+    with locked(given.workdir):
+        rows = comparison.tune_and_compare(
+            given.config, given.methods, range(given.seeds), given.trials, given.workdir, devices,
+            say,
+        )  # fmt: skip
+    summaries = summarise(rows, given.workdir)
+    show(accuracy_table(summaries))
+    show(cost_table(summaries))

@@ -1,0 +1,84 @@
+"""The table of methods: what each changes, and what is refused."""
+
+import dataclasses
+
+import pytest
+
+from gtn_jax.analysis.methods import METHODS, check_methods, is_frozen, method_config
+from gtn_jax.config import Config, TrainingConfig, override
+
+CONFIG = Config(training=TrainingConfig(epochs=20, freeze_epochs=3))
+OWN_FREEZING = {"linear_probe": 20, "finetune_frozen_start": 4, "lp_ft": 10}
+
+
+def changed(method: str) -> dict:
+    """Field -> value, of what differs from the experiment apart from rate and seed."""
+    asked = method_config(CONFIG, method, 0.5, 7)
+    assert (asked.optimizer.learning_rate, asked.seed) == (0.5, 7)
+    found = {}
+    for section in ("data", "model", "optimizer", "training"):
+        before, after = getattr(CONFIG, section), getattr(asked, section)
+        for field in dataclasses.fields(before):
+            value = getattr(after, field.name)
+            if value != getattr(before, field.name) and field.name != "learning_rate":
+                found[field.name] = value
+    return found
+
+
+def test_the_fourteen_of_the_issue():
+    assert set(METHODS) == set(
+        "linear_probe finetune finetune_frozen_start aux gate gtn gate_identity gtn_identity half "
+        "constant mlp l2_sp lp_ft bn_only".split()
+    )
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_methods_differ_in_what_they_are_about(method):
+    found = changed(method)
+    assert found.pop("freeze_epochs", 3) == OWN_FREEZING.get(method, 3)
+    if method in ("aux", "gtn", "gtn_identity"):
+        assert "aux_weight" not in found
+    else:
+        assert found.pop("aux_weight") == 0.0
+    gates = {"gate": "sigmoid", "gtn": "sigmoid", "half": "half", "constant": "constant",
+             "mlp": "mlp", "gate_identity": "identity", "gtn_identity": "identity"}  # fmt: skip
+    assert found.pop("gate", "sigmoid") == gates.get(method, "none")
+    rest = {"l2_sp": {"l2_sp": 0.1}, "bn_only": {"trainable": "batch_norm"}}
+    assert found == rest.get(method, {})
+
+
+def test_unknown_and_impossible_methods_are_refused():
+    with pytest.raises(ValueError, match="unknown method 'gtm'; did you mean gtn"):
+        check_methods(CONFIG, ["finetune", "gtm"])
+    without = override(CONFIG, {"model.aux_weight": 0.0})
+    with pytest.raises(ValueError, match="method gtn needs model.aux_weight"):
+        check_methods(without, ["gtn"])
+    check_methods(CONFIG, list(METHODS))
+
+
+@pytest.mark.parametrize(
+    ("freeze_epochs", "methods"),
+    [
+        (3, ["finetune", "finetune"]),
+        (4, ["finetune", "finetune_frozen_start"]),
+        (10, ["lp_ft", "finetune"]),
+        (20, ["linear_probe", "finetune"]),
+        # What stands still is not pulled anywhere, and its BatchNorm does not learn.
+        (20, ["linear_probe", "l2_sp"]),
+        (20, ["bn_only", "finetune"]),
+    ],
+)
+def test_a_thing_is_not_compared_with_itself(freeze_epochs, methods):
+    config = override(CONFIG, {"training.freeze_epochs": freeze_epochs})
+    first, second = methods
+    with pytest.raises(ValueError, match=f"{first} and {second} are the same runs") as error:
+        check_methods(config, methods)
+    assert len(str(error.value).splitlines()) <= 3
+
+
+def test_frozen_is_frozen_in_every_respect():
+    assert not is_frozen(CONFIG)
+    whole = override(CONFIG, {"training.freeze_epochs": 20})
+    assert is_frozen(whole)
+    for field, value in (("freeze_mode", "zero_lr"), ("frozen_batch_norm", "batch")):
+        assert not is_frozen(override(whole, {f"training.{field}": value}))
