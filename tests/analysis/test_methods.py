@@ -1,6 +1,8 @@
 """The table of methods: what each changes, and what is refused."""
 
 import dataclasses
+import re
+from pathlib import Path
 
 import pytest
 
@@ -82,3 +84,14 @@ def test_frozen_is_frozen_in_every_respect():
     assert is_frozen(whole)
     for field, value in (("freeze_mode", "zero_lr"), ("frozen_batch_norm", "batch")):
         assert not is_frozen(override(whole, {f"training.{field}": value}))
+
+
+def test_the_page_has_the_same_table():
+    page = Path(__file__).parents[2] / "docs" / "comparisons.md"
+    rows = re.findall(r"^\| `(\w+)` \| (\w+) \| (yes|no) \| (.+?) \|", page.read_text(), re.M)
+    frozen = {None: "as the experiment", 1: "all epochs", 0.21: "21 % of the epochs",
+              0.5: "50 % of the epochs"}  # fmt: skip
+    assert rows == [
+        (name, method.gate, "yes" if method.auxiliary else "no", frozen[method.frozen])
+        for name, method in METHODS.items()
+    ]
