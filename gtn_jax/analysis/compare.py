@@ -11,6 +11,7 @@ from pathlib import Path
 
 from gtn_jax.analysis import estimate, tuning
 from gtn_jax.analysis.methods import check_methods, method_config
+from gtn_jax.analysis.swept_trials import is_sweepable, run_swept
 from gtn_jax.analysis.trials import Clock, Say, Summary, Trial, in_words, run_trials
 from gtn_jax.analysis.tuning import Row
 from gtn_jax.config import Config, override
@@ -87,7 +88,7 @@ def final_trials(
         append_row(path, {
             "method": method, "seed": seed, "learning_rate": rate,
             "accuracy": summary["test_accuracy"],
-            "best_test_accuracy": max(tested, default=None),
+            "best_test_accuracy": summary.get("best_test_accuracy", max(tested, default=None)),
             "seconds": round(summary["seconds"], 2),
             "parameters": summary["parameters"],
             "trained_parameters": summary["trained_parameters"],
@@ -151,6 +152,8 @@ def tune_and_compare(
 ) -> list[Row]:
     """Tune a rate for every method, then run all methods on all seeds; says how long it will take.
 
+    Where no method moves the trunk and its features are cached, heads are swept (head_sweep.py).
+
     Args:
         config: of the experiment.
         methods: names in `METHODS`.
@@ -165,7 +168,13 @@ def tune_and_compare(
     done = {(row["method"], row["seed"]) for row in read_rows(workdir / FILE)}
     finals = [(method, seed) for method in methods for seed in seeds if (method, seed) not in done]
     clock = Clock(len(tunings) + len(finals), len(devices))
-    if len(tunings) + len(finals) > 2:
+    swept = all(is_sweepable(method_config(config, method, 1.0, 0)) for method in methods)
+    if swept and tunings + finals:
+        say(
+            f"{len(tunings)} tuning and {len(finals)} final heads on the features of a trunk that "
+            "stands still"
+        )
+    elif len(tunings) + len(finals) > 2:
         rate = tuning.RATES[0]  # how long a run takes does not depend on it
         costs = estimate.probe(method_config(config, methods[0], rate, 0), workdir, devices[0])
         configs = [trial.config for trial in tunings]
@@ -182,8 +191,14 @@ def tune_and_compare(
         nonlocal counted
         clock.add(max(0, len(found) - counted))
         counted -= min(counted, len(found))
-        run_trials(found, devices, clock, say)
+        run_all(found)
+
+    def run_all(found: Sequence[Trial]) -> None:
+        if swept:
+            run_swept(found, devices[0], clock, say)
+        else:
+            run_trials(found, devices, clock, say)
 
     rates = tuning.tune(config, methods, trials, workdir, run)
-    run_trials(final_trials(config, rates, seeds, workdir, watch_test=True), devices, clock, say)
+    run_all(final_trials(config, rates, seeds, workdir, watch_test=True))
     return final_rows(workdir, rates, seeds)

@@ -159,7 +159,8 @@ def _make_step(
         key = jax.random.fold_in(state.key, state.step)
         if axis_name is not None:  # or every device would draw the same shifts and dropout
             key = jax.random.fold_in(key, lax.axis_index(axis_name))
-        frozen = {name: state.params[name] for name in still}
+        # A state without a trunk has nothing that stands still: analysis/head_sweep.py.
+        frozen = {name: state.params[name] for name in still if name in state.params}
         trained = {name: tree for name, tree in state.params.items() if name not in still}
 
         def hold(params: Any) -> Any:

@@ -1,0 +1,241 @@
+"""Many heads on features that do not change: seeds and learning rates in one compiled program.
+
+Where a trunk stands still in every respect (`methods.is_frozen`) and its features are cached, a run
+is the training of gate and classifiers on numbers. Here all rates of a seed share each batch of
+features and its dropout, so that a linear head's products become one large product, and seeds go
+through the same program, as many at once as caches or memory hold. A head gets what it would get in
+a run of its own: the same start, order, views, masks and updates (`training/steps.py` makes the
+step). There are no checkpoints; a sweep is short, and swept_trials.py keeps its rows.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, cast
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from gtn_jax.arrays import Array, Outputs, Pooled, PooledBatch
+from gtn_jax.models.gtn import GTN
+from gtn_jax.training.metrics import Answers, answers, sums
+from gtn_jax.training.optimizer import Optimizer
+from gtn_jax.training.state import TrainState
+from gtn_jax.training.steps import HeadStep, make_head_step
+
+# Parameters and momentum that a processor's caches hold; an accelerator wants far more at once.
+_CPU_BYTES, _ACCELERATOR_BYTES = 8 * 2**20, 2**30
+_FEATURE_BYTES = 2**30
+"""Of the features of seeds that are trained at once."""
+
+
+class SeedData(NamedTuple):
+    """What one seed trains on; the arrays of all seeds of a sweep have the same shapes.
+
+    Attributes:
+        heads: parameters at the start, the trunk's left out.
+        seed: of dropout.
+        views: training features, float32 V B K each.
+        labels: int32 B.
+        rows: int32 E T B', the rows of each batch of each epoch; epoch e takes view e mod V.
+        validation: features float32 B K each, in the view of evaluation.
+        validation_labels: int32 B.
+        test: as of validation.
+        test_labels: int32 B.
+    """
+
+    heads: Any
+    seed: Array
+    views: Pooled
+    labels: Array
+    rows: Array
+    validation: Pooled
+    validation_labels: Array
+    test: Pooled
+    test_labels: Array
+
+
+class SweptHeads(NamedTuple):
+    """What became of S R heads.
+
+    Attributes:
+        params: of the selected epoch, without the trunk's, S R ... each.
+        selected_epoch: int32 S R, counted from 1.
+        validation_accuracy: float32 S R, of that epoch, as all that follows but the last two.
+        validation_loss: float32 S R, in nats.
+        test_accuracy: float32 S R.
+        test_answers: S R B each.
+        best_test_accuracy: float32 S R, the highest of all evaluations: no honest choice finds it.
+        diverged: bool S R, a loss or gradient was not finite; nothing else of such a head counts.
+    """
+
+    params: Any
+    selected_epoch: jax.Array
+    validation_accuracy: jax.Array
+    validation_loss: jax.Array
+    test_accuracy: jax.Array
+    test_answers: Answers
+    best_test_accuracy: jax.Array
+    diverged: jax.Array
+
+
+Sweep = Callable[[SeedData, Array], SweptHeads]
+"""Data of S seeds, stacked, and float32 R peak rates -> S R heads."""
+
+
+def make_sweep(
+    model: GTN,
+    optimizer: Optimizer,
+    aux_weight: float,
+    eval_every_epochs: int = 1,
+    select_last: bool = False,
+) -> Sweep:
+    """Build `sweep(data, rates) -> SweptHeads`, jitted.
+
+    Args:
+        model: a GTN; its trunk is not used.
+        optimizer: from `build_optimizer`, its schedule that of the runs.
+        aux_weight: weight of the auxiliary loss.
+        eval_every_epochs: must divide the number of epochs.
+        select_last: select the last epoch; else the one of highest validation accuracy, of equals
+            the later, as a run does.
+    """
+    step = make_head_step(model, optimizer, aux_weight)
+    one = functools.partial(_train_seed, model, optimizer, step, eval_every_epochs, select_last)
+    return jax.jit(jax.vmap(one, in_axes=(0, None)))
+
+
+def train_heads(
+    sweep: Sweep,
+    data: Sequence[SeedData],
+    learning_rates: Sequence[float],
+    bytes_at_once: int | None = None,
+) -> SweptHeads:
+    """Train a head for each seed and rate.
+
+    Args:
+        sweep: from `make_sweep`.
+        data: one a seed.
+        learning_rates: R peak rates.
+        bytes_at_once: of parameters and momentum of the heads that are trained at once; None: 8 MiB
+            on a CPU, 1 GiB elsewhere. All rates of a seed are, in any case.
+
+    Returns:
+        NumPy arrays.
+
+    Raises:
+        ValueError: epochs that `eval_every_epochs` does not divide.
+    """
+    head_bytes = 8 * sum(leaf.size for leaf in jax.tree.leaves(data[0].heads))
+    feature_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves((data[0].views, data[0].test)))
+    if bytes_at_once is None:
+        is_cpu = jax.default_backend() == "cpu"
+        bytes_at_once = _CPU_BYTES if is_cpu else _ACCELERATOR_BYTES
+    fitting = min(
+        bytes_at_once // (head_bytes * len(learning_rates)), _FEATURE_BYTES // feature_bytes
+    )
+    at_once = min(len(data), max(1, fitting))
+    rates = np.asarray(learning_rates, np.float32)
+    parts = []
+    for start in range(0, len(data), at_once):
+        chunk = list(data[start : start + at_once])
+        # The last chunk is filled up: another shape would be another program.
+        chunk += [chunk[-1]] * (at_once - len(chunk))
+        stacked = jax.tree.map(lambda *leaves: np.stack([np.asarray(x) for x in leaves]), *chunk)
+        parts.append(jax.device_get(sweep(stacked, rates)))
+    return jax.tree.map(lambda *leaves: np.concatenate(leaves)[: len(data)], *parts)
+
+
+class _Best(NamedTuple):
+    params: Any
+    epoch: jax.Array
+    accuracy: jax.Array
+    loss: jax.Array
+    test_accuracy: jax.Array
+
+
+def _train_seed(
+    model: GTN,
+    optimizer: Optimizer,
+    step: HeadStep,
+    eval_every_epochs: int,
+    select_last: bool,
+    data: SeedData,
+    rates: jax.Array,
+) -> SweptHeads:
+    """All rates of one seed: what `train_heads` returns, without its S."""
+    epochs, per_epoch, _ = data.rows.shape
+    if epochs % eval_every_epochs:
+        raise ValueError(
+            f"training.eval_every_epochs: {eval_every_epochs} does not divide the {epochs} epochs, "
+            "as a sweep of heads needs"
+        )
+    key = jax.random.key(data.seed)
+
+    def one_step(params: Any, opt_state: Any, rate: jax.Array, number: jax.Array, batch: Any):
+        state = TrainState(number, params, {}, opt_state, rate, key)
+        new, _ = step(state, batch)
+        return new.params, new.opt_state, new.step < 0
+
+    # Number and batch are the same for all rates, and so is all that is drawn from them.
+    step_of_all = jax.vmap(one_step, in_axes=(0, 0, 0, None, None))
+
+    def train(carry: Any, number: jax.Array) -> tuple[Any, None]:
+        params, opt_state, refused = carry
+        epoch = number // per_epoch
+        rows = jnp.asarray(data.rows)[epoch, number % per_epoch]
+        view = epoch % data.views.last.shape[0]
+        pooled = jax.tree.map(lambda features: features[view, rows], data.views)
+        mask = jnp.ones(rows.shape, jnp.float32)
+        batch = PooledBatch(pooled, jnp.asarray(data.labels)[rows], mask)
+        params, opt_state, bad = step_of_all(params, opt_state, rates, number, batch)
+        return (params, opt_state, refused | bad), None
+
+    def logits_of(params: Any, pooled: Pooled) -> jax.Array:
+        outputs = model.apply({"params": params}, pooled, False, method=GTN.heads)
+        return cast(Outputs, outputs).logits
+
+    def evaluate(params: Any, pooled: Pooled, labels: Array) -> tuple[jax.Array, jax.Array]:
+        images = labels.shape[0]
+        part = sums(logits_of(params, pooled), labels, jnp.ones(images, jnp.float32))
+        return part.correct / images, part.loss / images
+
+    def train_and_evaluate(carry: Any, numbers: jax.Array) -> tuple[Any, None]:
+        heads, best, best_test = carry
+        heads, _ = lax.scan(train, heads, numbers)
+        params = heads[0]
+        accuracy, loss = jax.vmap(evaluate, (0, None, None))(
+            params, data.validation, data.validation_labels
+        )
+        test_accuracy, _ = jax.vmap(evaluate, (0, None, None))(params, data.test, data.test_labels)
+        epoch = jnp.full(rates.shape, numbers[-1] // per_epoch + 1)
+        found = _Best(params, epoch, accuracy, loss, test_accuracy)
+        is_better = jnp.isfinite(loss) & (accuracy >= best.accuracy) | select_last
+        best = jax.tree.map(
+            lambda new, old: jnp.where(is_better.reshape(-1, *[1] * (new.ndim - 1)), new, old),
+            found,
+            best,
+        )
+        return (heads, best, jnp.maximum(best_test, test_accuracy)), None
+
+    def repeated(tree: Any) -> Any:
+        return jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (*rates.shape, *leaf.shape)), tree)
+
+    params = repeated(data.heads)
+    nothing = jnp.full(rates.shape, -1.0)
+    none_yet = _Best(params, jnp.zeros(rates.shape, jnp.int32), nothing, nothing, nothing)
+    heads = params, repeated(optimizer.direction.init(data.heads)), jnp.zeros(rates.shape, bool)
+    numbers = jnp.arange(epochs * per_epoch).reshape(-1, eval_every_epochs * per_epoch)
+    (heads, best, best_test), _ = lax.scan(train_and_evaluate, (heads, none_yet, nothing), numbers)
+    said = jax.vmap(lambda params: answers(logits_of(params, data.test), data.test_labels))
+    return SweptHeads(
+        best.params,
+        best.epoch,
+        best.accuracy,
+        best.loss,
+        best.test_accuracy,
+        said(best.params),
+        best_test,
+        heads[2],
+    )

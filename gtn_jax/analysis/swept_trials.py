@@ -1,0 +1,206 @@
+"""Trials whose trunk stands still, by sweeps of heads instead of one run each.
+
+The rows are those of `trials.run_trials`, and what was said of each test image is kept in the
+trial's folder; run folders that can be resumed or restored are not made.
+"""
+
+import functools
+import time
+from collections.abc import Sequence
+from typing import Any, NamedTuple, cast
+
+import jax
+import numpy as np
+
+from gtn_jax.analysis.head_sweep import SeedData, Sweep, SweptHeads, make_sweep, train_heads
+from gtn_jax.analysis.methods import is_frozen
+from gtn_jax.analysis.trials import Clock, Say, Trial
+from gtn_jax.arrays import Pooled
+from gtn_jax.config import Config, override
+from gtn_jax.data import pipeline
+from gtn_jax.data.augment import evaluation_transform
+from gtn_jax.data.choice import choose
+from gtn_jax.data.images import Images
+from gtn_jax.data.sources import open_data
+from gtn_jax.training.build import build_model, build_module, build_programs
+from gtn_jax.training.feature_cache import compute_features
+from gtn_jax.training.forward_steps import PoolingStep, make_pooling_step
+from gtn_jax.training.predictions import Predictions, write_predictions
+from gtn_jax.training.preparation import load_images
+from gtn_jax.training.refusal import Diverged
+from gtn_jax.training.run_folder import Preprocessing
+from gtn_jax.training.sharding import Device, data_mesh, replicate
+
+
+def is_sweepable(config: Config) -> bool:
+    """Whether a run of this config is the training of a head on cached features, and no more."""
+    training = config.training
+    return (
+        is_frozen(config)
+        and config.data.cache_views > 0
+        and config.data.last_batch == "drop"
+        and training.accumulation_steps == 1
+        and training.epochs % training.eval_every_epochs == 0
+        and training.select in ("val", "last")
+    )
+
+
+def run_swept(trials: Sequence[Trial], device: Device, clock: Clock, say: Say) -> None:
+    """What `run_trials` does, for trials that are sweepable.
+
+    Args:
+        trials: to run; those that differ in seed and rate only are one sweep.
+        device: to run on.
+        clock: knows about them already.
+        say: told of each.
+
+    Raises:
+        Diverged: a loss or gradient of a trial that must not was not finite.
+    """
+    sweeps: dict[Config, list[Trial]] = {}
+    for trial in trials:
+        sweeps.setdefault(_without_seed_and_rate(trial.config), []).append(trial)
+    for own in sweeps.values():
+        _run_sweep(own, device, clock, say)
+
+
+def _run_sweep(trials: Sequence[Trial], device: Device, clock: Clock, say: Say) -> None:
+    started = time.monotonic()
+    seeds = list(dict.fromkeys(trial.config.seed for trial in trials))
+    rates = list(dict.fromkeys(trial.config.optimizer.learning_rate for trial in trials))
+    config = trials[0].config
+    features = [_features(_trunk_only(override(config, {"seed": s})), device) for s in seeds]
+    first = features[0]
+    per_epoch, batch_size = len(first.rows[0]), first.batch_size
+    sweep = _sweep(
+        _without_seed_and_rate(config), first.classes, first.preprocessing, per_epoch, batch_size
+    )
+    data, parameters, trained = [], 0, 0
+    for seed, found in zip(seeds, features, strict=True):
+        model, variables, _ = build_model(override(config, {"seed": seed}), found.classes)
+        params = variables["params"]
+        heads = {name: tree for name, tree in params.items() if name != "backbone"}
+        views = found.views if model.auxiliary else found.views._replace(before_last=None)
+        data.append(SeedData(heads, np.array(seed % 2**32, np.uint32), views, *found[1:7]))
+        parameters = sum(leaf.size for leaf in jax.tree.leaves(params))
+        trained = sum(leaf.size for leaf in jax.tree.leaves(heads))
+    with jax.default_device(device):
+        swept = train_heads(sweep, data, rates)
+    known = {
+        "seconds": (time.monotonic() - started) / (len(seeds) * len(rates)),
+        "compile_seconds": 0.0,  # one program for all of them, in the seconds
+        "parameters": parameters,
+        "trained_parameters": trained,
+    }
+    for trial in trials:
+        at = seeds.index(trial.config.seed), rates.index(trial.config.optimizer.learning_rate)
+        line = _keep(trial, swept, at, features[at[0]], known)
+        say(f"{clock.tick()} {line}")
+
+
+def _keep(
+    trial: Trial, swept: SweptHeads, at: tuple[int, int], found: "_Features", known: dict[str, Any]
+) -> str:
+    if swept.diverged[at]:
+        if trial.diverged is None:
+            raise Diverged(f"{trial.folder.name}: a loss or gradient was not finite")
+        return trial.diverged()
+    trial.folder.mkdir(parents=True, exist_ok=True)
+    said = (np.asarray(answer[at]) for answer in swept.test_answers)
+    predictions = Predictions(found.test_files, found.test_labels, *said)
+    write_predictions(trial.folder / "predictions.npz", {"test": predictions})
+    return trial.finish({
+        "validation_accuracy": float(swept.validation_accuracy[at]),
+        "validation_loss": float(swept.validation_loss[at]),
+        "test_accuracy": float(swept.test_accuracy[at]),
+        "best_test_accuracy": float(swept.best_test_accuracy[at]),
+        **known,
+    })  # fmt: skip
+
+
+class _Features(NamedTuple):
+    """Of one seed: fields 0 to 6 are those of `SeedData` after its `seed`."""
+
+    views: Pooled
+    labels: np.ndarray
+    rows: np.ndarray
+    validation: Pooled
+    validation_labels: np.ndarray
+    test: Pooled
+    test_labels: np.ndarray
+    test_files: np.ndarray
+    classes: int
+    batch_size: int
+    preprocessing: Preprocessing
+
+
+def _without_seed_and_rate(config: Config) -> Config:
+    return override(config, {"seed": 0, "optimizer.learning_rate": 1.0})
+
+
+def _trunk_only(config: Config) -> Config:
+    """The same for all methods that look at the same features."""
+    return override(
+        config,
+        {
+            "model.gate": "none",
+            "model.aux_weight": float(config.model.aux_weight > 0),
+            "optimizer.learning_rate": 1.0,
+        },
+    )
+
+
+# As many as a comparison has seeds, with and without the stage before the last.
+@functools.lru_cache(maxsize=24)
+def _features(config: Config, device: Device) -> _Features:
+    mesh = data_mesh([device])
+    parts = choose(open_data(config.data), config.data, config.seed)
+    images = load_images(config, parts, mesh)
+    train, seed = images["train"], config.seed % 2**32
+    batch_size = pipeline.fit_batch_size(config.data.batch_size, len(train), 1)
+    per_epoch = pipeline.steps_per_epoch(len(train), batch_size, "drop")
+    classes = len(parts["train"].split.classes)
+    model, variables, preprocessing = build_model(config, classes)
+    programs = build_programs(config, model, preprocessing, per_epoch, batch_size)
+    variables = replicate(variables, mesh)
+    key = jax.device_put(jax.random.key(np.uint32(seed)), device)
+    views = config.data.cache_views
+    cache = compute_features(programs.pooling_step, variables, key, train, views, batch_size, mesh)
+    steps = range(config.training.epochs * per_epoch)
+    rows = [pipeline.rows_of_step(train, batch_size, "drop", seed, step) for step in steps]
+    evaluation = _evaluation_pooling(cast(Any, model), preprocessing)
+
+    def evaluated(of: Images) -> Pooled:
+        size = config.data.eval_batch_size
+        pooled = compute_features(evaluation, variables, key, of, 1, size, mesh).pooled
+        return Pooled(pooled.last[0], None)
+
+    return _Features(
+        cache.pooled,
+        cache.labels,
+        np.stack(rows).astype(np.int32).reshape(config.training.epochs, per_epoch, batch_size),
+        evaluated(images["validation"]),
+        images["validation"].part.labels,
+        evaluated(images["test"]),
+        images["test"].part.labels,
+        images["test"].part.files,
+        classes,
+        batch_size,
+        preprocessing,
+    )
+
+
+# So that tuning, its extensions and the final runs share a program.
+@functools.lru_cache(maxsize=32)
+def _sweep(
+    config: Config, classes: int, preprocessing: Preprocessing, per_epoch: int, batch_size: int
+) -> Sweep:
+    model, training = build_module(config, classes), config.training
+    programs = build_programs(config, model, preprocessing, per_epoch, batch_size)
+    weight, is_last = config.model.aux_weight, training.select == "last"
+    return make_sweep(model, programs.optimizer, weight, training.eval_every_epochs, is_last)
+
+
+@functools.lru_cache(maxsize=4)
+def _evaluation_pooling(model: Any, preprocessing: Any) -> PoolingStep:
+    return jax.jit(make_pooling_step(model, evaluation_transform(*preprocessing)))
