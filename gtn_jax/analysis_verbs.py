@@ -48,8 +48,8 @@ def compare(arguments: list[str]) -> None:
     from gtn_jax.analysis.comparison_table import accuracy_table, cost_table, summarise
     from gtn_jax.analysis.trials import choose_devices
 
-    devices = choose_devices(given.devices)
     comparison.check(given.config, given.methods, given.seeds, given.trials, given.workdir)
+    devices = choose_devices(given.devices)
     with locked(given.workdir):
         rows = comparison.tune_and_compare(
             given.config, given.methods, range(given.seeds), given.trials, given.workdir, devices,

@@ -18,7 +18,7 @@ from gtn_jax.config import Config
 from gtn_jax.training.interruption import Interrupted, active
 from gtn_jax.training.loop import run
 from gtn_jax.training.refusal import Diverged
-from gtn_jax.training.sharding import Device
+from gtn_jax.training.sharding import Device, all_devices
 
 Say = Callable[[str], None]
 Summary = dict[str, Any]
@@ -90,9 +90,10 @@ def choose_devices(count: int | None) -> list[Device]:
             are all the same cores.
 
     Raises:
-        ValueError: fewer are there.
+        ValueError: fewer are there, or none of the kind that JAX_PLATFORMS asks for.
     """
-    local = jax.local_devices()
+    own = jax.process_index()
+    local = [device for device in all_devices() if device.process_index == own]
     if count is None:
         return local[:1] if local[0].platform == "cpu" else local
     if not 1 <= count <= len(local):
