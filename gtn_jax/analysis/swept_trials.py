@@ -31,6 +31,8 @@ from gtn_jax.training.refusal import Diverged
 from gtn_jax.training.run_folder import Preprocessing
 from gtn_jax.training.sharding import Device, data_mesh, replicate
 
+_SILENT_SECONDS = 3.0
+
 
 def is_sweepable(config: Config) -> bool:
     """Whether a run of this config is the training of a head on cached features, and no more."""
@@ -69,7 +71,13 @@ def _run_sweep(trials: Sequence[Trial], device: Device, clock: Clock, say: Say) 
     seeds = list(dict.fromkeys(trial.config.seed for trial in trials))
     rates = list(dict.fromkeys(trial.config.optimizer.learning_rate for trial in trials))
     config = trials[0].config
-    features = [_features(_trunk_only(override(config, {"seed": s})), device) for s in seeds]
+    features = []
+    for seed in seeds:
+        before = time.monotonic()
+        features.append(_features(_trunk_only(override(config, {"seed": seed})), device))
+        spent = time.monotonic() - before
+        if spent > _SILENT_SECONDS:
+            say(f"features of seed {seed}: {spent:.0f} s")
     first = features[0]
     per_epoch, batch_size = len(first.rows[0]), first.batch_size
     sweep = _sweep(
