@@ -1,8 +1,9 @@
-"""The verbs of `gtn` that understand runs: comparisons of methods; the others are in verbs.py.
+"""The verbs of `gtn` that understand runs: methods compared, gates; the others are in verbs.py.
 
 As there: a verb reads its arguments, calls one function and prints what came of it.
 """
 
+import argparse
 import dataclasses
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +16,8 @@ from gtn_jax.experiment import load_experiment
 from gtn_jax.process import set_up_process
 from gtn_jax.terminal import say, show
 from gtn_jax.training.lock import locked
+
+Positional = tyro.conf.Positional
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,3 +61,46 @@ def compare(arguments: list[str]) -> None:
     summaries = summarise(rows, given.workdir)
     show(accuracy_table(summaries))
     show(cost_table(summaries))
+
+
+def gates(arguments: list[str]) -> None:
+    """Show what the gate of a run learned: openness, classes, and whether the image matters."""
+
+    def form(
+        run: Positional[Path],
+        split: str = "validation",
+        data: str | None = None,
+        data_dir: str | None = None,
+        out: Path | None = None,
+    ) -> argparse.Namespace:
+        """Look into a gate.
+
+        Args:
+            run: run folder.
+            split: validation, test or train.
+            data: a data set with the same classes; default: the run's own.
+            data_dir: folder of prepared data sets; default: the run's own.
+            out: folder to write gates.npz and gates/*.png into; default: the run's.
+        """
+        return argparse.Namespace(**locals())
+
+    given = parse(form, "gtn gates", arguments)
+    set_up_process()
+    from gtn_jax.analysis import gate_pictures
+    from gtn_jax.analysis import gates as analysis
+    from gtn_jax.inference.outputs import run_outputs
+
+    outputs = run_outputs(given.run, given.split, given.data, given.data_dir)
+    statistics = analysis.gate_statistics(outputs)
+    for line in analysis.in_lines(outputs, statistics):
+        say(line)
+    show(analysis.accuracy_table(statistics))
+    folder = given.out or given.run
+    folder.mkdir(parents=True, exist_ok=True)
+    analysis.write_gates(folder / "gates.npz", outputs, statistics, given.split)
+    say(f"{folder / 'gates.npz'}: {given.split}, {len(outputs.labels)} images")
+    if gate_pictures.has_matplotlib():
+        files = gate_pictures.draw(statistics, outputs.classes, folder / "gates")
+        say(f"{folder / 'gates'}: {len(files)} pictures")
+    else:
+        say('no pictures without matplotlib: pip install "gtn_jax[plots]"')

@@ -10,7 +10,7 @@ from jax.sharding import NamedSharding, PartitionSpec
 from gtn_jax.arrays import Variables
 from gtn_jax.config import Config
 from gtn_jax.data.choice import choose, fingerprint
-from gtn_jax.data.images import View, load
+from gtn_jax.data.images import Images, View, load
 from gtn_jax.data.sources import absolute, open_data
 from gtn_jax.models.gtn import GTN, variable_shapes
 from gtn_jax.training.build import Programs, build_module, build_programs
@@ -130,6 +130,33 @@ def evaluate_run(
             classes, or no such split.
     """
     run = restore(workdir)
+    images = open_split(run, workdir, split, data_name, data_dir, say)
+    return evaluate_images(
+        run.programs, run.variables, images, run.config, data_mesh(), draw=run.step
+    ).figures
+
+
+def open_split(
+    run: Restored,
+    workdir: Path,
+    split: str,
+    data_name: str | None = None,
+    data_dir: str | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> Images:
+    """The images of a split of a run's data set, or of another one, in the view of evaluation.
+
+    Args:
+        run: restored from `workdir`.
+        workdir: run folder.
+        split: test, validation or train.
+        data_name: see `evaluate_run`.
+        data_dir: see `evaluate_run`.
+        say: takes lines for the user.
+
+    Raises:
+        ValueError: no data set, one that has changed since, other classes, or no such split.
+    """
     data = run.config.data
     name = data_name or data.name
     if name == NO_DATA:
@@ -144,10 +171,7 @@ def evaluate_run(
     if data_name is None:
         RunFolder(workdir).check_data({split: fingerprint(parts[split])})
     _check_classes(run.classes, parts[split].split.classes, workdir, name)
-    images = load(parts[split], View.of(data, training=False))
-    return evaluate_images(
-        run.programs, run.variables, images, run.config, data_mesh(), draw=run.step
-    ).figures
+    return load(parts[split], View.of(data, training=False))
 
 
 def _check_classes(ours: tuple[str, ...], theirs: tuple[str, ...], run: Path, name: str) -> None:
