@@ -1,4 +1,4 @@
-"""The verbs of `gtn` that understand runs: methods compared, gates; the others are in verbs.py.
+"""The verbs of `gtn` that understand runs: compare, gates, report; the others are in verbs.py.
 
 As there: a verb reads its arguments, calls one function and prints what came of it.
 """
@@ -104,3 +104,24 @@ def gates(arguments: list[str]) -> None:
         say(f"{folder / 'gates'}: {len(files)} pictures")
     else:
         say('no pictures without matplotlib: pip install "gtn_jax[plots]"')
+
+
+def report(arguments: list[str]) -> None:
+    """Write a page about runs, or about a comparison: one HTML file that needs no network."""
+
+    def form(
+        runs: Positional[tuple[Path, ...]], out: Path | None = None, split: str | None = None
+    ) -> tuple[tuple[Path, ...], Path | None, str | None]:
+        """Report on runs.
+
+        Args:
+            runs: run folders, or the folder of a comparison.
+            out: file to write; default: report.html in the one folder.
+            split: whose images are shown, test or validation; default: test, where a run has it.
+        """
+        return runs, out, split
+
+    runs, out, split = parse(form, "gtn report", arguments)
+    from gtn_jax.analysis.report import write_report
+
+    say(str(write_report(runs, out, split)))

@@ -13,7 +13,7 @@ from typing import Annotated
 
 import tyro
 
-from gtn_jax.analysis_verbs import compare, gates
+from gtn_jax.analysis_verbs import compare, gates, report
 from gtn_jax.arguments import parse, take_experiment, take_preset
 from gtn_jax.config import Config
 from gtn_jax.data_verbs import check_data, prepare
@@ -214,6 +214,7 @@ VERBS = {
     "predict": predict,
     "compare": compare,
     "gates": gates,
+    "report": report,
     "prepare": prepare,
     "check-data": check_data,
     "convert": convert,

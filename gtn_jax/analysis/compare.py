@@ -18,9 +18,11 @@ from gtn_jax.config import Config, override
 from gtn_jax.config_json import differences, from_json, to_json
 from gtn_jax.data.choice import choose
 from gtn_jax.data.sources import open_data
+from gtn_jax.training.environment import start_row
 from gtn_jax.training.row_file import append_row, read_rows
 from gtn_jax.training.run_folder import RunFolder
-from gtn_jax.training.sharding import Device
+from gtn_jax.training.sharding import Device, data_mesh
+from gtn_jax.training.sharding import in_words as device_words
 
 FILE = "results.jsonl"
 
@@ -54,6 +56,16 @@ def check(config: Config, methods: Sequence[str], seeds: int, trials: int, workd
     path.write_text(to_json(config))
 
 
+def result_rows(workdir: Path) -> list[Row]:
+    """The final runs that are finished; see `final_trials` for what a row holds.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    fields = ("method", "seed", "learning_rate", "accuracy", "seconds", "parameters")
+    return read_rows(workdir / FILE, fields)
+
+
 def run_folder(workdir: Path, method: str, seed: int) -> Path:
     """Where a final run is."""
     return workdir / "runs" / f"{method}-seed{seed}"
@@ -80,7 +92,7 @@ def final_trials(
         watch_test: evaluate test in every evaluation, for `best_test_accuracy`.
     """
     path = workdir / FILE
-    done = {(row["method"], row["seed"], row["learning_rate"]) for row in read_rows(path)}
+    done = {(row["method"], row["seed"], row["learning_rate"]) for row in result_rows(workdir)}
 
     def keep(method: str, seed: int, rate: float, summary: Summary) -> str:
         folder = run_folder(workdir, method, seed)
@@ -114,8 +126,21 @@ def final_trials(
 def final_rows(workdir: Path, rates: dict[str, float], seeds: Sequence[int]) -> list[Row]:
     """The rows of these runs, of those that are finished."""
     wanted = {(method, seed, rate) for method, rate in rates.items() for seed in seeds}
-    rows = read_rows(workdir / FILE)
+    rows = result_rows(workdir)
     return [r for r in rows if (r["method"], r["seed"], r["learning_rate"]) in wanted]
+
+
+def newest_rows(workdir: Path) -> list[Row]:
+    """The final rows of each method at the rate of its newest one.
+
+    Raises:
+        ValueError: no row yet, or a damaged file.
+    """
+    rows = result_rows(workdir)
+    if not rows:
+        raise ValueError(f"{workdir}: a comparison without a final run yet; let it go on")
+    rates = {row["method"]: row["learning_rate"] for row in rows}
+    return [row for row in rows if row["learning_rate"] == rates[row["method"]]]
 
 
 def compare(
@@ -163,9 +188,10 @@ def tune_and_compare(
         devices: each has one run at a time.
         say: told of each run.
     """
+    RunFolder(workdir).append_start(start_row(device_words(data_mesh(devices)), 0))
     grid: dict[str, Sequence[float]] = dict.fromkeys(methods, tuning.RATES)
     tunings = tuning.missing_trials(config, grid, tuning.tuning_seeds(trials), workdir)
-    done = {(row["method"], row["seed"]) for row in read_rows(workdir / FILE)}
+    done = {(row["method"], row["seed"]) for row in result_rows(workdir)}
     finals = [(method, seed) for method in methods for seed in seeds if (method, seed) not in done]
     clock = Clock(len(tunings) + len(finals), len(devices))
     swept = all(is_sweepable(method_config(config, method, 1.0, 0)) for method in methods)

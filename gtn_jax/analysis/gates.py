@@ -7,7 +7,6 @@ evenness", 1973): exp of the entropy of shares, so K equal shares count as K cha
 NumPy only; gate_pictures.py draws.
 """
 
-import io
 from pathlib import Path
 from typing import NamedTuple
 
@@ -148,9 +147,7 @@ def write_gates(path: Path, outputs: RunOutputs, statistics: GateStatistics, spl
     arrays = {k: np.asarray(v) for k, v in statistics._asdict().items() if k != "accuracy"}
     arrays |= {f"accuracy_{name}": np.asarray(v) for name, v in statistics.accuracy.items()}
     arrays |= {"classes": np.array(outputs.classes), "split": np.array(split)}
-    content = io.BytesIO()
-    np.savez_compressed(content, **arrays)
-    durable.write_bytes(path, content.getvalue())
+    durable.write_arrays(path, arrays)
 
 
 def accuracy_table(statistics: GateStatistics) -> Table:

@@ -27,6 +27,15 @@ Row = dict[str, Any]
 RunTrials = Callable[[Sequence[Trial]], None]
 
 
+def tuning_rows(workdir: Path) -> list[Row]:
+    """The tuning runs of a comparison that are finished; see `tune` for what a row holds.
+
+    Raises:
+        ValueError: the file is damaged.
+    """
+    return read_rows(workdir / FILE, ("method", "learning_rate", "seed", "accuracy", "loss"))
+
+
 def tuning_seeds(trials: int) -> range:
     """The seeds of the tuning runs of every rate."""
     return range(_FIRST_SEED, _FIRST_SEED + trials)
@@ -74,7 +83,7 @@ def missing_trials(
         workdir: of the comparison; runs are in `workdir/tuning`.
     """
     path = workdir / FILE
-    done = {(row["method"], row["learning_rate"], row["seed"]) for row in read_rows(path)}
+    done = {(row["method"], row["learning_rate"], row["seed"]) for row in tuning_rows(workdir)}
     return [
         _trial(config, method, rate, seed, path)
         for method, own in rates.items()
@@ -106,10 +115,10 @@ def tune(
     pending: dict[str, Sequence[float]] = dict.fromkeys(methods, RATES)
     while pending:
         run(missing_trials(config, pending, seeds, workdir))
-        rows = read_rows(workdir / FILE)
+        rows = tuning_rows(workdir)
         further = {method: following_rate(rows, method) for method in pending}
         pending = {method: [rate] for method, rate in further.items() if rate is not None}
-    rows = read_rows(workdir / FILE)
+    rows = tuning_rows(workdir)
     return {method: best_rate(rows, method) for method in methods}
 
 

@@ -5,7 +5,6 @@ Nothing here wakes a device: an accelerator belongs to the children.
 
 import contextlib
 import datetime
-import importlib.metadata
 import platform
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -18,6 +17,7 @@ from gtn_jax.benchmark.report import child_rows, comparison_rows, frozen_share_r
 from gtn_jax.benchmark.rows import Row, not_measured, write_document
 from gtn_jax.benchmark.spec import Group, Spec
 from gtn_jax.benchmark.startup import group_start_rows
+from gtn_jax.training.environment import versions
 
 Say = Callable[[str], None]
 _LONGEST_START = 420.0
@@ -224,16 +224,9 @@ def machine(command: Sequence[str], probe_seconds: float = 120.0) -> dict[str, A
         "cpu": _cpu_model(),
         "threads": threads(),
         "python": platform.python_version(),
-        **{name: _version(name) for name in ("jax", "jaxlib", "flax", "torch")},
+        **versions(("jax", "jaxlib", "flax", "torch")),
         **found,
     }
-
-
-def _version(package: str) -> str | None:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return None
 
 
 def _cpu_model() -> str:

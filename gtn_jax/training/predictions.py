@@ -3,7 +3,6 @@
 Enough to see where a run was wrong, and to compare runs image by image. No jax here.
 """
 
-import io
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -43,9 +42,7 @@ def write_predictions(path: Path, found: Mapping[str, Predictions]) -> None:
         for split, predictions in found.items()
         for field, array in predictions._asdict().items()
     }
-    content = io.BytesIO()
-    np.savez_compressed(content, **arrays)
-    durable.write_bytes(path, content.getvalue())
+    durable.write_arrays(path, arrays)
 
 
 def read_predictions(path: Path, split: str) -> Predictions | None:

@@ -18,9 +18,10 @@ from gtn_jax.data.sources import open_data
 from gtn_jax.training.build import Programs, build_model, build_programs
 from gtn_jax.training.checkpoint import Checkpoints
 from gtn_jax.training.cluster import agreed, is_first
+from gtn_jax.training.environment import start_row
 from gtn_jax.training.image_store import place_images
 from gtn_jax.training.run_folder import RunFolder
-from gtn_jax.training.sharding import Devices, data_mesh, replicate
+from gtn_jax.training.sharding import Devices, data_mesh, in_words, replicate
 from gtn_jax.training.state import TrainState, create_state
 
 SELECTED_ON = {"val": "validation", "test_best": "test"}
@@ -109,6 +110,7 @@ def prepare_run(config: Config, folder: RunFolder, devices: Devices) -> Prepared
         data_position.check(position.get("order"), order, f"{folder.checkpoints}/{step}")
         clock |= position["seconds"]
     folder.rewind(step)
+    folder.append_start(start_row(in_words(mesh), step))
     clock["start"] += time.monotonic() - started
     return Prepared(
         mesh, images, classes, batch_size, per_epoch, programs, state, checkpoints, step, position,
@@ -149,7 +151,7 @@ def in_lines(prepared: Prepared, config: Config) -> list[str]:
     train, mesh = prepared.images["train"], prepared.mesh
     sizes = ", ".join(f"{name} {len(part)}" for name, part in prepared.images.items())
     lines = [
-        f"device  {mesh.size} x {mesh.devices.flat[0].device_kind}",
+        f"device  {in_words(mesh)}",
         f"data    {config.data.name}: {len(prepared.classes)} classes; {sizes} images",
         f"images  {train.place}",
         f"model   {config.model.backbone}, gate {config.model.gate}, "

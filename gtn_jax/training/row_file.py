@@ -4,17 +4,22 @@ A process that dies while it writes leaves a torn last line, which nobody reads.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from gtn_jax.training import durable
 
 
-def read_rows(path: Path) -> list[dict[str, Any]]:
+def read_rows(path: Path, fields: Sequence[str] = ()) -> list[dict[str, Any]]:
     """The whole rows of a .jsonl file (none if it does not exist); a torn last line is left out.
 
+    Args:
+        path: of the file.
+        fields: that every row has.
+
     Raises:
-        ValueError: a line is no JSON object.
+        ValueError: a line is no JSON object, or lacks a field.
     """
     if not path.exists():
         return []
@@ -28,6 +33,9 @@ def read_rows(path: Path) -> list[dict[str, Any]]:
             ) from error
         if not isinstance(row, dict):
             raise ValueError(f"{path}, line {number}: no JSON object; mend or remove it")
+        for field in fields:
+            if field not in row:
+                raise ValueError(f"{path}, line {number}: no {field!r}; mend or remove it")
         rows.append(row)
     return rows
 

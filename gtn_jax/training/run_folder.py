@@ -1,9 +1,10 @@
 """The folder of one run: the files that connect training to everything that reads it.
 
 `config.json` (resolved), `classes.json`, `preprocessing.json`, `data.json` (which images),
-`metrics.jsonl` (one row per step and split), `summary.json` and `predictions.npz` (only of a
-finished run; predictions.py),
-`checkpoints/` (checkpoint.py) and, while somebody trains here, `.lock` (lock.py). No jax here.
+`starts.jsonl` (one row each time that training began or went on; environment.py), `metrics.jsonl`
+(one row per step and split), `summary.json` and `predictions.npz` (only of a finished run;
+predictions.py), `checkpoints/` (checkpoint.py) and, while somebody trains here, `.lock` (lock.py).
+No jax here.
 """
 
 import json
@@ -17,7 +18,7 @@ from gtn_jax.config_json import differences, from_json, to_json
 from gtn_jax.training import durable
 from gtn_jax.training.lock import LOCK_NAME
 from gtn_jax.training.predictions import Predictions, read_predictions, write_predictions
-from gtn_jax.training.row_file import read_rows
+from gtn_jax.training.row_file import append_row, read_rows
 
 
 class Preprocessing(NamedTuple):
@@ -50,6 +51,7 @@ class RunFolder:
         self._classes = path / "classes.json"
         self._preprocessing = path / "preprocessing.json"
         self._data = path / "data.json"
+        self._starts = path / "starts.jsonl"
         self._metrics = path / "metrics.jsonl"
         self._summary = path / "summary.json"
         self._predictions = path / "predictions.npz"
@@ -160,6 +162,23 @@ class RunFolder:
         """
         found = _read(self._preprocessing, _is_preprocessing)
         return Preprocessing(tuple(found["mean"]), tuple(found["std"]))
+
+    def append_start(self, row: dict[str, Any]) -> None:
+        """Add one row to `starts.jsonl`.
+
+        Raises:
+            ValueError: as `append`.
+        """
+        if self._writes:
+            append_row(self._starts, row)
+
+    def starts(self) -> list[dict[str, Any]]:
+        """Every row of `starts.jsonl`; none of an older version's run.
+
+        Raises:
+            ValueError: a line is no row.
+        """
+        return read_rows(self._starts)
 
     def append(self, row: dict[str, Any]) -> None:
         """Add one row to `metrics.jsonl`.

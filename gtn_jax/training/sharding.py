@@ -56,6 +56,11 @@ def all_devices() -> list[Any]:
         ) from error
 
 
+def in_words(mesh: Mesh) -> str:
+    """How many devices of which kind, for a person."""
+    return f"{mesh.size} x {mesh.devices.flat[0].device_kind}"
+
+
 def replicate(tree: Tree, mesh: Mesh) -> Tree:
     """Copy every array to all devices of the mesh."""
     return put(tree, NamedSharding(mesh, PartitionSpec()))

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from gtn_jax.__main__ import main
+from gtn_jax.cli import main
 from gtn_jax.config import override
 from gtn_jax.inference.outputs import run_outputs
 from gtn_jax.inference.restore import evaluate_run

@@ -194,6 +194,7 @@ def test_finished_run_is_left_alone(tiny_config, tmp_path):
         "metrics.jsonl",
         "predictions.npz",
         "preprocessing.json",
+        "starts.jsonl",
         "summary.json",
     ]
     said = RunFolder(tmp_path).predictions("test")

@@ -1,0 +1,76 @@
+"""Small charts as SVG inside a page: lines over epochs. Nothing here needs matplotlib."""
+
+import math
+from collections.abc import Sequence
+
+from gtn_jax.analysis.html import Element, element
+
+_WIDTH, _HEIGHT = 360, 220
+_LEFT, _RIGHT, _TOP, _BOTTOM = 64, 8, 12, 30
+_COLOURS = ("var(--strong)", "var(--other)")
+
+Points = Sequence[tuple[float, float]]
+
+
+def line_chart(title: str, curves: dict[str, Points]) -> Element | None:
+    """Curves over epochs, with axes, in a figure; None where there is no point to draw.
+
+    Args:
+        title: what is drawn.
+        curves: at most two, name -> (epoch, value); values that are no numbers are left out.
+    """
+    kept = {
+        name: [(x, y) for x, y in points if math.isfinite(x) and math.isfinite(y)]
+        for name, points in curves.items()
+    }
+    kept = {name: points for name, points in kept.items() if points}
+    every = [point for points in kept.values() for point in points]
+    if not every:
+        return None
+    right = max(max(x for x, _ in every), 1e-9)
+    low, high = min(y for _, y in every), max(y for _, y in every)
+    if low == high:
+        low, high = low - 0.5, high + 0.5
+
+    def place(x: float, y: float) -> tuple[float, float]:
+        across = _LEFT + x / right * (_WIDTH - _LEFT - _RIGHT)
+        return across, _TOP + (high - y) / (high - low) * (_HEIGHT - _TOP - _BOTTOM)
+
+    bottom = _HEIGHT - _BOTTOM
+    parts = [_line(_LEFT, bottom, _WIDTH - _RIGHT, bottom), _line(_LEFT, _TOP, _LEFT, bottom)]
+    for value in (low, (low + high) / 2, high):
+        parts.append(_text(_LEFT - 6, place(0, value)[1] + 4, f"{value:.3g}", "end"))
+    parts.append(_text(_LEFT, _HEIGHT - 10, "0", "middle"))
+    parts.append(_text(_WIDTH - _RIGHT, _HEIGHT - 10, f"{right:.3g}", "end"))
+    parts.append(_text((_LEFT + _WIDTH) / 2, _HEIGHT - 10, "epoch", "middle"))
+    for colour, points in zip(_COLOURS, kept.values(), strict=False):
+        drawn = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(*point) for point in points))
+        parts.append(element("polyline", {
+            "points": drawn, "fill": "none", "stroke": colour, "stroke-width": "2",
+        }))  # fmt: skip
+        parts += [_dot(*place(*points[0]), colour)] if len(points) == 1 else []
+    ends = "; ".join(f"{name} ends at {points[-1][1]:.4g}" for name, points in kept.items())
+    chart = element(
+        "svg",
+        {"viewBox": f"0 0 {_WIDTH} {_HEIGHT}", "role": "img", "aria-label": f"{title}: {ends}"},
+        *parts,
+    )
+    legend = [
+        element("span", {"style": f"color: {colour}"}, f" — {name}")
+        for colour, name in zip(_COLOURS, kept, strict=False)
+    ]
+    return element("figure", None, chart, element("figcaption", None, title, *legend))
+
+
+def _line(x1: float, y1: float, x2: float, y2: float) -> Element:
+    ends = {"x1": f"{x1}", "y1": f"{y1}", "x2": f"{x2}", "y2": f"{y2}"}
+    return element("line", {**ends, "stroke": "currentColor", "stroke-opacity": "0.4"})
+
+
+def _text(x: float, y: float, words: str, anchor: str) -> Element:
+    place = {"x": f"{x:.1f}", "y": f"{y:.1f}", "text-anchor": anchor}
+    return element("text", {**place, "font-size": "11", "fill": "currentColor"}, words)
+
+
+def _dot(x: float, y: float, colour: str) -> Element:
+    return element("circle", {"cx": f"{x:.1f}", "cy": f"{y:.1f}", "r": "3", "fill": colour})

@@ -1,0 +1,262 @@
+"""Runs and comparisons -> one page of HTML that needs nothing but itself.
+
+No network is run: figures come from the files of a run folder, thumbnails of what was wrong from
+its data set, if that is still there as it was.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from gtn_jax.analysis import compare
+from gtn_jax.analysis.charts import line_chart
+from gtn_jax.analysis.comparison_table import accuracy_table, cost_table, summarise
+from gtn_jax.analysis.html import Child, Element, element, from_rich, image, page, table
+from gtn_jax.analysis.thumbnails import thumbnails
+from gtn_jax.analysis.tuning import tuning_rows
+from gtn_jax.config_json import from_json, to_json
+from gtn_jax.training import durable
+from gtn_jax.training.predictions import Predictions
+from gtn_jax.training.run_folder import RunFolder
+
+_MOST_WRONG = 24
+_WHOLE_MATRIX = 30
+_SPLITS = ("test", "validation")
+
+
+def write_report(paths: Sequence[Path], out: Path | None = None, split: str | None = None) -> Path:
+    """Write the page.
+
+    Args:
+        paths: run folders, or the folder of a comparison.
+        out: file to write; None: report.html in the one folder.
+        split: whose images are looked at, test or validation; None: test, where a run has it.
+
+    Returns:
+        The file.
+
+    Raises:
+        ValueError: a folder that is neither a run nor a comparison, several of them and no `out`,
+            another split, a file that is not readable, or one that cannot be written.
+    """
+    if split not in (None, *_SPLITS):
+        raise ValueError(f"--split: a report looks at {' or '.join(_SPLITS)}, not {split!r}")
+    if out is None:
+        if len(paths) != 1:
+            raise ValueError("--out: where to? one page of several runs has no folder of its own")
+        out = paths[0] / "report.html"
+    elif not out.parent.is_dir():
+        raise ValueError(f"--out: {out.parent}: no such folder; make it first")
+    sections: list[Child] = []
+    for path in paths:
+        is_comparison = (path / compare.FILE).exists()
+        sections += comparison_sections(path) if is_comparison else run_sections(path, split)
+    title = ", ".join(path.resolve().name for path in paths)
+    durable.write_text(out, page(f"{title}: report", *sections))
+    return out
+
+
+def run_sections(path: Path, split: str | None) -> list[Child]:
+    """One run: headline, curves, what it gets wrong, its gate, its configuration."""
+    folder = RunFolder(path)
+    config, summary, classes = folder.config(), folder.summary(), folder.classes()
+    if split is None:
+        known = [name for name in _SPLITS if f"{name}_accuracy" in (summary or {})]
+        split = known[0] if known else _SPLITS[0]
+    name = path.resolve().name
+    about = (
+        f"{config.model.backbone}, gate {config.model.gate}, on {config.data.name}: "
+        f"{len(classes)} classes"
+    )
+    sections: list[Child] = [element("h1", None, name)]
+    if summary is None:
+        sections.append(element("p", {"class": "headline"}, "not finished"))
+    elif f"{split}_accuracy" in summary:
+        accuracy, images = summary[f"{split}_accuracy"], summary[f"{split}_images"]
+        words = f"{100 * accuracy:.2f} % of {images:,} {split} images right"
+        sections.append(element("p", {"class": "headline"}, words))
+    else:
+        words = f"This run was not evaluated on {split} images."
+        sections.append(element("p", {"class": "headline"}, words))
+    sections += [element("p", {"class": "soft"}, about), *_curves(folder)]
+    said = folder.predictions(split)
+    if said is not None:
+        sections += _confusion(said, classes) + _by_class(said, classes)
+        found = thumbnails(folder, split, _worst(said))
+        sections += _most_wrong(said, classes, found)
+    elif f"{split}_accuracy" in (summary or {}):
+        nothing = f"This run says nothing of each {split} image: an older version made it."
+        sections.append(element("p", None, nothing))
+    sections += _gate_pictures(path)
+    sections += [
+        element("h2", None, "Configuration"),
+        element("pre", {"tabindex": "0"}, to_json(config)),
+        element("p", None, "The figure again: ",
+                element("code", None, f"gtn evaluate {path} --split {split}")),
+        *_starts(folder),
+    ]  # fmt: skip
+    return sections
+
+
+def comparison_sections(path: Path) -> list[Child]:
+    """A comparison: its table with intervals, tuning, and the experiment's configuration."""
+    rows, tuned = compare.newest_rows(path), tuning_rows(path)
+    summaries = summarise(rows, path)
+    sections: list[Child] = [
+        element("h1", None, f"{path.resolve().name}: methods compared"),
+        from_rich(accuracy_table(summaries)),
+        element("p", {"class": "soft"},
+                "Test accuracy of the epoch that validation chose: mean and standard deviation "
+                "over seeds; paired differences, seed by seed, with 95 % intervals over seeds, and "
+                "over seeds and test images."),
+        element("h2", None, "What it took"),
+        from_rich(cost_table(summaries)),
+        element("p", {"class": "soft"},
+                "The best epoch on test, where it was watched, is no honest choice."),
+    ]  # fmt: skip
+    rates = sorted({row["learning_rate"] for row in tuned})
+    if rates:
+        lines = []
+        for one in summaries:
+            cells = [_mean_at(tuned, one.method, rate) for rate in rates]
+            lines.append([one.method, *cells])
+        sections += [
+            element("h2", None, "Validation accuracy % at each rate"),
+            table(["method", *(f"{rate:g}" for rate in rates)], lines),
+        ]
+    config = path / "config.json"
+    if config.exists():
+        text = to_json(from_json(config))
+        sections += [element("h2", None, "Configuration"), element("pre", {"tabindex": "0"}, text)]
+    return sections + _starts(RunFolder(path))
+
+
+def _mean_at(tuned: list[dict], method: str, rate: float) -> str:
+    found = [
+        row["accuracy"] for row in tuned if (row["method"], row["learning_rate"]) == (method, rate)
+    ]
+    return f"{100 * np.mean(found):.1f}" if found else ""
+
+
+def _curves(folder: RunFolder) -> list[Child]:
+    rows = folder.rows()
+    splits = [s for s in ("train", "validation") if any(row["split"] == s for row in rows)]
+
+    def points(split: str, key: str) -> list[tuple[float, float]]:
+        own = [row for row in rows if row["split"] == split and row.get(key) is not None]
+        return [(row["epoch"], row[key]) for row in own]
+
+    charts = [
+        line_chart("loss", {split: points(split, "loss") for split in splits}),
+        line_chart("accuracy", {split: points(split, "accuracy") for split in splits}),
+        line_chart("learning rate", {
+            "head": points("train", "learning_rate_head"),
+            "backbone": points("train", "learning_rate_backbone"),
+        }),
+    ]  # fmt: skip
+    if not any(chart is not None for chart in charts):
+        return []
+    return [element("h2", None, "Training"), element("div", {"class": "curves"}, *charts)]
+
+
+def _confusion(said: Predictions, classes: tuple[str, ...]) -> list[Child]:
+    count = len(classes)
+    matrix = np.zeros((count, count), np.int64)
+    np.add.at(matrix, (said.labels, said.predicted), 1)
+    if count > _WHOLE_MATRIX:
+        wrong = matrix * (1 - np.eye(count, dtype=np.int64))
+        order = np.argsort(-wrong, axis=None, kind="stable")[:20]
+        pairs = [np.unravel_index(place, wrong.shape) for place in order]
+        lines = [[classes[i], classes[j], str(wrong[i, j])] for i, j in pairs if wrong[i, j]]
+        return [
+            element("h2", None, "The 20 pairs confused most"),
+            table(["is", "was called", "images"], lines),
+        ]
+    shares = matrix / np.maximum(1, matrix.sum(axis=1, keepdims=True))
+    rows = [
+        [classes[i], *(_cell(int(matrix[i, j]), float(shares[i, j])) for j in range(count))]
+        for i in range(count)
+    ]
+    return [
+        element("h2", None, "Confusion matrix"),
+        element(
+            "p", {"class": "soft"}, "A row is what images are, a column what they were called."
+        ),
+        table(["", *classes], rows),
+    ]
+
+
+def _cell(images: int, share: float) -> Element:
+    shade = {"style": f"background: rgb(37 99 235 / {0.75 * share:.2f}); padding: 0 .4rem"}
+    return element("span", shade if images else {"class": "soft"}, str(images) if images else "·")
+
+
+def _by_class(said: Predictions, classes: tuple[str, ...]) -> list[Child]:
+    hits = said.predicted == said.labels
+    found = [(c, hits[said.labels == c]) for c in range(len(classes))]
+    present = [(c, own) for c, own in found if len(own)]
+    present.sort(key=lambda pair: pair[1].mean())
+    shown = present if len(classes) <= _WHOLE_MATRIX else present[:20]
+    title = "Accuracy by class" if shown is present else "The 20 classes with the lowest accuracy"
+    rows = []
+    for c, own in shown:
+        width = {"style": f"width: {100 * own.mean():.1f}%"}
+        bar = element("span", {"class": "bar"}, element("span", width))
+        rows.append([classes[c], str(len(own)), f"{100 * own.mean():.1f}", bar])
+    return [element("h2", None, title), table(["class", "images", "accuracy %", ""], rows)]
+
+
+def _worst(said: Predictions) -> np.ndarray:
+    """Rows of what was wrong, that of the lowest probability of its label first."""
+    wrong = np.flatnonzero(said.predicted != said.labels)
+    return wrong[np.argsort(said.label_probability[wrong], kind="stable")][:_MOST_WRONG]
+
+
+def _most_wrong(
+    said: Predictions, classes: tuple[str, ...], found: dict[int, bytes] | str
+) -> list[Child]:
+    rows = _worst(said)
+    if not len(rows):
+        return [element("h2", None, "Most wrong"), element("p", None, "Nothing was wrong.")]
+    cards = []
+    for row in rows:
+        label, called = classes[said.labels[row]], classes[said.predicted[row]]
+        words = f"{called} ({100 * said.predicted_probability[row]:.0f} %)"
+        truth = f"is {label} ({100 * said.label_probability[row]:.0f} %)"
+        picture = None
+        if not isinstance(found, str) and row in found:
+            alternative = f"{said.files[row]}: {label}, called {called}"
+            picture = image(found[row], "jpeg", alternative)
+        cards.append(element("figure", None, picture, element(
+            "figcaption", None, words, element("br"), truth, element("br"), str(said.files[row]),
+        )))  # fmt: skip
+    reason = element("p", {"class": "soft"}, found) if isinstance(found, str) else None
+    return [element("h2", None, "Most wrong"), reason, element("div", {"class": "wrong"}, *cards)]
+
+
+def _gate_pictures(path: Path) -> list[Child]:
+    files = sorted((path / "gates").glob("*.png"))
+    if not files:
+        return []
+    pictures = [
+        image(file.read_bytes(), "png", f"The gate: {file.stem.replace('_', ' ')}")
+        for file in files
+    ]
+    return [element("h2", None, "The gate"), element("div", {"class": "curves"}, *pictures)]
+
+
+def _starts(folder: RunFolder) -> list[Child]:
+    """Each time that it began or went on: the command and what it ran with."""
+    sections: list[Child] = []
+    for row in folder.starts():
+        found = {key: value for key, value in row.items() if key not in ("command", "step")}
+        words = ", ".join(
+            f"{value}" if key == "started" else f"{key} {value}" for key, value in found.items()
+        )
+        begun = "Begun" if not row.get("step") else f"Resumed at step {row['step']}"
+        sections += [
+            element("p", None, f"{begun}: ", element("code", None, str(row.get("command", "")))),
+            element("p", {"class": "soft"}, words),
+        ]
+    return [element("h2", None, "Made with"), *sections] if sections else []
