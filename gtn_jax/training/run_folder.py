@@ -8,14 +8,13 @@ No jax here.
 """
 
 import json
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from gtn_jax.config import Config
 from gtn_jax.config_json import differences, from_json, to_json
-from gtn_jax.training import durable
+from gtn_jax.training import durable, run_json
 from gtn_jax.training.lock import LOCK_NAME
 from gtn_jax.training.predictions import Predictions, read_predictions, write_predictions
 from gtn_jax.training.row_file import append_row, read_rows
@@ -122,7 +121,7 @@ class RunFolder:
         Raises:
             ValueError: other images, or the file is not readable.
         """
-        kept = _read(self._data, _are_fingerprints) if self._data.exists() else {}
+        kept = run_json.read(self._data, run_json.are_fingerprints) if self._data.exists() else {}
         for split in found:
             if split in kept and kept[split] != found[split]:
                 before, now = kept[split]["images"], found[split]["images"]
@@ -152,7 +151,7 @@ class RunFolder:
         Raises:
             ValueError: not readable.
         """
-        return tuple(_read(self._classes, _are_names))
+        return tuple(run_json.read(self._classes, run_json.are_names))
 
     def preprocessing(self) -> Preprocessing:
         """Mean and std of the images.
@@ -160,7 +159,7 @@ class RunFolder:
         Raises:
             ValueError: not readable.
         """
-        found = _read(self._preprocessing, _is_preprocessing)
+        found = run_json.read(self._preprocessing, run_json.is_preprocessing)
         return Preprocessing(tuple(found["mean"]), tuple(found["std"]))
 
     def append_start(self, row: dict[str, Any]) -> None:
@@ -238,7 +237,7 @@ class RunFolder:
         Raises:
             ValueError: not readable.
         """
-        return _read(self._summary, _is_summary) if self._summary.exists() else None
+        return run_json.read(self._summary, run_json.is_summary) if self._summary.exists() else None
 
     def predictions(self, split: str) -> Predictions | None:
         """What was said of a split's images; None where nothing was (an older version's run).
@@ -251,39 +250,3 @@ class RunFolder:
     def _write(self, path: Path, text: str) -> None:
         if self._writes:
             durable.write_text(path, text)
-
-
-def _read(path: Path, is_right: Callable[[Any], bool]) -> Any:
-    """JSON of the form that this version writes."""
-    try:
-        found = json.loads(path.read_bytes())
-    except (ValueError, OSError, RecursionError) as error:
-        raise ValueError(f"{path}: not readable ({error})") from error
-    if not is_right(found):
-        raise ValueError(f"{path}: not readable (not what a run writes there)")
-    return found
-
-
-def _are_names(found: Any) -> bool:
-    return isinstance(found, list) and all(isinstance(name, str) for name in found)
-
-
-def _is_preprocessing(found: Any) -> bool:
-    if not isinstance(found, dict) or not found.keys() >= {"mean", "std"}:
-        return False
-    rows = [found["mean"], found["std"]]
-    if not all(isinstance(row, list) and len(row) == 3 for row in rows):
-        return False
-    numbers = [value for row in rows for value in row]
-    is_finite = all(type(value) in (int, float) and math.isfinite(value) for value in numbers)
-    return is_finite and min(found["std"]) > 0
-
-
-def _are_fingerprints(found: Any) -> bool:
-    return isinstance(found, dict) and all(
-        isinstance(part, dict) and "images" in part for part in found.values()
-    )
-
-
-def _is_summary(found: Any) -> bool:
-    return isinstance(found, dict) and isinstance(found.get("selected_step"), int | None)
