@@ -46,8 +46,9 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
     """`write_bytes` of a compressed .npz with these arrays; none of them may hold objects."""
+    assert not any(np.asarray(array).dtype.hasobject for array in arrays.values())
     content = io.BytesIO()
-    np.savez_compressed(content, allow_pickle=False, **arrays)
+    np.savez_compressed(content, **arrays)
     write_bytes(path, content.getvalue())
 
 

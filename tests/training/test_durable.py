@@ -4,6 +4,7 @@ import errno
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from gtn_jax.training import durable
@@ -105,3 +106,12 @@ def test_remove_takes_files_folders_and_nothing(tmp_path):
     for name in ("folder", "file", "link", "absent"):
         durable.remove(tmp_path / name)
     assert os.listdir(tmp_path) == ["kept"]
+
+
+def test_arrays_and_nothing_else(tmp_path):
+    durable.write_arrays(tmp_path / "a.npz", {"names": np.array(["é"]), "count": 3})
+    with np.load(tmp_path / "a.npz", allow_pickle=False) as file:
+        assert sorted(file) == ["count", "names"] and int(file["count"]) == 3
+    with pytest.raises(AssertionError):
+        durable.write_arrays(tmp_path / "b.npz", {"objects": np.array([None])})
+    assert not (tmp_path / "b.npz").exists()
