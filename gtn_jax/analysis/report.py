@@ -14,6 +14,7 @@ from gtn_jax.analysis.charts import line_chart
 from gtn_jax.analysis.comparison_table import accuracy_table, cost_table, summarise
 from gtn_jax.analysis.html import Child, Element, element, from_rich, image, page, table
 from gtn_jax.analysis.thumbnails import thumbnails
+from gtn_jax.analysis.tuning import FILE as TUNING_FILE
 from gtn_jax.analysis.tuning import tuning_rows
 from gtn_jax.config_json import from_json, to_json
 from gtn_jax.training import durable
@@ -50,7 +51,7 @@ def write_report(paths: Sequence[Path], out: Path | None = None, split: str | No
         raise ValueError(f"--out: {out.parent}: no such folder; make it first")
     sections: list[Child] = []
     for path in paths:
-        is_comparison = (path / compare.FILE).exists()
+        is_comparison = any((path / file).exists() for file in (compare.FILE, TUNING_FILE))
         sections += comparison_sections(path) if is_comparison else run_sections(path, split)
     title = ", ".join(path.resolve().name for path in paths)
     durable.write_text(out, page(f"{title}: report", *sections))
@@ -254,7 +255,7 @@ def _starts(folder: RunFolder) -> list[Child]:
         words = ", ".join(
             f"{value}" if key == "started" else f"{key} {value}" for key, value in found.items()
         )
-        begun = "Begun" if not row.get("step") else f"Resumed at step {row['step']}"
+        begun = "Started" if not row.get("step") else f"Resumed at step {row['step']}"
         sections += [
             element("p", None, f"{begun}: ", element("code", None, str(row.get("command", "")))),
             element("p", {"class": "soft"}, words),

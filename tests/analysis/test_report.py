@@ -6,6 +6,7 @@ import re
 import numpy as np
 import pytest
 
+from gtn_jax.analysis import thumbnails
 from gtn_jax.analysis.report import write_report
 from gtn_jax.cli import main
 from gtn_jax.config import Config, DataConfig, TrainingConfig, override
@@ -66,7 +67,7 @@ def test_run_by_hand(tmp_path):
     assert "<script" not in written and "<b>" not in written
     assert written.count("<polyline") == 6  # three charts of two curves
     assert '"name": "folder:/nowhere"' in written.replace("&quot;", '"')
-    assert "gtn evaluate" in written and "Begun: <code>gtn train &lt;x&gt;</code>" in written
+    assert "gtn evaluate" in written and "Started: <code>gtn train &lt;x&gt;</code>" in written
     assert "now, jax 0.9<" in written and "Resumed at step 7: <code>gtn train</code>" in written
 
 
@@ -117,7 +118,7 @@ def test_gate_pictures_are_inside(tmp_path):
 
 
 def test_comparison(tmp_path):
-    (tmp_path / "results.jsonl").write_text("")
+    (tmp_path / "tuning.jsonl").write_text("")
     with pytest.raises(ValueError, match="a comparison without a final run yet"):
         write_report([tmp_path])
     (tmp_path / "results.jsonl").write_text('{"method": "gate"}\n')
@@ -147,7 +148,7 @@ def test_comparison(tmp_path):
     ]  # fmt: skip
 
 
-def test_real_run_shows_its_images(tiny_config, tmp_path, capsys):
+def test_real_run_shows_its_images(tiny_config, tmp_path, capsys, monkeypatch):
     config = override(tiny_config, {"training.epochs": 1})
     loop.run(config, tmp_path / "run", quiet=True, devices=4)
     assert main(["report", str(tmp_path / "run")]) == 0
@@ -155,4 +156,14 @@ def test_real_run_shows_its_images(tiny_config, tmp_path, capsys):
     written = (tmp_path / "run" / "report.html").read_text()
     assert written.count("data:image/jpeg;base64,") == 24
     assert "No pictures" not in written
+    damaged = re.findall(r'alt="([^:"]+): ', written)[0]
+
+    def decode(encoded, short_side, file):
+        if file == damaged:
+            raise ValueError("damaged by now")
+        return np.zeros((short_side, short_side, 3), np.uint8)
+
+    monkeypatch.setattr(thumbnails, "decode_whole", decode)
+    again = write_report([tmp_path / "run"]).read_text()
+    assert again.count("data:image/jpeg;base64,") == 23 and "No pictures" not in again
     assert TrainingConfig().epochs != 1 and '"epochs": 1' in written.replace("&quot;", '"')
