@@ -18,7 +18,8 @@ test: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m "not slow and not faults" --numprocesses auto --maxprocesses 4
 
 test-slow: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -m "slow and not alone" --numprocesses auto --maxprocesses 2
+	$(BIN)/python -m pytest -m "slow and alone"
 
 # Saves whose system calls are refused, one after the other, and a training that is killed 200 times;
 # KILLS=1000 before a release. By hand, on a machine that does nothing else.

@@ -104,6 +104,7 @@ def test_data_without_test_split_is_refused(tiny_config, tmp_path, monkeypatch):
         comparison.check(tiny_config, ["gtn"], 2, 1, tmp_path)
 
 
+@pytest.mark.slow
 def test_seed_pairs_methods_for_real(tiny_config, tmp_path):
     """Two methods, two seeds, two devices: rows that match the run folders, and an interval."""
     config = override(tiny_config, {"training.epochs": 2, "data.batch_size": 40})

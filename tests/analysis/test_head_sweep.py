@@ -28,6 +28,7 @@ def frozen_config(tiny_config):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["finetune", "gtn"])
 def test_the_same_as_one_run_each(frozen_config, tmp_path, method):
     """Order, views, start, dropout, rate, selection: a head is what its run would have given."""
@@ -66,6 +67,7 @@ def test_the_same_as_one_run_each(frozen_config, tmp_path, method):
         np.testing.assert_allclose(ours.label_probability, theirs.label_probability, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_comparison_of_frozen_methods_is_a_sweep(frozen_config, tmp_path, monkeypatch):
     monkeypatch.setattr(comparison, "run_trials", None)  # no run of its own
     config = override(frozen_config, {"training.epochs": 2, "training.freeze_epochs": 2})

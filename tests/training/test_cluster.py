@@ -150,6 +150,7 @@ def test_a_signal_that_is_forwarded_leaves_the_process_alone():
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.parametrize("store", ["device", "stream"])
 def test_as_one_process_does(cluster, store):
     results = []
@@ -172,6 +173,7 @@ def test_as_one_process_does(cluster, store):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_killed_resumed_told_to_end_and_finished_by_one(cluster):
     shared_memory = set(os.listdir("/dev/shm"))
     processes = cluster.start(2, "killed", epochs=60)
@@ -197,6 +199,7 @@ def test_killed_resumed_told_to_end_and_finished_by_one(cluster):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.parametrize("stuck", [0, 1])
 def test_one_is_stuck(cluster, stuck):
     processes = cluster.start(2, "stuck", epochs=FOR_EVER)
@@ -211,6 +214,7 @@ def test_one_is_stuck(cluster, stuck):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_signal_to_the_first_saves_and_ends_all(cluster):
     processes = cluster.start(2, "signal", epochs=FOR_EVER)
     cluster.wait_for_steps(8)
@@ -222,6 +226,7 @@ def test_a_signal_to_the_first_saves_and_ends_all(cluster):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_one_does_not_come(cluster):
     ((code, said),) = cluster.end(cluster.start(2, "alone", join=3.0, present=1), 30)
     assert code == 134

@@ -168,6 +168,7 @@ def test_twice_while_compiling(train):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_while_compiling(train):
     training = train(COMPILE.format(rounds=5_000_000))
     training.wait_for(training.mark.exists)
@@ -178,6 +179,7 @@ def test_while_compiling(train):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_in_a_short_evaluation(train):
     """It is finished, so that the run that goes on has the same best step."""
     training = train(SLOW_EVALUATION.format(seconds=20), epochs=2, every=1)
@@ -194,6 +196,7 @@ def test_in_a_short_evaluation(train):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_in_a_long_evaluation(train):
     """It is cut short, for which the step before it was saved."""
     training = train(SLOW_EVALUATION.format(seconds=0.1), epochs=2, every=1)
@@ -206,6 +209,7 @@ def test_in_a_long_evaluation(train):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_in_the_evaluation_after_training(train):
     training = train(SLOW_EVALUATION.format(seconds=20), epochs=1, every=1)
     training.wait_for((training.workdir / "checkpoints/5").exists)
@@ -219,6 +223,7 @@ def test_in_the_evaluation_after_training(train):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_while_waiting_for_data(train):
     """Though the thread that reads is never going to end. Batch 12, from 0, does not come."""
     training = train(STUCK_READ)
@@ -231,6 +236,7 @@ def test_while_waiting_for_data(train):
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_before_anything_is_trained(train):
     training = train(SLOW_DECODING)
     training.wait_for(training.mark.exists)
