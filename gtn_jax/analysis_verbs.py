@@ -72,6 +72,7 @@ def gates(arguments: list[str]) -> None:
         data: str | None = None,
         data_dir: str | None = None,
         out: Path | None = None,
+        channels: bool = False,
     ) -> argparse.Namespace:
         """Look into a gate.
 
@@ -81,6 +82,7 @@ def gates(arguments: list[str]) -> None:
             data: a data set with the same classes; default: the run's own.
             data_dir: folder of prepared data sets; default: the run's own.
             out: folder to write gates.npz and gates/*.png into; default: the run's.
+            channels: show accuracy against channels kept, too; training images rank them.
         """
         return argparse.Namespace(**locals())
 
@@ -88,19 +90,24 @@ def gates(arguments: list[str]) -> None:
     set_up_process()
     from gtn_jax.analysis import gate_pictures
     from gtn_jax.analysis import gates as analysis
+    from gtn_jax.analysis.channels import curve_of, curve_table
     from gtn_jax.inference.outputs import run_outputs
 
-    outputs = run_outputs(given.run, given.split, given.data, given.data_dir)
+    where = given.run, given.split, given.data, given.data_dir
+    outputs = run_outputs(*where)
     statistics = analysis.gate_statistics(outputs)
     for line in analysis.in_lines(outputs, statistics):
         say(line)
     show(analysis.accuracy_table(statistics))
+    curve = curve_of(*where) if given.channels else None
+    if curve is not None:
+        show(curve_table(curve))
     folder = given.out or given.run
     folder.mkdir(parents=True, exist_ok=True)
-    analysis.write_gates(folder / "gates.npz", outputs, statistics, given.split)
+    analysis.write_gates(folder / "gates.npz", outputs, statistics, given.split, curve)
     say(f"{folder / 'gates.npz'}: {given.split}, {len(outputs.labels)} images")
     if gate_pictures.has_matplotlib():
-        files = gate_pictures.draw(statistics, outputs.classes, folder / "gates")
+        files = gate_pictures.draw(statistics, outputs.classes, folder / "gates", curve)
         say(f"{folder / 'gates'}: {len(files)} pictures")
     else:
         say('no pictures without matplotlib: pip install "gtn_jax[plots]"')

@@ -11,7 +11,8 @@ import tyro
 
 from gtn_jax.arguments import parse
 from gtn_jax.config import Config
-from gtn_jax.terminal import say
+from gtn_jax.process import set_up_process
+from gtn_jax.terminal import say, show
 
 Positional = tyro.conf.Positional
 
@@ -71,22 +72,42 @@ def convert(arguments: list[str]) -> None:
 
 
 def export(arguments: list[str]) -> None:
-    """Write a run in another framework's format: the authors' PyTorch model."""
+    """Write a run in another framework's format, or as a smaller run of fewer channels."""
 
     def form(
-        run: Positional[Path], out: Path, to: Literal["torch"]
-    ) -> tuple[Path, Path, Literal["torch"]]:
+        run: Positional[Path],
+        out: Path,
+        to: Literal["torch", "run"] = "run",
+        keep_channels: float = 1.0,
+        split: str = "validation",
+    ) -> argparse.Namespace:
         """Export a run.
 
         Args:
             run: run folder.
             out: folder to write into; new or empty.
-            to: torch, a state dict that the GTN authors' model loads (needs the extra `torch`).
+            to: run, a run folder that `gtn evaluate` and `gtn predict` take; torch, a state dict
+                that the GTN authors' model loads (needs the extra `torch`).
+            keep_channels: of a run: the fraction of the last map's channels to keep, those that
+                help the right classes most.
+            split: of a run: whose accuracy is told; the training images decide.
         """
-        return run, out, to
+        return argparse.Namespace(**locals())
 
-    workdir, out, _ = parse(form, "gtn export", arguments)
-    from gtn_jax.inference.export import export_torch
+    given = parse(form, "gtn export", arguments)
+    if given.to == "torch":
+        if given.keep_channels != 1:
+            raise ValueError("--keep-channels: the authors' model has them all; export --to run")
+        from gtn_jax.inference.export import export_torch
 
-    exported = export_torch(workdir, out)
-    say(f"{exported.path}: {exported.tensors} tensors")
+        exported = export_torch(given.run, given.out)
+        say(f"{exported.path}: {exported.tensors} tensors")
+        return
+    set_up_process()
+    from gtn_jax.analysis.channels import curve_table
+    from gtn_jax.analysis.pruned_run import in_lines, pruned_run
+
+    pruned = pruned_run(given.run, given.out, given.keep_channels, given.split)
+    show(curve_table(pruned.curve))
+    for line in in_lines(pruned):
+        say(line)

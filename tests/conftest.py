@@ -25,7 +25,7 @@ from gtn_jax.config import (  # noqa: E402
     OptimizerConfig,
     TrainingConfig,
 )
-from gtn_jax.models.resnet import BACKBONES, ResNetShape  # noqa: E402
+from gtn_jax.models.backbones import BACKBONES, ResNetShape  # noqa: E402
 
 PARITY_ROWS = pytest.StashKey[list[tuple[str, str, float, float]]]()
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from gtn_jax.experiment import load_experiment
+from gtn_jax.models.backbones import BACKBONES
 from gtn_jax.models.gate import GATES, build_gate
 from gtn_jax.models.gtn import GTN, init_variables
-from gtn_jax.models.resnet import BACKBONES
 from gtn_jax.training.state import create_state
 from gtn_jax.training.steps import make_train_step
 from gtn_jax.weights.port import looks_like
@@ -59,7 +59,7 @@ def test_new_gate(capsys):
         "fc2": {"kernel": (16, 256)},
     }
     # K = 2, one hidden unit, relu(3 - 1) = 2; softmax of (0, 2 log 3): 1/10 and 9/10, times 2.
-    gate = build_gate("softmax", reduction=2, dropout=0.7, name="gate")
+    gate = build_gate("softmax", reduction=2, dropout=0.7)
     params = {
         "fc1": {"kernel": jnp.array([[1.0], [-1.0]])},
         "fc2": {"kernel": jnp.array([[0.0, jnp.log(3.0)]])},
@@ -74,7 +74,7 @@ def test_experiment_file_with_a_gate(tmp_path):
     first, _, last = blocks("A new gate")
     path.write_text(first + "\n\n" + last)
     assert load_experiment(str(path)).model.gate == "softmax"
-    assert build_gate("softmax", reduction=2, dropout=0.7, name="gate").reduction == 2
+    assert build_gate("softmax", reduction=2, dropout=0.7).reduction == 2
 
 
 def test_new_backbone(capsys):

@@ -5,8 +5,8 @@ import pytest
 from gtn_jax.config import Config
 from gtn_jax.data.sources import DATASETS
 from gtn_jax.experiment import load_experiment, shipped_experiments
+from gtn_jax.models.backbones import BACKBONES
 from gtn_jax.models.gate import GATES
-from gtn_jax.models.resnet import BACKBONES
 from gtn_jax.presets import PRESETS, clean, official
 from gtn_jax.weights.registry import HUB, WEIGHTS
 

@@ -116,7 +116,7 @@ def test_pickles_are_read_safely():
 
 EXPERIMENT = """
 from gtn_jax.config import *
-from gtn_jax.models.resnet import BACKBONES, ResNetShape
+from gtn_jax.models.backbones import BACKBONES, ResNetShape
 BACKBONES["tiny"] = ResNetShape("basic", (1, 1), width=8, stem="small", stem_stride=2)
 CONFIG = Config(
     data=DataConfig(data_dir={data_dir!r}, image_size=16, batch_size=8, train_images_per_class=2),

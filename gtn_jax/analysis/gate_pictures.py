@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from gtn_jax.analysis.channels import ChannelCurve
 from gtn_jax.analysis.gates import GateStatistics
 
 _INCHES = (6.4, 3.6)
@@ -21,13 +22,19 @@ def has_matplotlib() -> bool:
     return True
 
 
-def draw(statistics: GateStatistics, classes: tuple[str, ...], folder: Path) -> list[Path]:
-    """Four PNGs: openness, class_gates, similar_classes, replacements.
+def draw(
+    statistics: GateStatistics,
+    classes: tuple[str, ...],
+    folder: Path,
+    curve: ChannelCurve | None = None,
+) -> list[Path]:
+    """Four PNGs: openness, class_gates, similar_classes, replacements; and channels of a curve.
 
     Args:
         statistics: of a split.
         classes: names in label order.
         folder: made if need be; pictures in it are replaced.
+        curve: of the same split.
 
     Returns:
         The files written.
@@ -40,6 +47,8 @@ def draw(statistics: GateStatistics, classes: tuple[str, ...], folder: Path) -> 
         "similar_classes": lambda axes: _similar_classes(axes, statistics, classes),
         "replacements": lambda axes: _replacements(axes, statistics),
     }
+    if curve is not None:
+        pictures["channels"] = lambda axes: _channels(axes, curve)
     folder.mkdir(parents=True, exist_ok=True)
     files = []
     for name, picture in pictures.items():
@@ -87,6 +96,15 @@ def _replacements(axes: Any, statistics: GateStatistics) -> None:
     axes.bar_label(axes.barh(names, values), fmt="%.1f")
     axes.invert_yaxis()
     axes.set(xlabel="accuracy %", xlim=(0, 110), title="With something else in the gate's place")
+
+
+def _channels(axes: Any, curve: ChannelCurve) -> None:
+    for name, accuracy in curve.accuracy.items():
+        axes.plot(curve.kept, 100 * accuracy, marker="o", markersize=3, label=f"by {name}")
+    axes.set_xscale("log", base=2)
+    axes.set_xticks(curve.kept, [str(count) for count in curve.kept], fontsize=7)
+    axes.set(xlabel="channels kept", ylabel="accuracy %", title="Accuracy against channels kept")
+    axes.legend()
 
 
 def _name_rows(axes: Any, classes: tuple[str, ...]) -> None:

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from rich.table import Table
 
+from gtn_jax.analysis.channels import ChannelCurve, curve_arrays
 from gtn_jax.inference.outputs import RunOutputs
 from gtn_jax.training import durable
 
@@ -138,8 +139,16 @@ def _shared(centred: np.ndarray, similarity: np.ndarray, channels: int = 5) -> n
     return np.argsort(-np.nan_to_num(together), axis=1, kind="stable")[:, :channels]
 
 
-def write_gates(path: Path, outputs: RunOutputs, statistics: GateStatistics, split: str) -> None:
+def write_gates(
+    path: Path,
+    outputs: RunOutputs,
+    statistics: GateStatistics,
+    split: str,
+    curve: ChannelCurve | None = None,
+) -> None:
     """Write an .npz: each field of the statistics, `accuracy_NAME` for each factor, names, split.
+
+    Of a curve also `channels_kept`, `channels_accuracy_RANKING` and `channels_order_RANKING`.
 
     Raises:
         ValueError: it cannot be written.
@@ -147,7 +156,7 @@ def write_gates(path: Path, outputs: RunOutputs, statistics: GateStatistics, spl
     arrays = {k: np.asarray(v) for k, v in statistics._asdict().items() if k != "accuracy"}
     arrays |= {f"accuracy_{name}": np.asarray(v) for name, v in statistics.accuracy.items()}
     arrays |= {"classes": np.array(outputs.classes), "split": np.array(split)}
-    durable.write_arrays(path, arrays)
+    durable.write_arrays(path, arrays | ({} if curve is None else curve_arrays(curve)))
 
 
 def accuracy_table(statistics: GateStatistics) -> Table:

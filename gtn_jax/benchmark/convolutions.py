@@ -16,8 +16,8 @@ import numpy as np
 from gtn_jax.benchmark.rows import Row, median_row, quartiles
 from gtn_jax.benchmark.spec import Spec
 from gtn_jax.benchmark.workload import Workload
+from gtn_jax.models.backbones import BACKBONES, ResNetShape
 from gtn_jax.models.layers import Conv
-from gtn_jax.models.resnet import BACKBONES, ResNetShape
 
 PASSES = ("forward", "input_gradient", "weight_gradient")
 _REPEATS = 3

@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from gtn_jax.benchmark.convolutions import ConvShape, convolution_shapes
 from gtn_jax.benchmark.rows import Row
-from gtn_jax.models.resnet import BACKBONES, ResNetShape
+from gtn_jax.models.backbones import BACKBONES, ResNetShape
 
 _OPTIMIZER_BYTES = 28  # float32: weight, momentum, gradient read; weight, momentum written; cast
 

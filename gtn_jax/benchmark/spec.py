@@ -18,7 +18,7 @@ class Spec:
         kind: what is done, e.g. "train_step"; the worker's tables hold the names.
         framework: whose, e.g. "gtn_jax", "flax", "torch".
         variant: how, where a framework has several ways, e.g. "channels_last".
-        backbone: name in `gtn_jax.models.resnet.BACKBONES`.
+        backbone: name in `gtn_jax.models.backbones.BACKBONES`.
         batch_size: images a step.
         image_size: side in pixels.
         classes: outputs of the classifiers.

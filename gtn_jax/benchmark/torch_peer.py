@@ -11,7 +11,7 @@ from typing import Any
 
 from gtn_jax.benchmark.spec import Spec
 from gtn_jax.benchmark.workload import Workload
-from gtn_jax.models.resnet import BACKBONES, ResNetShape
+from gtn_jax.models.backbones import BACKBONES, ResNetShape
 
 
 def _conv_norm(channels: int, features: int, size: int, stride: int) -> Any:

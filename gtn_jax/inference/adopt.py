@@ -2,36 +2,28 @@
 
 Their script (https://github.com/jiaxue-ai/GTN, experiments/*/train.py) writes a dict with
 `state_dict`, every name under "module.", for ResNet-50 with the sigmoid gate. It records neither
-class names nor data, which is why both are asked for. The optimizer is not taken over: a run made
-here counts as finished and is not trained on.
+class names nor data, which is why both are asked for. Counters that only PyTorch uses are kept in
+`new_run.SOURCE`. The optimizer is not taken over: a run made here counts as finished and is not
+trained on.
 """
 
 import hashlib
-import json
-import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from gtn_jax.arrays import Variables
 from gtn_jax.config import Config, override
+from gtn_jax.inference.new_run import check_new_folder, write_run
 from gtn_jax.models.gtn import variable_shapes
 from gtn_jax.presets import official
-from gtn_jax.training.build import build_module, build_programs
-from gtn_jax.training.checkpoint import Checkpoints
-from gtn_jax.training.run_folder import Preprocessing, RunFolder
-from gtn_jax.training.state import create_state
+from gtn_jax.training.build import build_module
+from gtn_jax.training.run_folder import Preprocessing
 from gtn_jax.weights.keymaps import detect_family, is_ignored, strip_module
 from gtn_jax.weights.port import looks_like, port
 from gtn_jax.weights.read import existing_file, read_pickle
 from gtn_jax.weights.registry import IMAGENET_MEAN, IMAGENET_STD
-
-SOURCE = "source.json"
-"""In such a run folder: where its weights come from, and the counters that only PyTorch uses."""
 
 
 class Adopted(NamedTuple):
@@ -64,7 +56,7 @@ def adopt(src: Path, dst: Path, classes_file: Path | None, data: str, data_dir: 
         ValueError: `src` unreadable, of another model or with tensors that do not fit; no class
             names or another number of them; `dst` is in use.
     """
-    _check_new_folder(dst)
+    check_new_folder(dst)
     if classes_file is None:
         raise ValueError(f"{src} holds no class names: give --classes FILE, one name a line")
     tensors = read_pickle(src)
@@ -77,7 +69,11 @@ def adopt(src: Path, dst: Path, classes_file: Path | None, data: str, data_dir: 
     classes = read_classes(classes_file, len(_tensor(tensors, "classify.1.weight", src)))
     model = build_module(config, len(classes))
     variables = port(tensors, variable_shapes(model), heads="load", source=str(src))
-    _write(dst, config, classes, variables, _source(src, tensors))
+    preprocessing = Preprocessing(IMAGENET_MEAN, IMAGENET_STD)
+    write_run(
+        dst, config, classes, preprocessing, variables, _source(src, tensors),
+        {"converted_from": src.name},
+    )  # fmt: skip
     return Adopted(dst, config.model.backbone, len(classes))
 
 
@@ -126,31 +122,3 @@ def _source(src: Path, tensors: Mapping[str, np.ndarray]) -> dict:
     counters = {strip_module(name): int(t) for name, t in tensors.items() if is_ignored(name)}
     digest = hashlib.sha256(existing_file(src).read_bytes()).hexdigest()
     return {"file": src.name, "sha256": digest, "num_batches_tracked": counters}
-
-
-def _check_new_folder(dst: Path) -> None:
-    if dst.exists() and (not dst.is_dir() or any(dst.iterdir())):
-        raise ValueError(f"{dst}: exists already; remove it or choose another run folder")
-    if not dst.parent.is_dir():
-        raise ValueError(f"{dst.parent}: no such folder; make it first")
-
-
-def _write(
-    dst: Path, config: Config, classes: tuple[str, ...], variables: Variables, source: dict
-) -> None:
-    preprocessing = Preprocessing(IMAGENET_MEAN, IMAGENET_STD)
-    model = build_module(config, len(classes))
-    optimizer = build_programs(config, model, preprocessing, steps_per_epoch=1).optimizer
-    state = create_state(variables, optimizer, config.optimizer.learning_rate, config.seed)
-    partial = Path(tempfile.mkdtemp(prefix=f".{dst.name}.", suffix=".partial", dir=dst.parent))
-    try:
-        folder = RunFolder(partial / "run")
-        folder.start(config, classes, preprocessing)
-        with Checkpoints(folder.checkpoints, config=config, classes=classes) as checkpoints:
-            checkpoints.save(state, {"converted": True})
-        (folder.path / SOURCE).write_text(json.dumps(source, indent=2) + "\n")
-        # The number of steps is not in the checkpoint: step 0 is the only one here.
-        folder.finish({"selected_step": 0, "converted_from": source["file"]})
-        os.replace(folder.path, dst)
-    finally:
-        shutil.rmtree(partial)

@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 
 from gtn_jax.config import ModelConfig
-from gtn_jax.inference.adopt import SOURCE
+from gtn_jax.inference.new_run import SOURCE
 from gtn_jax.inference.restore import restore
-from gtn_jax.models.resnet import BACKBONES, ResNetShape
+from gtn_jax.models.backbones import BACKBONES, ResNetShape
 from gtn_jax.training.run_folder import RunFolder
 from gtn_jax.weights.keymaps import to_authors
 from gtn_jax.weights.read import import_torch
@@ -81,6 +81,8 @@ def check_authors_model(model: ModelConfig, workdir: Path) -> None:
         ("classifier_bias", model.classifier_bias, "no bias", not model.classifier_bias),
         ("stages", stages, "4 stages", stages == 4),
         ("backbone", model.backbone, "an ImageNet ResNet", backbone.stem == "imagenet"),
+        ("kept_channels", f"{len(model.kept_channels)}", "all", not model.kept_channels),
+        ("gate_bias", model.gate_bias, "no bias", not model.gate_bias),
     ):
         if not fits:
             raise ValueError(

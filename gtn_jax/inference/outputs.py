@@ -11,8 +11,10 @@ import numpy as np
 
 from gtn_jax.arrays import Outputs
 from gtn_jax.data.augment import evaluation_transform
+from gtn_jax.data.images import Images
 from gtn_jax.data.pipeline import evaluation_batches
-from gtn_jax.inference.restore import open_split, restore
+from gtn_jax.inference.head import head_of
+from gtn_jax.inference.restore import Restored, open_split, restore
 from gtn_jax.training.sharding import data_mesh, fetch, put_batch
 
 
@@ -57,7 +59,11 @@ def run_outputs(
         ValueError: as `restore` and `open_split`.
     """
     run = restore(workdir)
-    images = open_split(run, workdir, split, data_name, data_dir)
+    return outputs_of(run, open_split(run, workdir, split, data_name, data_dir))
+
+
+def outputs_of(run: Restored, images: Images) -> RunOutputs:
+    """The same of a run that is restored, and of images that are open."""
     mesh, transform = data_mesh(), evaluation_transform(*run.preprocessing)
 
     @jax.jit
@@ -72,9 +78,8 @@ def run_outputs(
         outputs = fetch(step(run.variables, put_batch(batch, mesh)))
         parts.append([outputs.logits[real], outputs.gate[real], outputs.features[real]])
     logits, gate, features = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
-    classifier = jax.device_get(run.variables["params"]["classifier"]["fc"])
-    bias = classifier.get("bias", np.zeros(len(run.classes), np.float32))
+    head = head_of(run)
     return RunOutputs(
         images.part.files, images.part.labels, logits, gate, features,
-        np.asarray(classifier["kernel"]), np.asarray(bias), run.config.model.gate, run.classes,
+        head.kernel, head.bias, run.config.model.gate, run.classes,
     )  # fmt: skip

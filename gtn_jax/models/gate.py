@@ -46,73 +46,57 @@ class ConstantGate(nn.Module):
         return gate * features, gate
 
 
-def two_layers(
-    features: jax.Array, train: bool, reduction: int, dropout: float, last_init=linear_init
-) -> jax.Array:
-    """W2 . dropout(relu(W1 . f)), K -> K/reduction -> K, no bias, as `fc1` and `fc2` of the caller.
+class TwoLayers(nn.Module):
+    """W2 . dropout(relu(W1 . f)), K -> hidden -> K: what gates that look at the image share.
 
-    Args:
-        features: float32 B K.
-        train: whether to drop hidden units.
+    Attributes:
         reduction: K is divided by it for the hidden width (at least 1).
         dropout: rate on the hidden units.
-        last_init: start of W2.
-
-    Returns:
-        float32 B K.
-    """
-    width = features.shape[-1]
-    hidden = nn.relu(linear(max(1, width // reduction), "fc1")(features))
-    hidden = nn.Dropout(dropout, deterministic=not train)(hidden)
-    return linear(width, "fc2", kernel_init=last_init)(hidden)
-
-
-class SigmoidGate(nn.Module):
-    """The paper's gate: sigmoid(W2 . dropout(relu(W1 . f))); it starts near 1/2.
-
-    Attributes: `reduction` and `dropout` as in `two_layers`.
+        hidden_units: the hidden width itself, where it is not None.
+        use_bias: whether W1 comes with a bias.
     """
 
     reduction: int = 16
     dropout: float = 0.7
+    hidden_units: int | None = None
+    use_bias: bool = False
+
+    def layers(self, features: jax.Array, train: bool, last_init=linear_init) -> jax.Array:
+        """float32 B K -> float32 B K, by `fc1` and `fc2`; W2 starts as `last_init`."""
+        width = features.shape[-1]
+        hidden_units = self.hidden_units or max(1, width // self.reduction)
+        hidden = nn.relu(linear(hidden_units, "fc1", self.use_bias)(features))
+        hidden = nn.Dropout(self.dropout, deterministic=not train)(hidden)
+        return linear(width, "fc2", kernel_init=last_init)(hidden)
+
+
+class SigmoidGate(TwoLayers):
+    """The paper's gate: sigmoid(W2 . dropout(relu(W1 . f))); it starts near 1/2."""
 
     @nn.compact
     def __call__(self, features: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
         """B K -> gated B K, the gate in (0, 1) B K."""
-        gate = nn.sigmoid(two_layers(features, train, self.reduction, self.dropout))
+        gate = nn.sigmoid(self.layers(features, train))
         return gate * features, gate
 
 
-class IdentityGate(nn.Module):
-    """2 sigmoid(W2 relu(W1 f)) with W2 = 0 at the start: the identity, free to leave it.
-
-    Attributes: `reduction` and `dropout` as in `two_layers`.
-    """
-
-    reduction: int = 16
-    dropout: float = 0.7
+class IdentityGate(TwoLayers):
+    """2 sigmoid(W2 relu(W1 f)) with W2 = 0 at the start: the identity, free to leave it."""
 
     @nn.compact
     def __call__(self, features: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
         """B K -> gated B K, the gate in (0, 2) B K."""
-        z = two_layers(features, train, self.reduction, self.dropout, nn.initializers.zeros)
-        gate = 2 * nn.sigmoid(z)
+        gate = 2 * nn.sigmoid(self.layers(features, train, nn.initializers.zeros))
         return gate * features, gate
 
 
-class MlpGate(nn.Module):
-    """f + W2 relu(W1 f), W2 = 0 at the start: the gate's parameters without a gate.
-
-    Attributes: `reduction` and `dropout` as in `two_layers`.
-    """
-
-    reduction: int = 16
-    dropout: float = 0.7
+class MlpGate(TwoLayers):
+    """f + W2 relu(W1 f), W2 = 0 at the start: the gate's parameters without a gate."""
 
     @nn.compact
     def __call__(self, features: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
         """B K -> features plus what the two layers add B K, ones B K."""
-        z = two_layers(features, train, self.reduction, self.dropout, nn.initializers.zeros)
+        z = self.layers(features, train, nn.initializers.zeros)
         return features + z, jnp.ones_like(features)
 
 
@@ -125,17 +109,16 @@ GATES: dict[str, type[nn.Module]] = {
     "mlp": MlpGate,
 }
 """Name -> module class, called with (features B K, train) as above. Open: entries may be added.
-Each class gets those of `reduction` and `dropout` that it declares as fields."""
+Each class gets those of `build_gate`'s `offered` that it declares as fields."""
 
 
-def build_gate(kind: str, reduction: int, dropout: float, name: str) -> nn.Module:
+def build_gate(kind: str, name: str | None = None, **offered: float | None) -> nn.Module:
     """The gate called `kind`.
 
     Args:
         kind: name in `GATES`.
-        reduction: K / hidden width, for gates that have a field `reduction`.
-        dropout: rate on hidden units, for gates that have a field `dropout`.
-        name: of the module.
+        name: of the module; None where it stands alone.
+        **offered: values of fields, for gates that have them; `TwoLayers` says what they are.
 
     Raises:
         ValueError: unknown kind.
@@ -144,5 +127,4 @@ def build_gate(kind: str, reduction: int, dropout: float, name: str) -> nn.Modul
         raise unknown_name("gate", kind, GATES)
     gate = GATES[kind]
     declared = {field.name for field in dataclasses.fields(gate)}
-    offered = {"reduction": reduction, "dropout": dropout}
     return gate(**{field: offered[field] for field in offered.keys() & declared}, name=name)

@@ -16,9 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from gtn_jax.arrays import Outputs, Pooled, Variables
+from gtn_jax.models.backbones import build_backbone
 from gtn_jax.models.gate import build_gate
 from gtn_jax.models.heads import Classifier, pool
-from gtn_jax.models.resnet import build_backbone
 
 
 class GTN(nn.Module):
@@ -36,6 +36,9 @@ class GTN(nn.Module):
         auxiliary: whether to build the auxiliary classifier.
         torch_running_variance: see `gtn_jax.models.layers.BatchNorm`.
         rematerialise: see `gtn_jax.models.resnet.ResNet`.
+        kept_channels: see `gtn_jax.models.resnet.ResNet`.
+        gate_hidden_units: hidden width of the gate; None: K / `gate_reduction`.
+        gate_bias: whether the gate's first layer has a bias (the paper's has none).
         dtype: compute dtype of the trunk; gate and heads compute in float32.
     """
 
@@ -50,6 +53,9 @@ class GTN(nn.Module):
     auxiliary: bool = True
     torch_running_variance: bool = False
     rematerialise: bool = False
+    kept_channels: tuple[int, ...] = ()
+    gate_hidden_units: int | None = None
+    gate_bias: bool = False
     dtype: Any = jnp.float32
 
     def setup(self) -> None:
@@ -61,6 +67,7 @@ class GTN(nn.Module):
             "backbone",
             self.torch_running_variance,
             self.rematerialise,
+            self.kept_channels,
         )
 
     def __call__(self, images: jax.Array, train: bool, freeze_batch_norm: bool = False) -> Outputs:
@@ -105,8 +112,7 @@ class GTN(nn.Module):
             pooled: of the trunk; its `before_last` is None without an auxiliary classifier.
             train: drop out; see `__call__`.
         """
-        gate = build_gate(self.gate, self.gate_reduction, self.gate_dropout, "gate")
-        gated, factors = gate(pooled.last, train)
+        gated, factors = gate_of(self, "gate")(pooled.last, train)
         head = Classifier(
             self.num_classes, self.classifier_dropout, self.classifier_bias, name="classifier"
         )
@@ -115,6 +121,23 @@ class GTN(nn.Module):
             auxiliary = Classifier(self.num_classes, name="aux_classifier")
             aux_logits = auxiliary(pooled.before_last, train)
         return Outputs(head(gated, train), aux_logits, factors, pooled.last)
+
+
+def gate_of(model: GTN, name: str | None = None) -> nn.Module:
+    """The gate of a model, to be applied with the model's parameters of it.
+
+    Args:
+        model: any GTN.
+        name: of the module; None where it stands alone.
+    """
+    return build_gate(
+        model.gate,
+        name,
+        reduction=model.gate_reduction,
+        dropout=model.gate_dropout,
+        hidden_units=model.gate_hidden_units,
+        use_bias=model.gate_bias,
+    )
 
 
 def init_variables(model: GTN, seed: int, image_size: int = 32) -> Variables:

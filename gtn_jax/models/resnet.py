@@ -3,19 +3,19 @@
 From "Deep Residual Learning for Image Recognition" (arXiv 1512.03385), in torchvision's version
 (https://github.com/pytorch/vision/blob/main/torchvision/models/resnet.py: the stride is on the
 3x3 convolution) and, for 20 to 110 layers, section 4.2 of the paper (small stem, shortcuts that
-pad with zeros). Modules carry torchvision's names, so weights map almost one to one. There is no
-classifier here: see heads.py and gtn.py.
+pad with zeros). Modules carry torchvision's names, so weights map almost one to one. Which ones
+have a name is backbones.py's; there is no classifier here: see heads.py and gtn.py.
 """
 
 import functools
 from collections.abc import Callable
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
-from gtn_jax.errors import unknown_name
 from gtn_jax.models.layers import BatchNorm, Conv
 
 Norm = Callable[..., nn.Module]
@@ -46,13 +46,14 @@ def pad_shortcut(x: jax.Array, features: int, stride: int) -> jax.Array:
 
 
 class BasicBlock(nn.Module):
-    """Two 3x3 convolutions. `width` is the number of output channels."""
+    """Two 3x3 convolutions; `width` output channels, or `kept` ones."""
 
     width: int
     stride: int
     shortcut: str
     norm: Norm
     dtype: Any
+    kept: tuple[int, ...] = ()
     expansion = 1
 
     @nn.compact
@@ -60,19 +61,20 @@ class BasicBlock(nn.Module):
         """B H W C -> B H/stride W/stride width."""
         y = Conv(self.width, 3, self.stride, self.dtype, name="conv1")(x)
         y = nn.relu(self.norm(name="bn1")(y))
-        y = Conv(self.width, 3, 1, self.dtype, name="conv2")(y)
+        y = Conv(len(self.kept) or self.width, 3, 1, self.dtype, name="conv2")(y)
         y = self.norm(name="bn2")(y)
         return nn.relu(y + _shortcut(self, x, self.width))
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3 (with the stride), 1x1 convolutions; 4 * `width` output channels."""
+    """1x1, 3x3 (with the stride), 1x1 convolutions; 4 * `width` output channels, or `kept` ones."""
 
     width: int
     stride: int
     shortcut: str
     norm: Norm
     dtype: Any
+    kept: tuple[int, ...] = ()
     expansion = 4
 
     @nn.compact
@@ -83,17 +85,23 @@ class Bottleneck(nn.Module):
         y = nn.relu(
             self.norm(name="bn2")(Conv(self.width, 3, self.stride, self.dtype, name="conv2")(y))
         )
-        y = self.norm(name="bn3")(Conv(features, 1, 1, self.dtype, name="conv3")(y))
+        y = Conv(len(self.kept) or features, 1, 1, self.dtype, name="conv3")(y)
+        y = self.norm(name="bn3")(y)
         return nn.relu(y + _shortcut(self, x, features))
 
 
 def _shortcut(block: BasicBlock | Bottleneck, x: jax.Array, features: int) -> jax.Array:
     if block.stride == 1 and x.shape[-1] == features:
-        return x
+        return _take(x, block.kept)
     if block.shortcut == "pad":
-        return pad_shortcut(x, features, block.stride)
-    project = ProjectionShortcut(features, block.stride, block.norm, block.dtype, name="downsample")
+        return _take(pad_shortcut(x, features, block.stride), block.kept)
+    kept = len(block.kept) or features
+    project = ProjectionShortcut(kept, block.stride, block.norm, block.dtype, name="downsample")
     return project(x)
+
+
+def _take(x: jax.Array, kept: tuple[int, ...]) -> jax.Array:
+    return x[..., np.array(kept)] if kept else x
 
 
 BLOCKS: dict[str, type[BasicBlock] | type[Bottleneck]] = {
@@ -103,7 +111,10 @@ BLOCKS: dict[str, type[BasicBlock] | type[Bottleneck]] = {
 
 
 class Stage(nn.Module):
-    """Blocks of one resolution, named "0", "1", ... as in torchvision; the first has the stride."""
+    """Blocks of one resolution, named "0", "1", ... as in torchvision; the first has the stride.
+
+    `kept` are the channels that the last one puts out; () keeps all.
+    """
 
     block: str
     blocks: int
@@ -113,6 +124,7 @@ class Stage(nn.Module):
     norm: Norm
     dtype: Any
     rematerialise: bool
+    kept: tuple[int, ...] = ()
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -122,8 +134,15 @@ class Stage(nn.Module):
             # Names, parameters and moving statistics are those of the plain class.
             kind = nn.remat(kind)
         for index in range(self.blocks):
-            stride = self.stride if index == 0 else 1
-            block = kind(self.width, stride, self.shortcut, self.norm, self.dtype, name=str(index))
+            block = kind(
+                self.width,
+                self.stride if index == 0 else 1,
+                self.shortcut,
+                self.norm,
+                self.dtype,
+                self.kept if index == self.blocks - 1 else (),
+                name=str(index),
+            )
             x = block(x)
         return x
 
@@ -142,6 +161,7 @@ class ResNet(nn.Module):
         rematerialise: a backward pass keeps the inputs of blocks only and computes what is inside
             a block a second time: about a third more work for much less memory, the same gradient.
         dtype: compute dtype; parameters and statistics are float32 in any case.
+        kept_channels: of the last map, rising; () computes all of them.
     """
 
     block: Literal["basic", "bottleneck"]
@@ -153,6 +173,7 @@ class ResNet(nn.Module):
     torch_running_variance: bool = False
     rematerialise: bool = False
     dtype: Any = jnp.float32
+    kept_channels: tuple[int, ...] = ()
 
     @nn.compact
     def __call__(self, images: jax.Array, use_running_average: bool) -> list[jax.Array]:
@@ -181,87 +202,9 @@ class ResNet(nn.Module):
                 norm=norm,
                 dtype=self.dtype,
                 rematerialise=self.rematerialise,
+                kept=self.kept_channels if index == len(self.blocks_per_stage) - 1 else (),
                 name=f"layer{index + 1}",
             )
             x = stage(x)
             maps.append(x)
         return maps
-
-
-class ResNetShape(NamedTuple):
-    """One row of `BACKBONES`; fields as in `ResNet`."""
-
-    block: Literal["basic", "bottleneck"]
-    blocks_per_stage: tuple[int, ...]
-    width: int = 64
-    stem: Literal["imagenet", "small"] = "imagenet"
-    stem_stride: int = 1
-    shortcut: Literal["projection", "pad"] = "projection"
-
-
-def _cifar(depth: int) -> ResNetShape:
-    blocks = (depth - 2) // 6
-    return ResNetShape("basic", (blocks,) * 3, width=16, stem="small", shortcut="pad")
-
-
-TrunkBuilder = Callable[[int | None, Any, str | None], nn.Module]
-"""(stages to keep or None, compute dtype, module name) -> a module that is called as `ResNet` is:
-(images B H W 3, use_running_average) -> one map B H' W' C' a stage, the last one last."""
-
-BACKBONES: dict[str, ResNetShape | TrunkBuilder] = {
-    "resnet18": ResNetShape("basic", (2, 2, 2, 2)),
-    "resnet34": ResNetShape("basic", (3, 4, 6, 3)),
-    "resnet50": ResNetShape("bottleneck", (3, 4, 6, 3)),
-    "resnet101": ResNetShape("bottleneck", (3, 4, 23, 3)),
-    "resnet152": ResNetShape("bottleneck", (3, 8, 36, 3)),
-    **{f"resnet{depth}": _cifar(depth) for depth in (20, 32, 44, 56, 110)},
-    "resnet8_wide": ResNetShape("basic", (1, 1, 1), width=64, stem="small", stem_stride=2),
-}
-"""Name -> shape. 18 to 152 are torchvision's, 20 to 110 (of the form 6n+2) the CIFAR family;
-resnet8_wide is ours, few and wide layers on a quarter of the pixels, for training on CPUs.
-Open: entries may be added, also functions that build another trunk (docs/extending.md)."""
-
-
-def build_backbone(
-    name: str,
-    stages: int | None = None,
-    dtype: Any = jnp.float32,
-    module_name: str | None = None,
-    torch_running_variance: bool = False,
-    rematerialise: bool = False,
-) -> nn.Module:
-    """The backbone called `name`, cut off after `stages` stages (None: all).
-
-    Args:
-        name: in `BACKBONES`.
-        stages: how many to keep.
-        dtype: compute dtype.
-        module_name: of the module, inside another one.
-        torch_running_variance: see `BatchNorm`; a trunk of another builder does not know it.
-        rematerialise: see `ResNet`.
-
-    Raises:
-        ValueError: unknown name, more stages than there are, or `rematerialise` and a trunk of
-            another builder, which has no blocks that are known here.
-    """
-    if name not in BACKBONES:
-        raise unknown_name("backbone", name, BACKBONES)
-    shape = BACKBONES[name]
-    if not isinstance(shape, ResNetShape):
-        if rematerialise:
-            raise ValueError(
-                f"training.rematerialise: {name} is no ResNet of this package; set it to none, "
-                "and use flax.linen.remat inside that trunk"
-            )
-        return shape(stages, dtype, module_name)
-    available = len(shape.blocks_per_stage)
-    if stages is not None and not 1 <= stages <= available:
-        raise ValueError(f"model.stages: {name} has {available} stages, {stages} asked for")
-    shape = shape._replace(blocks_per_stage=shape.blocks_per_stage[:stages])
-    return ResNet(
-        **shape._asdict(),
-        torch_running_variance=torch_running_variance,
-        rematerialise=rematerialise,
-        dtype=dtype,
-        name=module_name,
-    )

@@ -15,7 +15,7 @@ from flax import traverse_util
 
 from gtn_jax.arrays import Variables
 from gtn_jax.errors import unknown_name
-from gtn_jax.models.resnet import BACKBONES, ResNetShape
+from gtn_jax.models.backbones import BACKBONES, ResNetShape
 from gtn_jax.weights import keymaps
 
 HeadPolicy = Literal["fresh", "load"]

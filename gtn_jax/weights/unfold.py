@@ -24,9 +24,9 @@ from gtn_jax.arrays import Array, Variables
 from gtn_jax.data.augment import normalise
 from gtn_jax.data.decode import decode
 from gtn_jax.data.image_files import image_files
+from gtn_jax.models.backbones import BACKBONES
 from gtn_jax.models.gtn import GTN, variable_shapes
 from gtn_jax.models.layers import Conv
-from gtn_jax.models.resnet import BACKBONES
 from gtn_jax.weights import keymaps
 from gtn_jax.weights.port import looks_like, port
 from gtn_jax.weights.read import PICKLE_SUFFIXES, read_pickle, read_safetensors

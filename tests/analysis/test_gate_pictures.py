@@ -1,10 +1,11 @@
-"""Four pictures that are not empty."""
+"""Pictures that are not empty."""
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from gtn_jax.analysis import gate_pictures
+from gtn_jax.analysis.channels import ChannelCurve
 from gtn_jax.analysis.gates import gate_statistics
 from gtn_jax.inference.outputs import RunOutputs
 
@@ -20,9 +21,12 @@ def test_pictures(tmp_path, classes):
         labels.astype(str), labels, (gate * features) @ kernel, gate, features, kernel,
         np.zeros(classes, np.float32), "sigmoid", tuple(f"class {n}" for n in range(classes)),
     )  # fmt: skip
-    files = gate_pictures.draw(gate_statistics(outputs), outputs.classes, tmp_path / "gates")
+    kept, falling = np.array([70, 35, 9]), np.array([0.9, 0.8, 0.3])
+    curve = ChannelCurve(kept, {"contribution": falling, "random": falling / 2}, {})
+    statistics = gate_statistics(outputs)
+    files = gate_pictures.draw(statistics, outputs.classes, tmp_path / "gates", curve)
     assert [file.name for file in files] == [
-        "openness.png", "class_gates.png", "similar_classes.png", "replacements.png"
+        "openness.png", "class_gates.png", "similar_classes.png", "replacements.png", "channels.png"
     ]  # fmt: skip
     for file in files:
         pixels = np.asarray(Image.open(file).convert("L"))

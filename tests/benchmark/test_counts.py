@@ -14,7 +14,7 @@ from gtn_jax.benchmark.programs import count_collectives
 from gtn_jax.benchmark.roofline import rate
 from gtn_jax.benchmark.rows import row_from_json
 from gtn_jax.benchmark.spec import Spec
-from gtn_jax.models.resnet import BACKBONES, ResNetShape
+from gtn_jax.models.backbones import BACKBONES, ResNetShape
 
 HLO = """
 ENTRY %main (p0: f32[8,3]) -> f32[8,3] {
@@ -76,7 +76,7 @@ def test_torch_peer_of_small_nets(reference, backbone):
     import torch
 
     from gtn_jax.benchmark.torch_peer import gated_resnet
-    from gtn_jax.models.resnet import build_backbone
+    from gtn_jax.models.backbones import build_backbone
 
     model = gated_resnet(backbone, 3)
     counted = sum(p.numel() for part in (model.early, model.late) for p in part.parameters())

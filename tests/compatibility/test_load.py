@@ -11,7 +11,7 @@ import pytest
 
 from gtn_jax.cli import main
 from gtn_jax.inference.restore import restore
-from gtn_jax.models.resnet import BACKBONES
+from gtn_jax.models.backbones import BACKBONES
 from gtn_jax.training.checkpoint import Checkpoints
 
 HERE = Path(__file__).parent

@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from gtn_jax.config import Config, DataConfig, ModelConfig, TrainingConfig
+from gtn_jax.models.backbones import BACKBONES, ResNetShape
 from gtn_jax.models.gtn import init_variables
-from gtn_jax.models.resnet import BACKBONES, ResNetShape
 from gtn_jax.training.build import build_module, build_programs
 from gtn_jax.training.checkpoint import Checkpoints
 from gtn_jax.training.run_folder import Preprocessing, RunFolder

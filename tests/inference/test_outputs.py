@@ -31,12 +31,16 @@ def test_outputs_are_those_of_the_evaluation_and_gates_looks_at_them(trained_run
     accuracy = evaluate_run(trained_run, "test")["accuracy"]
     assert np.mean(found.logits.argmax(axis=1) == found.labels) == accuracy
 
-    assert main(["gates", str(trained_run), "--split", "test"]) == 0
+    assert main(["gates", str(trained_run), "--split", "test", "--channels"]) == 0
     output = capsys.readouterr().out
     assert f"{100 * accuracy:.2f}" in output and "test, 500 images" in output
     with np.load(trained_run / "gates.npz", allow_pickle=False) as file:
         assert float(file["accuracy_gate"]) == accuracy
         np.testing.assert_allclose(file["mean"], found.gate.mean(axis=0), rtol=1e-5)
+        assert file["channels_kept"].tolist() == [16, 12, 8, 6, 4, 3, 2, 1]
+        assert file["channels_accuracy_random"][0] == accuracy
+        assert sorted(file["channels_order_contribution"]) == list(range(16))
+    assert "by contribution %" in output
 
     assert main(["gates", str(trained_run), "--split", "tset"]) == 1
     assert "no 'tset'" in capsys.readouterr().err

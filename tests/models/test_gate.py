@@ -19,7 +19,7 @@ PARAMS = {
 
 def build(kind: str, reduction: int = 2, dropout: float = 0.0):
     """The gate under test."""
-    return build_gate(kind, reduction, dropout, "gate")
+    return build_gate(kind, "gate", reduction=reduction, dropout=dropout)
 
 
 def start(kind: str, features=FEATURES, **arguments):

@@ -11,8 +11,8 @@ from gtn_jax.arrays import Batch
 from gtn_jax.benchmark.collectives import collectives
 from gtn_jax.config import override
 from gtn_jax.data.augment import evaluation_transform, training_transform
+from gtn_jax.models.backbones import BACKBONES, ResNetShape
 from gtn_jax.models.gtn import GTN, init_variables, variable_shapes
-from gtn_jax.models.resnet import BACKBONES, ResNetShape
 from gtn_jax.training.accumulation import Gradient, accumulate
 from gtn_jax.training.build import build_model, build_programs
 from gtn_jax.training.loop import run

@@ -5,8 +5,8 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from gtn_jax.config import Config, override
+from gtn_jax.models.backbones import BACKBONES, ResNetShape
 from gtn_jax.models.gtn import GTN, init_variables
-from gtn_jax.models.resnet import BACKBONES, ResNetShape
 from gtn_jax.training.build import build_model, build_programs
 from gtn_jax.training.optimizer import build_optimizer, relative_schedule
 from gtn_jax.training.state import create_state

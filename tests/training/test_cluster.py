@@ -22,7 +22,7 @@ from gtn_jax.training.run_folder import RunFolder
 SILENCE_SECONDS = 8.0
 EXPERIMENT = """
 from gtn_jax.config import *
-from gtn_jax.models.resnet import BACKBONES, ResNetShape
+from gtn_jax.models.backbones import BACKBONES, ResNetShape
 from gtn_jax.training import cluster
 cluster.SILENCE_SECONDS = {silence}
 cluster.JOIN_SECONDS = {join}

@@ -15,7 +15,7 @@ from gtn_jax.data.choice import Part
 from gtn_jax.data.images import Images, View
 from gtn_jax.data.splits import Split
 from gtn_jax.models.gtn import init_variables
-from gtn_jax.models.resnet import BACKBONES, ResNetShape
+from gtn_jax.models.backbones import BACKBONES, ResNetShape
 from gtn_jax.training.build import build_module, build_programs
 from gtn_jax.training.evaluate import evaluate_images
 from gtn_jax.training.run_folder import Preprocessing

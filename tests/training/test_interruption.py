@@ -18,7 +18,7 @@ EXPERIMENT = """
 import hashlib, pathlib, time
 from gtn_jax.config import *
 from gtn_jax.data import pipeline
-from gtn_jax.models.resnet import BACKBONES, ResNetShape
+from gtn_jax.models.backbones import BACKBONES, ResNetShape
 from gtn_jax.training import build, evaluate, interruption, preparation
 BACKBONES["tiny"] = ResNetShape("basic", (1, 1), width=8, stem="small", stem_stride=2)
 MARK = pathlib.Path(__file__).with_suffix(".mark")

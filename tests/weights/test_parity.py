@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from gtn_jax.models.backbones import build_backbone
 from gtn_jax.models.gtn import GTN
-from gtn_jax.models.resnet import build_backbone
 from gtn_jax.weights.convert import convert
 from gtn_jax.weights.port import port
 from gtn_jax.weights.pretrained import create

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from gtn_jax.models.resnet import BACKBONES
+from gtn_jax.models.backbones import BACKBONES
 from gtn_jax.weights import hub, registry
 from gtn_jax.weights.registry import IMAGENET_MEAN, IMAGENET_STD, WeightsInfo, resolve
 

@@ -1,0 +1,69 @@
+"""`gtn export --keep-channels` on a real run, used like any other."""
+
+import json
+
+import numpy as np
+import pytest
+
+from gtn_jax.analysis.pruned_run import pruned_run
+from gtn_jax.cli import main
+from gtn_jax.config import override
+from gtn_jax.inference import prune
+from gtn_jax.inference.outputs import run_outputs
+from gtn_jax.inference.restore import evaluate_run
+from gtn_jax.training import loop
+
+
+@pytest.fixture
+def trained(tiny_config, tmp_path):
+    config = override(tiny_config, {"training.epochs": 1, "data.eval_batch_size": 64})
+    loop.run(config, tmp_path / "run", quiet=True, devices=4)
+    return tmp_path / "run"
+
+
+def test_smaller_run_is_what_the_curve_says_and_is_a_run(trained, tmp_path, capsys, cli_refuses):
+    out = tmp_path / "small"
+    words = ["export", str(trained), "--out", str(out), "--keep-channels", "0.25"]
+    assert main(words) == 0
+    printed = capsys.readouterr().out
+    assert "kept      4 of 16 channels" in printed
+    said = json.loads((out / "summary.json").read_text())
+    assert said["kept_channels"] == 4 and said["pruned_from"] == "run"
+    assert f"the curve says {100 * said['validation_accuracy']:.2f} %" in printed
+    row = next(line for line in printed.splitlines() if line.split()[:1] == ["4"])
+    assert f"{100 * said['validation_accuracy']:.2f}" == row.split()[1]
+    found = evaluate_run(out, "validation")
+    assert found["accuracy"] == pytest.approx(said["validation_accuracy"])
+    assert run_outputs(out, "test").features.shape == (500, 4)
+    # The channels are those of the whole network's features.
+    kept = json.loads((out / "config.json").read_text())["model"]["kept_channels"]
+    whole = run_outputs(trained, "test").features[:, kept]
+    np.testing.assert_allclose(run_outputs(out, "test").features, whole, rtol=1e-4, atol=1e-6)
+
+    cli_refuses(*words, says=f"{out}: exists already")
+    cli_refuses("convert", str(out), str(tmp_path / "w.safetensors"), says="no trunk for others")
+    authors = ["export", str(out), "--out", str(tmp_path / "pth"), "--to", "torch"]
+    pytest.importorskip("torch")
+    cli_refuses(*authors, says="model.")
+
+
+@pytest.mark.parametrize("fraction", ["0", "1.5", "-1", "nan"])
+def test_fractions_that_are_none(trained, tmp_path, cli_refuses, fraction):
+    words = ["export", str(trained), "--out", str(tmp_path / "x"), "--keep-channels", fraction]
+    cli_refuses(*words, says=f"--keep-channels: {float(fraction)} is no fraction")
+
+
+def test_torch_has_all_channels(trained, tmp_path, cli_refuses):
+    words = ["export", str(trained), "--out", str(tmp_path / "x"), "--keep-channels", "0.5"]
+    cli_refuses(*words, "--to", "torch", says="the authors' model has them all")
+
+
+def test_other_logits_than_the_curve_are_noticed(trained, tmp_path, monkeypatch):
+    honest = prune.ChannelMeans
+    monkeypatch.setattr(
+        "gtn_jax.analysis.pruned_run.prune",
+        lambda run, kept, means: prune.prune(run, kept, honest(means.features, means.gated + 1)),
+    )
+    with pytest.raises(ValueError, match="is not what its curve says"):
+        pruned_run(trained, tmp_path / "x", 0.5)
+    assert not (tmp_path / "x").exists()
