@@ -17,7 +17,7 @@ import numpy as np
 
 from gtn_jax.arrays import Outputs, Pooled, Variables
 from gtn_jax.models.backbones import build_backbone
-from gtn_jax.models.gate import build_gate
+from gtn_jax.models.gate import GATES, SigmoidGate, build_gate
 from gtn_jax.models.heads import Classifier, pool
 
 
@@ -161,7 +161,8 @@ def init_variables(model: GTN, seed: int, image_size: int = 32) -> Variables:
 def init_heads(model: GTN, seed: int, shapes: Variables) -> Variables:
     """The part of `init_variables(model, seed)["params"]` that is not the trunk's.
 
-    The trunk is not even traced, which takes a second for a deep one, and its start not compiled.
+    The start of the trunk is not compiled. Nor is it traced, which takes a second for a deep one,
+    but for a gate from elsewhere.
 
     Args:
         model: any GTN.
@@ -171,6 +172,9 @@ def init_heads(model: GTN, seed: int, shapes: Variables) -> Variables:
     params = shapes["params"]
     names = ("classifier", "aux_classifier")
     widths = [params[name]["fc"]["kernel"].shape[0] for name in names if name in params]
+    if GATES[model.gate].__module__ != SigmoidGate.__module__:
+        # Gates of this package keep the width of what they get; others may not.
+        widths[0] = _features_width(model)
 
     def init(key: jax.Array) -> Variables:
         features = [jnp.zeros((1, width), jnp.float32) for width in widths]
@@ -178,6 +182,15 @@ def init_heads(model: GTN, seed: int, shapes: Variables) -> Variables:
         return dict(model.init(key, pooled, False, method=GTN.heads)["params"])
 
     return _run_once(init, seed)
+
+
+def _features_width(model: GTN) -> int:
+    def features() -> jax.Array:
+        images = jnp.zeros((1, 32, 32, 3), jnp.float32)
+        outputs, _ = model.init_with_output(jax.random.key(0), images, False)
+        return outputs.features
+
+    return jax.eval_shape(features).shape[1]
 
 
 def _run_once(init: Callable[[jax.Array], Variables], seed: int) -> Variables:

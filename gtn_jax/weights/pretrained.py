@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from gtn_jax.arrays import Variables
+from gtn_jax.models.backbones import BACKBONES, ResNetShape
 from gtn_jax.models.gtn import GTN, init_heads, init_variables, variable_shapes
 from gtn_jax.weights.port import HeadPolicy, port
 from gtn_jax.weights.read import read_safetensors
@@ -70,7 +71,9 @@ def load_weights(
         ValueError: as in `create`.
     """
     path, info = resolve(weights)
-    if info.backbone not in (None, model.backbone):
+    # A trunk of another builder may have the names and shapes of one in the table; `port` looks.
+    is_ours = isinstance(BACKBONES.get(model.backbone), ResNetShape)
+    if is_ours and info.backbone not in (None, model.backbone):
         raise ValueError(
             f"weights {weights} are of {info.backbone}, the model is {model.backbone}; "
             f"set model.backbone to {info.backbone} or choose other weights"
