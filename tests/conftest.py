@@ -72,6 +72,19 @@ def tiny_backbone():
     del BACKBONES["tiny"]
 
 
+@pytest.fixture(autouse=True)
+def tables():
+    """Whatever a test enters into tables that are open, the next one sees them as they were."""
+    from gtn_jax.analysis.methods import METHODS
+    from gtn_jax.models.gate import GATES
+
+    before = [(table, dict(table)) for table in (BACKBONES, GATES, METHODS)]
+    yield
+    for table, entries in before:
+        table.clear()
+        table.update(entries)
+
+
 @pytest.fixture(scope="session")
 def data_dir(tmp_path_factory) -> str:
     """Prepared digits, shared by all tests."""

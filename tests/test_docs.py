@@ -6,11 +6,9 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
-import pytest
 
 from gtn_jax.experiment import load_experiment
-from gtn_jax.models.backbones import BACKBONES
-from gtn_jax.models.gate import GATES, build_gate
+from gtn_jax.models.gate import build_gate
 from gtn_jax.models.gtn import GTN, init_variables
 from gtn_jax.training.state import create_state
 from gtn_jax.training.steps import make_train_step
@@ -36,16 +34,6 @@ def run(*headings: str, page: str = "extending.md") -> dict:
         for number, block in enumerate(blocks(heading, page)):
             exec(compile(block, f"{page}: {heading}, block {number}", "exec"), names)
     return names
-
-
-@pytest.fixture(autouse=True)
-def tables():
-    """Other tests see the tables as they were."""
-    gates, backbones = dict(GATES), dict(BACKBONES)
-    yield
-    for table, before in ((GATES, gates), (BACKBONES, backbones)):
-        table.clear()
-        table.update(before)
 
 
 def test_new_gate(capsys):
