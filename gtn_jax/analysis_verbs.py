@@ -22,7 +22,10 @@ Positional = tyro.conf.Positional
 
 @dataclasses.dataclass(frozen=True)
 class CompareArguments:
-    """What `gtn compare EXPERIMENT` takes besides the experiment."""
+    """What `gtn compare EXPERIMENT` takes besides the experiment.
+
+    Example: gtn compare quickstart --methods finetune gtn half --seeds 5 --workdir runs/compare
+    """
 
     config: Annotated[Config, tyro.conf.arg(name="")]
     """Any field of the experiment's CONFIG; what methods differ in is theirs to say."""
@@ -76,6 +79,8 @@ def gates(arguments: list[str]) -> None:
     ) -> argparse.Namespace:
         """Look into a gate.
 
+        Example: gtn gates runs/first --channels
+
         Args:
             run: run folder.
             split: validation, test or train.
@@ -120,6 +125,8 @@ def report(arguments: list[str]) -> None:
         runs: Positional[tuple[Path, ...]], out: Path | None = None, split: str | None = None
     ) -> tuple[tuple[Path, ...], Path | None, str | None]:
         """Report on runs.
+
+        Example: gtn report runs/first runs/second --out report.html
 
         Args:
             runs: run folders, or the folder of a comparison.

@@ -27,6 +27,8 @@ def prepare(arguments: list[str]) -> None:
     ) -> argparse.Namespace:
         """Prepare a data set.
 
+        Example: gtn prepare dtd/1 --source dtd-r1.0.1.tar.gz
+
         Args:
             dataset: cub200, dtd/1, fashionai/collar_design, mit67, minc2500/1, ucf101/1, digits
                 or tiny_imagenet.
@@ -52,6 +54,8 @@ def check_data(arguments: list[str]) -> None:
 
     def form(path: Positional[Path]) -> Path:
         """Check a folder of photographs.
+
+        Example: gtn check-data photos
 
         Args:
             path: the folder, with train/ (and val/, test/) or one folder a class in it.

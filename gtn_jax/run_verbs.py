@@ -20,6 +20,8 @@ def checkpoint(arguments: list[str]) -> None:
     def form(action: Positional[Literal["verify"]], run: Positional[Path]) -> Path:
         """Read every file of every step and compare it with its digest.
 
+        Example: gtn checkpoint verify runs/first
+
         Args:
             action: verify.
             run: run folder.

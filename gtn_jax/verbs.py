@@ -1,8 +1,8 @@
 """The verbs of `gtn`: each reads its arguments, calls one function and prints what came of it.
 
 Nothing heavy is imported before a verb runs. No logic here: that is in the rooms. The verbs of
-data, of weights, of run folders and of analysis are in data_verbs.py, weight_verbs.py, run_verbs.py
-and analysis_verbs.py.
+data, of weights, of run folders, of analysis and of the installation are in data_verbs.py,
+weight_verbs.py, run_verbs.py, analysis_verbs.py and installation_verbs.py.
 """
 
 import argparse
@@ -18,6 +18,7 @@ from gtn_jax.arguments import parse, take_experiment, take_preset
 from gtn_jax.config import Config
 from gtn_jax.data_verbs import check_data, prepare
 from gtn_jax.experiment import load_experiment, shipped_folder
+from gtn_jax.installation_verbs import completion, doctor, list_names
 from gtn_jax.presets import PRESETS, REMAINING_DEVIATIONS
 from gtn_jax.process import set_up_process
 from gtn_jax.run_verbs import checkpoint
@@ -30,7 +31,10 @@ Positional = tyro.conf.Positional
 
 @dataclasses.dataclass(frozen=True)
 class TrainArguments:
-    """What `gtn train EXPERIMENT` takes besides the experiment."""
+    """What `gtn train EXPERIMENT` takes besides the experiment.
+
+    Example: gtn train quickstart --workdir runs/first --optimizer.learning_rate 0.05
+    """
 
     config: Annotated[Config, tyro.conf.arg(name="")]
     """Any field of the experiment's CONFIG."""
@@ -43,6 +47,8 @@ class TrainArguments:
     """How many there are."""
     process: int | None = None
     """The number of this one, from 0."""
+    dry_run: bool = False
+    """Train nothing: say what would be done, after one step on made-up images."""
 
 
 def train(arguments: list[str]) -> None:
@@ -58,6 +64,12 @@ def train(arguments: list[str]) -> None:
     from gtn_jax.training.cluster import is_first, joined
     from gtn_jax.training.loop import run
 
+    if parsed.dry_run:
+        from gtn_jax.training.dry_run import dry_run
+
+        for line in dry_run(parsed.config, parsed.workdir):
+            say(line)
+        return
     with joined(parsed.coordinator, parsed.processes, parsed.process):
         summary = run(parsed.config, parsed.workdir)
         if is_first():
@@ -74,6 +86,8 @@ def evaluate(arguments: list[str]) -> None:
         data_dir: str | None = None,
     ) -> tuple[Path, str, str | None, str | None]:
         """Evaluate a run.
+
+        Example: gtn evaluate runs/first --split test
 
         Args:
             run: run folder.
@@ -102,6 +116,8 @@ def predict(arguments: list[str]) -> None:
         overwrite: bool = False,
     ) -> argparse.Namespace:
         """Predict.
+
+        Example: gtn predict runs/first photos --topk 3 --out answers.csv
 
         Args:
             run: run folder.
@@ -133,6 +149,8 @@ def quickstart(arguments: list[str]) -> None:
 
     def form(workdir: Path = Path("runs/quickstart"), seeds: int = 3) -> tuple[Path, int]:
         """Compare fine-tuning with and without gates on 20 digits a class.
+
+        Example: gtn quickstart --seeds 5
 
         Args:
             workdir: a run folder a run goes to WORKDIR/runs.
@@ -176,6 +194,8 @@ def benchmark(arguments: list[str]) -> None:
         plots: Path | None = None,
     ) -> argparse.Namespace:
         """Time workloads in turns with their peers, each in a process of its own.
+
+        Example: gtn benchmark --out benchmark.json --only step frozen
 
         Args:
             out: JSON file to write; it is complete after each group.
@@ -221,5 +241,8 @@ VERBS = {
     "export": export,
     "checkpoint": checkpoint,
     "benchmark": benchmark,
+    "doctor": doctor,
+    "list": list_names,
+    "completion": completion,
 }
 """Name -> verb, in the order of `gtn --help`."""

@@ -32,6 +32,8 @@ def convert(arguments: list[str]) -> None:
     ) -> argparse.Namespace:
         """Convert weights.
 
+        Example: gtn convert resnet50.pth resnet50.safetensors
+
         Args:
             source: a .pth, .pt or .th file that holds a state dict (needs the extra `torch`), or
                 a run folder, of which trunk and classifier are taken.
@@ -82,6 +84,8 @@ def export(arguments: list[str]) -> None:
         split: str = "validation",
     ) -> argparse.Namespace:
         """Export a run.
+
+        Example: gtn export runs/first --out runs/small --keep-channels 0.25
 
         Args:
             run: run folder.

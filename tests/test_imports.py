@@ -24,6 +24,10 @@ ROOMS = (
         "weight_verbs",
         "run_verbs",
         "analysis_verbs",
+        "installation_verbs",
+        "doctor",
+        "catalogue",
+        "completion",
         "verbs",
         "cli",
         "__main__",
@@ -93,4 +97,6 @@ def test_package_never_imports_experiments_tensorflow_or_torch_at_the_top():
 def test_experiments_import_only_config():
     for path in sorted((ROOT / "experiments").glob("*.py")):
         modules = {module.rsplit(".", 1)[0] for module in imported_modules(path)}
-        assert modules == {"gtn_jax.config"}, path
+        # One brings modules of its own; help on it has to import JAX.
+        brings = path.stem == "gate_variants"
+        assert modules == {"gtn_jax.config"} or brings and modules > {"gtn_jax.config"}, path

@@ -185,9 +185,7 @@ def _look_up(name: str) -> tuple[Any, str, bool]:
     dataset, _, variant = name.partition("/")
     if dataset not in DATASETS:
         raise unknown_name("data set", name, DATASETS)
-    entry = DATASETS[dataset]
-    module = importlib.import_module(f"gtn_jax.data.builders.{entry.module}")
-    builder_class = getattr(module, entry.builder)
+    builder_class = builder_of(dataset)
     if variant and not builder_class.variants:
         raise ValueError(f"data set {name!r}: {dataset} has no variants; say {dataset}")
     if not variant and builder_class.variants:
@@ -201,7 +199,14 @@ def _look_up(name: str) -> tuple[Any, str, bool]:
         error = unknown_name(f"variant of {dataset}", variant, builder_class.variants)
         own = "; lists of your own are called by a word that begins with a letter"
         raise ValueError(f"{error}{own}") if builder_class.takes_own_lists else error
-    return builder_class, variant, entry.needs_source
+    return builder_class, variant, DATASETS[dataset].needs_source
+
+
+def builder_of(dataset: str) -> Any:
+    """The builder class of a row of `DATASETS`."""
+    entry = DATASETS[dataset]
+    module = importlib.import_module(f"gtn_jax.data.builders.{entry.module}")
+    return getattr(module, entry.builder)
 
 
 def _check_whole(

@@ -124,8 +124,23 @@ def load_images(
     """Every part in the config's view: whole images to crop from in training, squares elsewhere.
 
     Raises:
-        ValueError: one class only, no split to select on, videos whose features are to be cached,
-            an unreadable image, or images that do not fit where the config wants them.
+        ValueError: as `check_parts`, an unreadable image, or images that do not fit where the
+            config wants them.
+    """
+    check_parts(config, parts)
+    data = config.data
+    train = open_images(parts["train"], View.of(data, training=True))
+    images = {"train": place_images(train, data.image_store, mesh)}
+    view = View.of(data, training=False)
+    return images | {name: load(parts[name], view) for name in parts if name != "train"}
+
+
+def check_parts(config: Config, parts: dict[str, Part]) -> None:
+    """Refuse images that this config cannot train on, before any of them is decoded.
+
+    Raises:
+        ValueError: one class only, no split to select on, or videos whose features are to be
+            cached.
     """
     data = config.data
     classes = parts["train"].split.classes
@@ -140,10 +155,6 @@ def load_images(
     wanted = SELECTED_ON.get(config.training.select, "train")
     if wanted not in parts:
         raise ValueError(f"training.select: {data.name} has no {wanted} split; use last")
-    train = open_images(parts["train"], View.of(data, training=True))
-    images = {"train": place_images(train, data.image_store, mesh)}
-    view = View.of(data, training=False)
-    return images | {name: load(parts[name], view) for name in parts if name != "train"}
 
 
 def in_lines(prepared: Prepared, config: Config) -> list[str]:

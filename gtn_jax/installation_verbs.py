@@ -1,0 +1,77 @@
+"""The verbs of `gtn` about the installation: doctor, list, completion; the others are in verbs.py.
+
+As there: a verb reads its arguments, calls one function and prints what came of it.
+"""
+
+from typing import Literal, get_args
+
+import tyro
+
+from gtn_jax.arguments import parse
+from gtn_jax.terminal import say, show
+
+Positional = tyro.conf.Positional
+What = Literal["backbones", "weights", "datasets", "gates", "methods", "experiments"]
+
+
+def doctor(arguments: list[str]) -> None:
+    """Look over the installation: versions, devices, caches; 1 if something wants mending."""
+
+    def form() -> None:
+        """Look over the installation.
+
+        Example: gtn doctor
+        """
+
+    parse(form, "gtn doctor", arguments)
+    from gtn_jax.doctor import findings
+
+    wrong = 0
+    for topic, text, fix in findings():
+        say(f"{topic:<9} {text}")
+        if fix is not None:
+            say(f"{'':<9} ! fix: {fix}")
+            wrong += 1
+    if wrong:
+        raise ValueError(f"{wrong} of these want mending")
+
+
+def list_names(arguments: list[str]) -> None:
+    """List what has a name: backbones, weights, datasets, gates, methods, experiments."""
+
+    def form(what: Positional[tuple[What, ...]] = ()) -> tuple[What, ...]:
+        """List what has a name.
+
+        Example: gtn list backbones weights
+
+        Args:
+            what: tables to show; default: all.
+        """
+        return what
+
+    asked = parse(form, "gtn list", arguments)
+    from gtn_jax.catalogue import CATALOGUE
+
+    for name in asked or CATALOGUE:
+        show(CATALOGUE[name]())
+
+
+def completion(arguments: list[str]) -> None:
+    """Print what teaches bash or zsh to complete gtn's verbs, names and options."""
+
+    def form(shell: Positional[Literal["bash", "zsh"]]) -> Literal["bash", "zsh"]:
+        """Print a completion script.
+
+        Example: eval "$(gtn completion bash)"
+
+        Args:
+            shell: bash or zsh.
+        """
+        return shell
+
+    shell = parse(form, "gtn completion", arguments)
+    from gtn_jax.completion import completion as script
+    from gtn_jax.completion import words_after
+    from gtn_jax.verbs import VERBS
+
+    say(script(shell, VERBS, words_after(VERBS, get_args(What))))

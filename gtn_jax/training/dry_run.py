@@ -1,0 +1,156 @@
+"""What a run would do, found out without training: its data, its shapes, one step, its memory.
+
+The step is the real program on made-up images and weights, so nothing is decoded or fetched, and
+nothing is written (but for compiled programs, where those are kept).
+"""
+
+import dataclasses
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from gtn_jax.arrays import Batch, Variables
+from gtn_jax.config import Config
+from gtn_jax.data import pipeline
+from gtn_jax.data.choice import choose
+from gtn_jax.data.images import Images, View, open_images
+from gtn_jax.data.sources import absolute, open_data
+from gtn_jax.models.gtn import variable_shapes
+from gtn_jax.training.build import build_module, build_programs
+from gtn_jax.training.optimizer import trained_parameters
+from gtn_jax.training.preparation import check_parts
+from gtn_jax.training.run_folder import Preprocessing, RunFolder
+from gtn_jax.training.sharding import Devices, data_mesh, in_words, put_batch, replicate
+from gtn_jax.training.state import create_state
+from gtn_jax.weights.hub import PREFIX
+from gtn_jax.weights.registry import IMAGENET_MEAN, IMAGENET_STD, resolve
+
+_KEPT_CHECKPOINTS = 3
+"""At most, for a moment: the best, the newest, and the one that replaces it."""
+
+
+def dry_run(config: Config, workdir: Path, devices: Devices = None) -> list[str]:
+    """Everything that can be known beforehand, a line a topic.
+
+    Args:
+        config: of the run.
+        workdir: the run folder; looked at only.
+        devices: as `loop.run` takes them.
+
+    Raises:
+        ValueError: what would end the run before its first step, unreadable images and weights
+            that are yet to be fetched apart; or a first step whose loss is not finite.
+    """
+    config = dataclasses.replace(config, data=absolute(config.data))
+    RunFolder(workdir).check(config)
+    mesh, training = data_mesh(devices), config.training
+    parts = choose(open_data(config.data), config.data, config.seed)
+    check_parts(config, parts)
+    classes = parts["train"].split.classes
+    train = open_images(parts["train"], View.of(config.data, training=True))
+    shares = mesh.size, training.accumulation_steps
+    batch_size = pipeline.fit_batch_size(config.data.batch_size, train.epoch_images, *shares)
+    per_epoch = pipeline.steps_per_epoch(train.epoch_images, batch_size, config.data.last_batch)
+    model = build_module(config, len(classes))
+    preprocessing = Preprocessing(IMAGENET_MEAN, IMAGENET_STD)
+    programs = build_programs(config, model, preprocessing, per_epoch, batch_size)
+    rate = config.optimizer.learning_rate
+    state = create_state(_made_up(variable_shapes(model)), programs.optimizer, rate, config.seed)
+    state = replicate(state, mesh)
+    frozen_epochs = min(training.freeze_epochs, training.epochs)
+    learning = trained_parameters(
+        programs.optimizer, state.params, frozen_epochs == training.epochs
+    )
+    saved = jax.tree.leaves((state.variables, state.opt_state))
+    state_bytes = sum(leaf.nbytes for leaf in saved)
+
+    batch = _made_up_batch(train, batch_size, len(classes))
+    step: Any = programs.train_step(frozen_epochs == training.epochs, False)
+    placed, started = put_batch(batch, mesh), time.perf_counter()
+    compiled = step.lower(state, placed).compile()
+    compile_seconds = time.perf_counter() - started
+    state, metrics = compiled(state, placed)
+    loss, started = float(metrics["loss"]), time.perf_counter()
+    state, metrics = compiled(state, placed)
+    jax.block_until_ready(metrics)
+    step_seconds = time.perf_counter() - started
+    if not math.isfinite(loss):
+        raise ValueError(f"the first step's loss is {loss} on made-up images; see model.* fields")
+
+    evaluations = -(-training.epochs // training.eval_every_epochs)
+    sizes = ", ".join(f"{name} {len(part.positions):,}" for name, part in parts.items())
+    steps = per_epoch * training.epochs
+    frozen = f", {per_epoch * frozen_epochs:,} of them with the trunk frozen"
+    return [
+        f"device  {in_words(mesh)}",
+        f"data    {config.data.name}: {len(classes)} classes; {sizes} images",
+        f"batch   images {_shape(batch.images)}, labels {_shape(batch.labels)}, "
+        f"logits float32[{batch_size},{len(classes)}]",
+        f"model   {config.model.backbone}, gate {config.model.gate}: {state.parameters:,} "
+        f"parameters, {learning:,} of which learn",
+        f"weights {_weights(config.model.weights)}",
+        f"steps   {per_epoch:,} an epoch x {training.epochs} = {steps:,}"
+        f"{frozen if frozen_epochs else ''}; {evaluations} evaluations",
+        f"step    ok on made-up images: loss {loss:.3f}; {compile_seconds:.1f} s to compile, "
+        f"{step_seconds:.3f} s a step",
+        f"memory  {_step_memory(compiled)} a device for a step; state {_mib(state_bytes)}, all "
+        f"training images {_mib(train.padded_bytes)} decoded ({config.data.image_store})",
+        f"writes  {workdir}: checkpoints of about {_mib(state_bytes)}, "
+        f"at most {_KEPT_CHECKPOINTS} at a time, metrics, summary and predictions",
+        "nothing was trained or written",
+    ]
+
+
+def _made_up(shapes: Variables) -> Variables:
+    """Kernels that keep sizes as they are, scales and variances 1, all else 0."""
+    draw = np.random.default_rng(0).standard_normal
+
+    def fill(path: Any, leaf: Any) -> np.ndarray:
+        name = path[-1].key
+        if len(leaf.shape) > 1:
+            fan_in = math.prod(leaf.shape[:-1])
+            return (draw(leaf.shape, np.float32) / math.sqrt(fan_in)).astype(leaf.dtype)
+        return np.full(leaf.shape, float(name in ("scale", "var")), leaf.dtype)
+
+    return jax.tree_util.tree_map_with_path(fill, shapes)
+
+
+def _made_up_batch(train: Images, batch_size: int, classes: int) -> Batch:
+    shape = batch_size, train.height, train.width, 3
+    pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
+    labels = np.arange(batch_size, dtype=np.int32) % classes
+    sizes = None
+    if train.view.whole:
+        sizes = np.tile(np.array([train.height, train.width], np.int32), (batch_size, 1))
+    return Batch(pixels, labels, np.ones(batch_size, np.float32), sizes)
+
+
+def _weights(weights: str | None) -> str:
+    if weights is None:
+        return "none: the trunk starts at random"
+    if weights.startswith(PREFIX):
+        return f"{weights}, not looked at: fetched, if need be, when training starts"
+    path, info = resolve(weights)
+    return (
+        f"{weights} ({path.stat().st_size / 2**20:.1f} MiB; {info.licence or 'no licence given'})"
+    )
+
+
+def _step_memory(compiled: Any) -> str:
+    found = compiled.memory_analysis()
+    if found is None:
+        return "unknown memory"
+    parts = [getattr(found, f"{part}_size_in_bytes") for part in ("argument", "output", "temp")]
+    return f"about {_mib(sum(parts) - found.alias_size_in_bytes)}"
+
+
+def _mib(count: float) -> str:
+    return f"{count / 2**20:,.1f} MiB"
+
+
+def _shape(array: Any) -> str:
+    return f"{array.dtype}[{','.join(map(str, array.shape))}]"

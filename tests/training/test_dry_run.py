@@ -1,0 +1,79 @@
+"""A dry run says what the run then does, and leaves nothing behind."""
+
+import re
+
+import pytest
+
+from gtn_jax.cli import main
+from gtn_jax.config import override
+from gtn_jax.training import loop
+from gtn_jax.training.dry_run import dry_run
+
+
+def numbers(line: str) -> list[float]:
+    return [float(found.replace(",", "")) for found in re.findall(r"[\d,]*\d(?:\.\d+)?", line)]
+
+
+@pytest.fixture
+def told(tiny_config, tmp_path):
+    found = {}
+    for line in dry_run(tiny_config, tmp_path / "run", devices=2):
+        topic, _, text = line.partition(" ")
+        found[topic] = text.strip()
+    assert not list(tmp_path.iterdir())
+    return found
+
+
+def test_it_is_what_the_run_does(told, tiny_config, tmp_path):
+    summary = loop.run(tiny_config, tmp_path / "run", quiet=True, devices=2)
+    assert told["device"] == "2 x cpu"
+    assert numbers(told["steps"]) == [5, 4, summary["steps"], 5, 4]
+    assert numbers(told["model"]) == [summary["parameters"], summary["trained_parameters"]]
+    assert "train 40, validation 300, test 500 images" in told["data"]
+    assert told["batch"].startswith(
+        "images uint8[8,16,16,3], labels int32[8], logits float32[8,10]"
+    )
+    assert told["weights"] == "none: the trunk starts at random"
+    loss, compile_seconds, step_seconds = numbers(told["step"])
+    assert 1 < loss < 10 and compile_seconds > step_seconds
+    files = (tmp_path / "run/checkpoints/20").rglob("*")
+    saved = sum(file.stat().st_size for file in files if file.is_file())
+    said = numbers(told["writes"].partition("about")[2])[0] * 2**20
+    # Besides the arrays an Orbax checkpoint has its descriptions.
+    assert said < saved < said + 200_000
+    step, state, images = numbers(told["memory"])
+    assert step > state and images == pytest.approx(40 * 16 * 16 * 3 / 2**20, abs=0.05)
+
+
+def test_frozen_all_along_and_whole_images(tiny_config, tmp_path):
+    config = override(
+        tiny_config,
+        {
+            "training.freeze_epochs": 4, "data.random_resized_crop": True,
+            "data.random_shift_pixels": 0, "data.resize_size": 20,
+        },
+    )  # fmt: skip
+    lines = dry_run(config, tmp_path / "run")
+    batch = next(line for line in lines if line.startswith("batch"))
+    assert "uint8[8,20,20,3]" in batch
+    model = numbers(next(line for line in lines if line.startswith("model")))
+    assert model[1] < model[0] / 2
+
+
+def test_what_would_end_the_run_ends_the_dry_run(experiment, tmp_path, cli_refuses):
+    words = ["train", experiment, "--workdir", str(tmp_path / "x"), "--dry-run"]
+    cli_refuses(*words, "--data.batch_size", "7", says="data.batch_size")
+    cli_refuses(*words, "--model.weights", "nowhere.safetensors", says="nowhere.safetensors")
+    cli_refuses(*words, "--data.name", "dtd/1", says="gtn prepare dtd/1")
+
+
+def test_verb(experiment, tmp_path, capsys):
+    before = sorted(tmp_path.iterdir())
+    words = ["train", experiment, "--workdir", str(tmp_path / "x"), "--dry-run"]
+    weights = ["--model.weights", "hf:timm/resnet18.tv_in1k"]
+    assert main([*words, *weights]) == 0
+    printed = capsys.readouterr().out
+    assert printed.splitlines()[0] == "device  4 x cpu"
+    assert "hf:timm/resnet18.tv_in1k, not looked at" in printed
+    assert printed.splitlines()[-1] == "nothing was trained or written"
+    assert sorted(tmp_path.iterdir()) == before
