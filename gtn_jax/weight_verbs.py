@@ -74,44 +74,51 @@ def convert(arguments: list[str]) -> None:
 
 
 def export(arguments: list[str]) -> None:
-    """Write a run in another framework's format, or as a smaller run of fewer channels."""
+    """Write a run for use without this package, as the authors' model, or with fewer channels."""
 
     def form(
         run: Positional[Path],
         out: Path,
-        to: Literal["torch", "run"] = "run",
-        keep_channels: float = 1.0,
+        to: Literal["stablehlo", "torch"] = "stablehlo",
+        keep_channels: float | None = None,
         split: str = "validation",
     ) -> argparse.Namespace:
         """Export a run.
 
-        Example: gtn export runs/first --out runs/small --keep-channels 0.25
+        Example: gtn export runs/first --out classifier
 
         Args:
             run: run folder.
             out: folder to write into; new or empty.
-            to: run, a run folder that `gtn evaluate` and `gtn predict` take; torch, a state dict
-                that the GTN authors' model loads (needs the extra `torch`).
-            keep_channels: of a run: the fraction of the last map's channels to keep, those that
-                help the right classes most.
-            split: of a run: whose accuracy is told; the training images decide.
+            to: stablehlo, a folder that works without this package (needs the extra `export`);
+                torch, a state dict that the GTN authors' model loads (needs the extra `torch`).
+            keep_channels: write a smaller run instead, with this fraction of the last map's
+                channels, those that help the right classes most.
+            split: whose accuracy a smaller run is told with; the training images decide.
         """
         return argparse.Namespace(**locals())
 
     given = parse(form, "gtn export", arguments)
-    if given.to == "torch":
-        if given.keep_channels != 1:
-            raise ValueError("--keep-channels: the authors' model has them all; export --to run")
-        from gtn_jax.inference.export import export_torch
+    set_up_process()
+    if given.keep_channels is not None:
+        if given.to == "torch":
+            raise ValueError("--keep-channels: the authors' model has all channels; leave one out")
+        from gtn_jax.analysis.channels import curve_table
+        from gtn_jax.analysis.pruned_run import in_lines, pruned_run
+
+        pruned = pruned_run(given.run, given.out, given.keep_channels, given.split)
+        show(curve_table(pruned.curve))
+        for line in in_lines(pruned):
+            say(line)
+    elif given.to == "torch":
+        from gtn_jax.inference.torch_export import export_torch
 
         exported = export_torch(given.run, given.out)
         say(f"{exported.path}: {exported.tensors} tensors")
-        return
-    set_up_process()
-    from gtn_jax.analysis.channels import curve_table
-    from gtn_jax.analysis.pruned_run import in_lines, pruned_run
+    else:
+        from gtn_jax.inference.portable import export_portable
 
-    pruned = pruned_run(given.run, given.out, given.keep_channels, given.split)
-    show(curve_table(pruned.curve))
-    for line in in_lines(pruned):
-        say(line)
+        portable = export_portable(given.run, given.out)
+        for name, size in portable.files.items():
+            say(f"{given.out / name}: {size:,} bytes")
+        say(f"read back: probabilities within {portable.largest_difference:.1e} of the run's")

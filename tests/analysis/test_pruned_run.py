@@ -55,7 +55,7 @@ def test_fractions_that_are_none(trained, tmp_path, cli_refuses, fraction):
 
 def test_torch_has_all_channels(trained, tmp_path, cli_refuses):
     words = ["export", str(trained), "--out", str(tmp_path / "x"), "--keep-channels", "0.5"]
-    cli_refuses(*words, "--to", "torch", says="the authors' model has them all")
+    cli_refuses(*words, "--to", "torch", says="the authors' model has all channels")
 
 
 def test_other_logits_than_the_curve_are_noticed(trained, tmp_path, monkeypatch):

@@ -15,8 +15,8 @@ from PIL import Image
 
 from gtn_jax.cli import main
 from gtn_jax.inference.adopt import adopt, read_classes
-from gtn_jax.inference.export import export_torch
 from gtn_jax.inference.restore import restore
+from gtn_jax.inference.torch_export import export_torch
 from gtn_jax.training.run_folder import RunFolder
 
 torch = pytest.importorskip("torch")

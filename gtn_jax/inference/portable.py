@@ -1,0 +1,193 @@
+"""A run -> a folder that works without this package: a compiled function, its numbers, a card.
+
+`model.stablehlo` is `jax.export`'s (https://docs.jax.dev/en/latest/export/export.html): pixels to
+probabilities, for CPU, CUDA and TPU, of any number of images. JAX promises to read it for six
+months; `model.safetensors`, the same numbers under the names of the modules, does not expire.
+`labels.json`, `preprocessing.json`, `README.md` (card.py's) and `predict.py`, which needs JAX,
+NumPy, Pillow and flatbuffers only, go with them. Needs the extra `export`.
+"""
+
+import importlib.util
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any, NamedTuple, cast
+
+import jax
+import jax.export
+import jax.numpy as jnp
+import numpy as np
+from flax import traverse_util
+from safetensors import safe_open
+
+from gtn_jax.arrays import Outputs, Variables
+from gtn_jax.config import Config, override
+from gtn_jax.config_json import from_tree, to_json
+from gtn_jax.data.augment import evaluation_transform
+from gtn_jax.inference.card import card
+from gtn_jax.inference.new_run import check_new_folder
+from gtn_jax.inference.restore import Restored, restore
+from gtn_jax.training.build import build_module
+from gtn_jax.training.run_folder import RunFolder
+from gtn_jax.weights.read import read_safetensors
+from gtn_jax.weights.write import write_safetensors
+
+PLATFORMS = ("cpu", "cuda", "tpu")
+FUNCTION, NUMBERS = "model.stablehlo", "model.safetensors"
+SCRIPT = '''"""python predict.py IMAGE...: class names and probabilities. No gtn_jax here."""
+import json, pathlib, sys
+import jax.export, numpy as np
+from PIL import Image, ImageOps
+
+here = pathlib.Path(__file__).parent
+function = jax.export.deserialize(bytearray((here / "model.stablehlo").read_bytes()))
+labels = json.loads((here / "labels.json").read_text())
+how = json.loads((here / "preprocessing.json").read_text())
+side, short = how["image_size"], how["resize_size"]
+for file in sys.argv[1:]:
+    image = ImageOps.exif_transpose(Image.open(file)).convert("RGB")
+    size = [int(short * length / min(image.size)) for length in image.size]
+    image = image.resize(size, Image.Resampling.BILINEAR)
+    left, top = (round((length - side) / 2) for length in image.size)
+    pixels = np.asarray(image)[None, top : top + side, left : left + side]
+    for row in np.asarray(function.call(pixels)):
+        print(file, *(f"{labels[i]} {row[i]:.4f}" for i in np.argsort(-row)[:3]), sep="\\t")
+'''
+
+
+class Portable(NamedTuple):
+    """What `export_portable` wrote.
+
+    Attributes:
+        path: the folder.
+        files: name -> bytes.
+        largest_difference: between probabilities of the function, read back, and of the run.
+    """
+
+    path: Path
+    files: dict[str, int]
+    largest_difference: float
+
+
+def export_portable(workdir: Path, out: Path) -> Portable:
+    """Write the folder; it appears complete, and checked, or not at all.
+
+    Args:
+        workdir: run folder.
+        out: must not exist, or be empty.
+
+    Raises:
+        ValueError: no run there, no flatbuffers, `out` in use, or a function that does not say what
+            the run says.
+    """
+    check_new_folder(out)
+    if importlib.util.find_spec("flatbuffers") is None:
+        raise ValueError(f'{out / FUNCTION} needs flatbuffers: pip install "gtn_jax[export]"')
+    run = restore(workdir)
+    variables = jax.device_get(run.variables)
+    exported = _exported(run, variables).serialize()
+    difference = _check(run, exported)
+    partial = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
+    try:
+        (partial / FUNCTION).write_bytes(exported)
+        metadata = {"format": "gtn_jax", "config": to_json(_without_paths(run.config))}
+        write_safetensors(flat_tensors(variables), partial / NUMBERS, metadata)
+        data = run.config.data
+        for name, value in (
+            ("labels.json", run.classes),
+            ("preprocessing.json", {
+                "image_size": data.image_size,
+                "resize_size": data.resize_size or data.image_size,
+                "resize": "short side, bilinear; then the square in the middle",
+                "input": "uint8 B H W 3, RGB; mean and std below are applied inside the function",
+                **run.preprocessing._asdict(),
+            }),
+        ):  # fmt: skip
+            text = json.dumps(value, indent=2, ensure_ascii=False)
+            (partial / name).write_text(text + "\n", encoding="utf-8")
+        (partial / "predict.py").write_text(SCRIPT, encoding="utf-8")
+        parameters = sum(leaf.size for leaf in jax.tree.leaves(variables["params"]))
+        summary = RunFolder(workdir).summary() or {}
+        words = card(_without_paths(run.config), run.classes, summary, parameters, PLATFORMS)
+        (partial / "README.md").write_text(words, encoding="utf-8")
+        partial.chmod(0o755)  # mkdtemp's is for one user only
+        if out.exists():
+            out.rmdir()
+        os.rename(partial, out)
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+    files = {file.name: file.stat().st_size for file in sorted(out.iterdir())}
+    return Portable(out, files, difference)
+
+
+def flat_tensors(variables: Variables) -> dict[str, np.ndarray]:
+    """Nested dicts of arrays -> "params.backbone.conv1.kernel": array."""
+    flat: dict[str, Any] = traverse_util.flatten_dict(variables, sep=".")
+    return {name: np.ascontiguousarray(array) for name, array in flat.items()}
+
+
+def _without_paths(config: Config) -> Config:
+    """Where the images lie on this machine is nobody else's business."""
+    kind, _, path = config.data.name.partition(":")
+    name = f"{kind}:{Path(path).name}" if path else kind
+    weights = config.model.weights
+    if weights and weights.endswith(".safetensors"):
+        weights = Path(weights).name
+    fields = {"data.name": name, "data.data_dir": Config().data.data_dir, "model.weights": weights}
+    return override(config, fields)
+
+
+def _exported(run: Restored, variables: Variables) -> jax.export.Exported:
+    transform, side = evaluation_transform(*run.preprocessing), run.config.data.image_size
+
+    @jax.jit
+    def function(pixels: jax.Array) -> jax.Array:
+        images = transform(jax.random.key(0), pixels, None)
+        outputs = cast(Outputs, run.model.apply(variables, images, train=False))
+        return jax.nn.softmax(outputs.logits)
+
+    (images,) = jax.export.symbolic_shape("images")
+    shape = jax.ShapeDtypeStruct((images, side, side, 3), jnp.uint8)
+    return jax.export.export(function, platforms=PLATFORMS)(shape)
+
+
+def _check(run: Restored, exported: bytearray) -> float:
+    side = run.config.data.image_size
+    pixels = np.random.default_rng(0).integers(0, 256, (3, side, side, 3), np.uint8)
+    found = np.asarray(jax.export.deserialize(exported).call(pixels))
+    images = evaluation_transform(*run.preprocessing)(jax.random.key(0), jnp.asarray(pixels), None)
+    outputs = cast(
+        Outputs, jax.jit(lambda v, x: run.model.apply(v, x, False))(run.variables, images)
+    )
+    difference = float(np.abs(found - np.asarray(jax.nn.softmax(outputs.logits))).max())
+    allowed = 1e-4 if run.config.model.compute_dtype == "float32" else 2e-2
+    if not difference <= allowed:
+        raise ValueError(f"the exported function differs from the run by {difference:.2g}")
+    return difference
+
+
+def load_portable(folder: str | Path) -> tuple[Any, Variables, tuple[str, ...]]:
+    """The model of an exported folder, from the numbers that do not expire.
+
+    Args:
+        folder: that `export_portable` wrote.
+
+    Returns:
+        GTN, variables for `model.apply` (float32), class names in label order.
+
+    Raises:
+        ValueError: not such a folder.
+    """
+    path = Path(folder) / NUMBERS
+    tensors = read_safetensors(path)
+    with safe_open(path, "np") as file:
+        metadata = file.metadata() or {}
+    labels = Path(folder) / "labels.json"
+    if metadata.get("format") != "gtn_jax" or not labels.is_file():
+        raise ValueError(f"{folder}: not a folder of `gtn export`")
+    config = from_tree(json.loads(metadata["config"]), str(path))
+    classes = tuple(json.loads(labels.read_text(encoding="utf-8")))
+    variables = traverse_util.unflatten_dict(tensors, sep=".")
+    return build_module(config, len(classes)), jax.tree.map(jnp.asarray, variables), classes

@@ -1,0 +1,138 @@
+"""What `gtn export` writes, used without this package, and read back by it."""
+
+import json
+import os
+import subprocess
+import sys
+
+import jax
+import jax.export
+import numpy as np
+import pytest
+from PIL import Image
+
+from gtn_jax.cli import main
+from gtn_jax.config import override
+from gtn_jax.inference import portable
+from gtn_jax.inference.predict import Prediction, predict
+from gtn_jax.inference.restore import restore
+from gtn_jax.training import loop
+
+pytest.importorskip("flatbuffers")
+
+
+@pytest.fixture
+def trained(tiny_config, tmp_path):
+    config = override(
+        tiny_config, {"training.epochs": 1, "data.resize_size": 20, "model.gate": "identity"}
+    )
+    loop.run(config, tmp_path / "run", quiet=True, devices=4)
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """A wide, a high and a square one; the wide one lies on its side, as cameras store them."""
+    generator, files = np.random.default_rng(0), []
+    for number, size in enumerate([(60, 41), (25, 38), (20, 20)]):
+        image = Image.fromarray(generator.integers(0, 256, (*size[::-1], 3), np.uint8))
+        exif = Image.Exif()
+        if number == 0:
+            exif[0x0112] = 6
+        files.append(tmp_path / f"{number}.png")
+        image.save(files[-1], exif=exif)
+    return files
+
+
+def test_folder_without_this_package(trained, photos, tmp_path, capsys, cli_refuses):
+    out = tmp_path / "classifier"
+    assert main(["export", str(trained), "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert sorted(file.name for file in out.iterdir()) == [
+        "README.md", "labels.json", "model.safetensors", "model.stablehlo", "predict.py",
+        "preprocessing.json",
+    ]  # fmt: skip
+    assert f"model.stablehlo: {(out / 'model.stablehlo').stat().st_size:,} bytes" in printed
+    expected = list(predict(restore(trained), photos))
+
+    script = (out / "predict.py").read_text()
+    assert "import" in script and "gtn_jax" not in script.split('"""')[2]
+    assert len([line for line in script.splitlines() if line.strip()]) <= 20
+    # In a folder of its own, with nothing of ours on the path.
+    block = "import sys; sys.modules['gtn_jax'] = None; import runpy; sys.argv = sys.argv[1:]; "
+    done = subprocess.run(
+        [sys.executable, "-c", f"{block}runpy.run_path(sys.argv[0])", out / "predict.py", *photos],
+        capture_output=True, text=True, check=True, cwd=out,
+        env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {"JAX_PLATFORMS": "cpu"},
+    )  # fmt: skip
+    for line, found in zip(done.stdout.splitlines(), expected, strict=True):
+        assert isinstance(found, Prediction)
+        file, *answers = line.split("\t")
+        assert file == found.file
+        for answer, name, probability in zip(
+            answers, found.classes, found.probabilities, strict=True
+        ):
+            said, number = answer.rsplit(" ", 1)
+            assert said == name
+            assert float(number) == pytest.approx(probability, abs=1e-4)
+
+    cli_refuses("export", str(trained), "--out", str(out), says="exists already", writes=[out])
+
+
+def test_function_is_for_every_platform_and_any_number_of_images(trained, tmp_path):
+    portable.export_portable(trained, tmp_path / "out")
+    written = bytearray((tmp_path / "out" / "model.stablehlo").read_bytes())
+    found = jax.export.deserialize(written)
+    assert found.platforms == ("cpu", "cuda", "tpu")
+    for images in (1, 5):
+        pixels = np.zeros((images, 16, 16, 3), np.uint8)
+        np.testing.assert_allclose(found.call(pixels).sum(axis=1), np.ones(images), rtol=1e-5)
+
+
+def test_numbers_that_do_not_expire(trained, tmp_path):
+    portable.export_portable(trained, tmp_path / "out")
+    model, variables, labels = portable.load_portable(tmp_path / "out")
+    run = restore(trained)
+    assert labels == run.classes and model == run.model
+    jax.tree.map(np.testing.assert_array_equal, variables, jax.device_get(run.variables))
+    with pytest.raises(ValueError, match="not a folder of `gtn export`"):
+        (tmp_path / "out" / "labels.json").unlink()
+        portable.load_portable(tmp_path / "out")
+
+
+def test_card(trained, tmp_path):
+    portable.export_portable(trained, tmp_path / "out")
+    card = (tmp_path / "out" / "README.md").read_text()
+    summary = json.loads((trained / "summary.json").read_text())
+    assert f"| test | {100 * summary['test_accuracy']:.2f} % | 500 |" in card
+    assert "random numbers" in card and jax.__version__ in card
+    config = portable._without_paths(
+        override(restore(trained).config, {
+            "data.name": "folder:/home/me/photos", "model.weights": "/home/me/w.safetensors",
+        })
+    )  # fmt: skip
+    assert (config.data.name, config.model.weights) == ("folder:photos", "w.safetensors")
+    how = json.loads((tmp_path / "out" / "preprocessing.json").read_text())
+    assert (how["image_size"], how["resize_size"]) == (16, 20)
+    whole = "".join(
+        file.read_text() for file in (tmp_path / "out").iterdir() if file.suffix in (".md", ".json")
+    )
+    assert str(tmp_path) not in whole
+
+
+def test_a_function_that_says_something_else_is_not_written(trained, tmp_path, monkeypatch):
+    honest = portable._exported
+
+    def other(run, variables):
+        return honest(run, jax.tree.map(lambda leaf: leaf + 1, variables))
+
+    monkeypatch.setattr(portable, "_exported", other)
+    with pytest.raises(ValueError, match="differs from the run by"):
+        portable.export_portable(trained, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_without_flatbuffers(trained, tmp_path, monkeypatch, cli_refuses):
+    monkeypatch.setattr(portable.importlib.util, "find_spec", lambda name: None)
+    words = ["export", str(trained), "--out", str(tmp_path / "out")]
+    cli_refuses(*words, says='pip install "gtn_jax[export]"')
