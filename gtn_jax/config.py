@@ -195,6 +195,13 @@ class TrainingConfig:
     """Statistics a frozen trunk normalises with; batch (the authors') also moves the running."""
     trainable: Literal["all", "batch_norm"] = "all"
     """What of the trunk learns once it is not frozen: all, or scale and bias of each BatchNorm."""
+    label_smoothing: float = 0.0
+    """Share of the label that goes to all classes alike, in both losses (arXiv 1512.00567)."""
+    ema_decay: float = 0.0
+    """Above 0, a running mean of all weights with this decay is evaluated, selected and kept beside
+    them; the decay rises to it, (1 + step) / (10 + step) at first."""
+    patience_evaluations: int = 0
+    """End after so many evaluations without a better one; 0: train all epochs."""
     accumulation_steps: int = 1
     """Micro-batches that a batch is taken in, for less memory: one update from the mean of their
     gradients. BatchNorm has the statistics of a micro-batch, and moves the running ones in each."""
@@ -214,7 +221,14 @@ class TrainingConfig:
         require_kinds(self, "training.")
         require_least(self, "training", 1, "epochs", "eval_every_epochs", "log_every_steps")
         require_least(self, "training", 1, "accumulation_steps")
-        require_least(self, "training", 0, "freeze_epochs")
+        require_least(self, "training", 0, "freeze_epochs", "patience_evaluations")
+        for name in ("label_smoothing", "ema_decay"):
+            require(
+                0 <= getattr(self, name) < 1, f"training.{name}", getattr(self, name), "in [0, 1)"
+            )
+        patience = self.patience_evaluations
+        is_watched = self.select != "last" or patience == 0
+        require(is_watched, "training.patience_evaluations", patience, "0, as select is last")
         require(
             self.checkpoint_every_seconds > 0,
             "training.checkpoint_every_seconds",

@@ -41,6 +41,9 @@ def official(config: Config) -> Config:
             # best_pred is the best epoch on the test set.
             "training.select": "test_best",
             "training.eval_every_epochs": 1,
+            "training.label_smoothing": 0.0,
+            "training.ema_decay": 0.0,
+            "training.patience_evaluations": 0,
             # Resize(256), then RandomResizedCrop(224) and a flip; CenterCrop(224) in the test.
             "data.resize_size": round(config.data.image_size * 256 / 224),
             "data.random_shift_pixels": 0,

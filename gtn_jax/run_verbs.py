@@ -1,17 +1,89 @@
-"""The verbs of `gtn` that look after run folders; the others are in verbs.py.
+"""The verbs of `gtn` that make run folders and look after them; the others are in verbs.py.
 
 As there: a verb reads its arguments, calls one function and prints what came of it.
 """
 
+import dataclasses
+import json
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
-from gtn_jax.arguments import parse
+from gtn_jax.arguments import parse, take_experiment, take_preset
+from gtn_jax.config import Config
+from gtn_jax.experiment import load_experiment
+from gtn_jax.presets import PRESETS, REMAINING_DEVIATIONS
+from gtn_jax.process import set_up_process
 from gtn_jax.terminal import say
 
 Positional = tyro.conf.Positional
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainArguments:
+    """What `gtn train EXPERIMENT` takes besides the experiment.
+
+    Example: gtn train quickstart --workdir runs/first --optimizer.learning_rate 0.05
+    """
+
+    config: Annotated[Config, tyro.conf.arg(name="")]
+    """Any field of the experiment's CONFIG."""
+    workdir: Path
+    """Run folder: new, or an unfinished run of the same config, which is continued."""
+    coordinator: str | None = None
+    """Of many processes that train together: HOST:PORT of process 0, or `auto` on TPU pods, Slurm,
+    Open MPI and Kubernetes. Start the same command in each (docs/clusters.md)."""
+    processes: int | None = None
+    """How many there are."""
+    process: int | None = None
+    """The number of this one, from 0."""
+    dry_run: bool = False
+    """Train nothing: say what would be done, after one step on made-up images."""
+    find_lr: bool = False
+    """Train nothing for good: 100 steps at rising rates; WORKDIR/find_lr.png shows the loss."""
+    tensorboard: bool = False
+    """Write TensorBoard's event files into WORKDIR/tensorboard, too (extra `tensorboard`)."""
+    profile: str | None = None
+    """Trace these steps, e.g. 10:20, into WORKDIR/profile, for xprof."""
+
+
+def train(arguments: list[str]) -> None:
+    """Train an experiment; resume an unfinished run; print the summary of a finished one."""
+    name, rest = take_experiment(arguments, "gtn train quickstart --workdir runs/first")
+    preset, rest = take_preset(rest)
+    config = PRESETS[preset](load_experiment(name)) if preset else load_experiment(name)
+    if preset == "official":
+        for deviation in REMAINING_DEVIATIONS:
+            say(f"not as in the authors' code: {deviation}")
+    parsed = parse(TrainArguments, f"gtn train {name}", rest, TrainArguments(config, tyro.MISSING))
+    set_up_process()
+    from gtn_jax.training.cluster import is_first, joined
+    from gtn_jax.training.loop import run
+
+    if parsed.dry_run:
+        from gtn_jax.training.dry_run import dry_run
+
+        for line in dry_run(parsed.config, parsed.workdir):
+            say(line)
+        return
+    if parsed.find_lr:
+        from gtn_jax.training import find_lr
+
+        found = find_lr.find_lr(parsed.config, say=say)
+        for file in find_lr.write(found, parsed.workdir):
+            say(str(file))
+        say(f"the loss is lowest at {found.highest:.2g}, a little beyond it training comes apart; "
+            f"try --optimizer.learning_rate {found.suggested:.2g}")  # fmt: skip
+        return
+    from gtn_jax.training.watching import ProfiledSteps, TensorBoardLogger
+
+    profiled = ProfiledSteps.parse(parsed.profile) if parsed.profile else None
+    loggers = [TensorBoardLogger(parsed.workdir / "tensorboard")] if parsed.tensorboard else []
+    with joined(parsed.coordinator, parsed.processes, parsed.process):
+        summary = run(parsed.config, parsed.workdir, loggers=loggers, profiled=profiled)
+        if is_first():
+            print(json.dumps(summary, indent=2))
 
 
 def checkpoint(arguments: list[str]) -> None:

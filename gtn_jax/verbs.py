@@ -6,74 +6,23 @@ weight_verbs.py, run_verbs.py, analysis_verbs.py and installation_verbs.py.
 """
 
 import argparse
-import dataclasses
 import json
 from pathlib import Path
-from typing import Annotated
 
 import tyro
 
 from gtn_jax.analysis_verbs import compare, gates, report
-from gtn_jax.arguments import parse, take_experiment, take_preset
-from gtn_jax.config import Config
+from gtn_jax.arguments import parse
 from gtn_jax.data_verbs import check_data, prepare
 from gtn_jax.experiment import load_experiment, shipped_folder
 from gtn_jax.installation_verbs import completion, doctor, list_names
-from gtn_jax.presets import PRESETS, REMAINING_DEVIATIONS
 from gtn_jax.process import set_up_process
-from gtn_jax.run_verbs import checkpoint
+from gtn_jax.run_verbs import checkpoint, train
 from gtn_jax.terminal import complain, say, show
 from gtn_jax.training.lock import locked
 from gtn_jax.weight_verbs import convert, export
 
 Positional = tyro.conf.Positional
-
-
-@dataclasses.dataclass(frozen=True)
-class TrainArguments:
-    """What `gtn train EXPERIMENT` takes besides the experiment.
-
-    Example: gtn train quickstart --workdir runs/first --optimizer.learning_rate 0.05
-    """
-
-    config: Annotated[Config, tyro.conf.arg(name="")]
-    """Any field of the experiment's CONFIG."""
-    workdir: Path
-    """Run folder: new, or an unfinished run of the same config, which is continued."""
-    coordinator: str | None = None
-    """Of many processes that train together: HOST:PORT of process 0, or `auto` on TPU pods, Slurm,
-    Open MPI and Kubernetes. Start the same command in each (docs/clusters.md)."""
-    processes: int | None = None
-    """How many there are."""
-    process: int | None = None
-    """The number of this one, from 0."""
-    dry_run: bool = False
-    """Train nothing: say what would be done, after one step on made-up images."""
-
-
-def train(arguments: list[str]) -> None:
-    """Train an experiment; resume an unfinished run; print the summary of a finished one."""
-    name, rest = take_experiment(arguments, "gtn train quickstart --workdir runs/first")
-    preset, rest = take_preset(rest)
-    config = PRESETS[preset](load_experiment(name)) if preset else load_experiment(name)
-    if preset == "official":
-        for deviation in REMAINING_DEVIATIONS:
-            say(f"not as in the authors' code: {deviation}")
-    parsed = parse(TrainArguments, f"gtn train {name}", rest, TrainArguments(config, tyro.MISSING))
-    set_up_process()
-    from gtn_jax.training.cluster import is_first, joined
-    from gtn_jax.training.loop import run
-
-    if parsed.dry_run:
-        from gtn_jax.training.dry_run import dry_run
-
-        for line in dry_run(parsed.config, parsed.workdir):
-            say(line)
-        return
-    with joined(parsed.coordinator, parsed.processes, parsed.process):
-        summary = run(parsed.config, parsed.workdir)
-        if is_first():
-            print(json.dumps(summary, indent=2))
 
 
 def evaluate(arguments: list[str]) -> None:

@@ -44,6 +44,7 @@ def is_sweepable(config: Config) -> bool:
         and training.accumulation_steps == 1
         and training.epochs % training.eval_every_epochs == 0
         and training.select in ("val", "last")
+        and training.label_smoothing == training.ema_decay == training.patience_evaluations == 0
     )
 
 

@@ -136,6 +136,7 @@ def _build_programs(
         training.freeze_epochs * steps_per_epoch,
         section.l2_sp,
         training.trainable,
+        training.ema_decay,
     )
 
     def transform(small: bool) -> augment.Transform:
@@ -156,6 +157,7 @@ def _build_programs(
             backbone_gradient=not (frozen and training.freeze_mode == "no_grad"),
             freeze_batch_norm=frozen and training.frozen_batch_norm == "running",
             micro_batch_size=None if parts == 1 else config.data.batch_size // parts,
+            label_smoothing=training.label_smoothing,
         )
 
     @functools.cache
@@ -166,7 +168,12 @@ def _build_programs(
     def resident_step(frozen: bool, small: bool, mesh: Mesh) -> ResidentStep:
         return jax.jit(make_resident_step(pure_step(frozen, small), mesh), donate_argnums=0)
 
-    head_step = jax.jit(make_head_step(model, optimizer, config.model.aux_weight), donate_argnums=0)
+    head_step = jax.jit(
+        make_head_step(
+            model, optimizer, config.model.aux_weight, label_smoothing=training.label_smoothing
+        ),
+        donate_argnums=0,
+    )
     pooling_step = jax.jit(make_pooling_step(model, transform(small=False)))
     evaluation_transform = augment.evaluation_transform(*preprocessing)
     evaluation_step = jax.jit(make_evaluation_step(model, evaluation_transform))

@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import math
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -20,6 +21,7 @@ from gtn_jax.config import Config
 from gtn_jax.data import pipeline
 from gtn_jax.data.sources import absolute
 from gtn_jax.training.cluster import agreed, is_first
+from gtn_jax.training.early_stop import accuracies_until, is_stale
 from gtn_jax.training.evaluate import evaluate_images
 from gtn_jax.training.feature_cache import compute_features, frozen_gather
 from gtn_jax.training.interruption import EVALUATION_SECONDS, Interrupted, active
@@ -31,9 +33,17 @@ from gtn_jax.training.refusal import refused_step
 from gtn_jax.training.run_folder import RunFolder
 from gtn_jax.training.selection import evaluate_selected
 from gtn_jax.training.sharding import Devices, put_batch
+from gtn_jax.training.watching import Logger, ProfiledSteps, Watching
 
 
-def run(config: Config, workdir: Path, quiet: bool = False, devices: Devices = None) -> dict:
+def run(
+    config: Config,
+    workdir: Path,
+    quiet: bool = False,
+    devices: Devices = None,
+    loggers: Sequence[Logger] = (),
+    profiled: ProfiledSteps | None = None,
+) -> dict:
     """Train, evaluate, and leave a run folder; continue what is there.
 
     Args:
@@ -41,6 +51,8 @@ def run(config: Config, workdir: Path, quiet: bool = False, devices: Devices = N
         workdir: the run folder; new, or one of the same config.
         quiet: leave no line behind; on a terminal a bar shows while it runs.
         devices: the first so many local ones, these, or None: all.
+        loggers: get each row of `metrics.jsonl` as it is written, too.
+        profiled: steps to trace, into `workdir/profile`.
 
     Returns:
         The summary, as in `summary.json`: accuracies in 0..1, times in seconds.
@@ -63,10 +75,13 @@ def run(config: Config, workdir: Path, quiet: bool = False, devices: Devices = N
         finished = folder.summary()
         if agreed(finished is not None):
             return finished or {}
-        return _train(config, folder, quiet or not is_first(), devices)
+        watching = Watching(loggers if is_first() else (), profiled, workdir / "profile")
+        return _train(config, folder, quiet or not is_first(), devices, watching)
 
 
-def _train(config: Config, folder: RunFolder, quiet: bool, devices: Devices) -> dict:
+def _train(
+    config: Config, folder: RunFolder, quiet: bool, devices: Devices, watching: Watching
+) -> dict:
     """The other stations of `run`, in a folder that nobody else writes into."""
     # ---- images, programs, state, where it goes on ------------------------------------------
     ready = prepare_run(config, folder, devices)
@@ -103,6 +118,7 @@ def _train(config: Config, folder: RunFolder, quiet: bool, devices: Devices) -> 
         seconds = sum(clock.values())
         row = {"step": at, "epoch": at / per_epoch, "split": split, **values, "seconds": seconds}
         folder.append(row)
+        watching.row(row)
 
     pending: list[tuple[int, dict[str, jax.Array]]] = []
     # Data positions before the last steps, as many as are done before metrics are read.
@@ -177,8 +193,11 @@ def _train(config: Config, folder: RunFolder, quiet: bool, devices: Devices) -> 
     seen_programs: set[tuple[bool, bool, int]] = set()
     last_save = time.monotonic()
     interruption, is_evaluation_short = active(), False
-    with interruption.deferring(), bar, checkpoints, contextlib.closing(batches):
-        while step < total_steps:
+    patience = config.training.patience_evaluations
+    watched = SELECTED_ON.get(config.training.select, "validation")
+    judged = accuracies_until(folder.rows(), watched, step)
+    with interruption.deferring(), bar, watching, checkpoints, contextlib.closing(batches):
+        while step < total_steps and not is_stale(judged, patience):
             started = time.monotonic()
             epoch = step // per_epoch
             frozen = epoch < frozen_epochs
@@ -189,6 +208,7 @@ def _train(config: Config, folder: RunFolder, quiet: bool, devices: Devices) -> 
                     batch = put_batch(next(batches), mesh)
             except Interrupted:
                 stop(places[-1][1])
+            watching.before_step()
             if isinstance(batch, PooledBatch):
                 state, metrics = programs.head_step(state, batch)
             elif isinstance(batch, RowBatch):
@@ -198,6 +218,7 @@ def _train(config: Config, folder: RunFolder, quiet: bool, devices: Devices) -> 
             else:
                 state, metrics = programs.train_step(frozen, small)(state, batch)
             step += 1
+            watching.after_step(metrics)
             checkpoints.check()
             end_of_epoch = step % per_epoch == 0
 
@@ -227,12 +248,12 @@ def _train(config: Config, folder: RunFolder, quiet: bool, devices: Devices) -> 
                 if int(state.step) < 0:
                     refuse()
                 accuracy, started = None, time.monotonic()
-                watched = SELECTED_ON.get(config.training.select, "validation")
                 result = validate(watched) if watched in images else None
                 if config.training.watch_test and watched != "test" and "test" in images:
                     validate("test")
                 is_evaluation_short = time.monotonic() - started < EVALUATION_SECONDS / 2
                 if result is not None:
+                    judged.append(result["accuracy"])
                     if math.isfinite(result["loss"]):
                         accuracy = result["accuracy"]
                     bar.say(
@@ -247,6 +268,9 @@ def _train(config: Config, folder: RunFolder, quiet: bool, devices: Devices) -> 
             if interruption.number is not None:
                 stop(batches.get_state())
 
+        if step < total_steps:
+            bar.say(f"stopped: {patience} evaluations without a better one")
+
         # ---- the answer --------------------------------------------------------------------
         started = time.monotonic()
         checkpoints.wait()
@@ -255,7 +279,7 @@ def _train(config: Config, folder: RunFolder, quiet: bool, devices: Devices) -> 
         result, predictions = evaluate_selected(config, ready, checkpoints, state, step)
         clock["evaluate"] += time.monotonic() - started
         summary = {
-            "steps": total_steps,
+            "steps": step,
             **result,
             "parameters": state.parameters,
             "trained_parameters": trained_parameters(

@@ -11,22 +11,31 @@ import optax
 from gtn_jax.arrays import Array, Outputs
 
 
-def mean_cross_entropy(logits: jax.Array, labels: Array, mask: Array) -> jax.Array:
+def mean_cross_entropy(
+    logits: jax.Array, labels: Array, mask: Array, label_smoothing: float = 0.0
+) -> jax.Array:
     """Mean over the rows with mask 1.
 
     Args:
         logits: float32 B N.
         labels: int32 B.
         mask: float32 B, of which at least one is 1.
+        label_smoothing: s; the wanted probabilities are 1 - s + s/N and s/N (Szegedy et al.,
+            "Rethinking the Inception Architecture", arXiv 1512.00567, section 7).
 
     Returns:
         float32 scalar, in nats.
     """
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    if label_smoothing:
+        of_all = -jnp.mean(jax.nn.log_softmax(logits), axis=1)
+        losses = (1 - label_smoothing) * losses + label_smoothing * of_all
     return jnp.sum(losses * mask) / jnp.sum(mask)
 
 
-def gtn_loss(outputs: Outputs, labels: Array, mask: Array, aux_weight: float) -> jax.Array:
+def gtn_loss(
+    outputs: Outputs, labels: Array, mask: Array, aux_weight: float, label_smoothing: float = 0.0
+) -> jax.Array:
     """CE(logits) + aux_weight CE(aux_logits); without an auxiliary head, the first term.
 
     Args:
@@ -34,11 +43,13 @@ def gtn_loss(outputs: Outputs, labels: Array, mask: Array, aux_weight: float) ->
         labels: int32 B.
         mask: float32 B.
         aux_weight: weight of the auxiliary term.
+        label_smoothing: of both terms, see `mean_cross_entropy`.
 
     Returns:
         float32 scalar, in nats.
     """
-    loss = mean_cross_entropy(outputs.logits, labels, mask)
+    loss = mean_cross_entropy(outputs.logits, labels, mask, label_smoothing)
     if outputs.aux_logits is None:
         return loss
-    return loss + aux_weight * mean_cross_entropy(outputs.aux_logits, labels, mask)
+    auxiliary = mean_cross_entropy(outputs.aux_logits, labels, mask, label_smoothing)
+    return loss + aux_weight * auxiliary

@@ -28,11 +28,13 @@ class Optimizer(NamedTuple):
         direction: gradients -> momentum; its state holds one part a group.
         schedules: group -> (step -> rate relative to the peak).
         labels: parameters -> a tree like them that holds each leaf's group.
+        ema_decay: of the running mean of all variables; 0 keeps none.
     """
 
     direction: optax.GradientTransformation
     schedules: dict[str, optax.Schedule]
     labels: Callable[[Any], Any]
+    ema_decay: float = 0.0
 
 
 def group_labels(params: Any, trainable: Trainable = "all") -> Any:
@@ -100,6 +102,7 @@ def build_optimizer(
     frozen_steps: int,
     l2_sp: float = 0.0,
     trainable: Trainable = "all",
+    ema_decay: float = 0.0,
 ) -> Optimizer:
     """SGD over two groups: `backbone`, with rate 0 for the first `frozen_steps`, and `head`.
 
@@ -112,6 +115,7 @@ def build_optimizer(
         l2_sp: above 0 the trunk decays towards its start with this strength (`pull_to_start`), and
             not towards 0.
         trainable: see `group_labels`.
+        ema_decay: see `Optimizer` and `moved_average`.
     """
 
     def backbone(step: Any) -> jax.Array:
@@ -131,7 +135,23 @@ def build_optimizer(
         groups[STILL] = optax.set_to_zero()
         schedules[STILL] = optax.constant_schedule(0.0)
     labels = functools.partial(group_labels, trainable=trainable)
-    return Optimizer(optax.partition(groups, labels), schedules, labels)
+    return Optimizer(optax.partition(groups, labels), schedules, labels, ema_decay)
+
+
+def moved_average(average: Any, variables: Any, step: jax.Array, decay: float) -> Any:
+    """The running mean after one more step: a <- a + (1 - d) (w - a).
+
+    d is the smaller of `decay` and (1 + s) / (10 + s), so that a short run's mean is not its start
+    (tf.train.ExponentialMovingAverage has that rule). What does not move stays bit for bit.
+
+    Args:
+        average: so far.
+        variables: after the step.
+        step: s, float32 scalar, steps done before.
+        decay: at most.
+    """
+    share = 1 - jnp.minimum(decay, (1 + step) / (10 + step))
+    return jax.tree.map(lambda a, w: a + share * (w - a), average, variables)
 
 
 def relative_schedule(

@@ -71,7 +71,7 @@ class RunFolder:
                 )
         elif self.path.is_dir():
             # What a process killed while it wrote config.json left behind is no reason to refuse.
-            ours = (durable.TEMPORARY, LOCK_NAME)
+            ours = (durable.TEMPORARY, LOCK_NAME, "find_lr.json", "find_lr.png")
             foreign = [p.name for p in self.path.iterdir() if not p.name.endswith(ours)]
             if foreign:
                 raise ValueError(

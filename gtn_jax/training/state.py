@@ -1,10 +1,12 @@
 """`TrainState`: all that training changes, in one pytree."""
 
+import dataclasses
 import functools
 from typing import Any
 
 import flax.struct
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 
@@ -39,8 +41,30 @@ class TrainState(flax.struct.PyTreeNode):
 
     @property
     def variables(self) -> Variables:
-        """What `model.apply` takes."""
+        """What `model.apply` takes in evaluation."""
         return {"params": self.params, "batch_stats": self.batch_stats}
+
+
+class AveragedTrainState(TrainState):
+    """A state that keeps a running mean of its variables, which is what counts in evaluation.
+
+    Attributes:
+        average: float32 trees, as `variables`.
+    """
+
+    average: Any
+
+    @property
+    def variables(self) -> Variables:
+        """The running mean."""
+        return self.average
+
+    @classmethod
+    def of(cls, state: TrainState) -> "AveragedTrainState":
+        """With the variables of a state as the mean, in copies: a step donates its whole state, and
+        no buffer can be donated twice."""
+        fields = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
+        return cls(**fields, average=_copy(state.variables))
 
 
 def create_state(
@@ -50,14 +74,15 @@ def create_state(
 
     Args:
         variables: of the model, pretrained weights already in.
-        optimizer: its direction starts with momentum 0.
+        optimizer: its direction starts with momentum 0; one with an `ema_decay` gets an
+            `AveragedTrainState`.
         learning_rate: the peak rate.
         seed: of augmentation and dropout.
     """
     opt_state, key = _start(optimizer.direction.init, variables["params"], np.uint32(seed % 2**32))
     # jnp.zeros and its like would compile a program each.
     step, rate = jax.device_put((np.int32(0), np.float32(learning_rate)))
-    return TrainState(
+    state = TrainState(
         step=step,
         params=variables["params"],
         batch_stats=variables["batch_stats"],
@@ -65,12 +90,18 @@ def create_state(
         learning_rate=rate,
         key=key,
     )
+    return AveragedTrainState.of(state) if optimizer.ema_decay else state
 
 
 # One program: outside of one, every shape of momentum would be a program of its own.
 @functools.partial(jax.jit, static_argnums=0)
 def _start(init: optax.TransformInitFn, params: Any, seed: jax.Array) -> tuple[Any, jax.Array]:
     return init(params), jax.random.key(seed)
+
+
+@jax.jit
+def _copy(variables: Variables) -> Variables:
+    return jax.tree.map(jnp.copy, variables)
 
 
 def describe(state: TrainState) -> dict[str, str]:

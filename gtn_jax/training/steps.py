@@ -9,6 +9,7 @@ A step whose loss or gradient is not finite is refused: the state stays as it wa
 s, which becomes -1 - s. It stays so whatever comes, so nobody needs to look after every step.
 """
 
+import dataclasses
 import functools
 from collections.abc import Callable
 from typing import Any, cast
@@ -24,8 +25,8 @@ from gtn_jax.models.gtn import GTN
 from gtn_jax.training.accumulation import Gradient, accumulate
 from gtn_jax.training.losses import gtn_loss
 from gtn_jax.training.metrics import sums
-from gtn_jax.training.optimizer import STILL, Optimizer, keep_group
-from gtn_jax.training.state import TrainState
+from gtn_jax.training.optimizer import STILL, Optimizer, keep_group, moved_average
+from gtn_jax.training.state import AveragedTrainState, TrainState
 
 Metrics = dict[str, jax.Array]
 TrainStep = Callable[[TrainState, Batch], tuple[TrainState, Metrics]]
@@ -36,6 +37,8 @@ _Prepare = Callable[[Any, jax.Array], Any]
 """Batch, key -> the batch as `_Forward` takes it."""
 _Forward = Callable[[Any, Any, Any, jax.Array], tuple[Outputs, Any]]
 """Parameters, running statistics, batch, key -> outputs, running statistics after it."""
+_Loss = Callable[[Outputs, Any, Any], jax.Array]
+"""Outputs, labels, mask -> float32 scalar."""
 
 
 def make_train_step(
@@ -48,6 +51,7 @@ def make_train_step(
     penalty: Penalty | None = None,
     axis_name: str | None = None,
     micro_batch_size: int | None = None,
+    label_smoothing: float = 0.0,
 ) -> TrainStep:
     """Build `train_step(state, batch) -> (state, metrics)`.
 
@@ -66,6 +70,7 @@ def make_train_step(
         micro_batch_size: a batch of more rows is taken in parts of at most so many, of sizes that
             differ by at most one: one update from the mean gradient of all its images, with the
             memory of one part (accumulation.py: what BatchNorm then does). None: as a whole.
+        label_smoothing: see `losses.mean_cross_entropy`.
 
     Returns:
         A pure function. Its metrics are float32 scalars: loss (with the auxiliary term and the
@@ -92,13 +97,18 @@ def make_train_step(
 
     still = () if backbone_gradient else ("backbone",)
     moving = not freeze_batch_norm
+    loss = functools.partial(gtn_loss, aux_weight=aux_weight, label_smoothing=label_smoothing)
     return _make_step(
-        prepare, forward, optimizer, aux_weight, still, moving, penalty, axis_name, micro_batch_size
+        prepare, forward, optimizer, loss, still, moving, penalty, axis_name, micro_batch_size
     )
 
 
 def make_head_step(
-    model: GTN, optimizer: Optimizer, aux_weight: float, penalty: Penalty | None = None
+    model: GTN,
+    optimizer: Optimizer,
+    aux_weight: float,
+    penalty: Penalty | None = None,
+    label_smoothing: float = 0.0,
 ) -> HeadStep:
     """Build `head_step(state, pooled_batch) -> (state, metrics)`: gate and classifiers only.
 
@@ -111,6 +121,7 @@ def make_head_step(
         optimizer: from `build_optimizer`.
         aux_weight: weight of the auxiliary loss.
         penalty: see `make_train_step`.
+        label_smoothing: see `losses.mean_cross_entropy`.
     """
 
     def prepare(batch: PooledBatch, key: jax.Array) -> PooledBatch:
@@ -122,16 +133,15 @@ def make_head_step(
         outputs = model.apply({"params": params}, batch.pooled, True, rngs=rngs, method=GTN.heads)
         return outputs, batch_stats
 
-    return _make_step(
-        prepare, forward, optimizer, aux_weight, ("backbone",), False, penalty, None, None
-    )
+    loss = functools.partial(gtn_loss, aux_weight=aux_weight, label_smoothing=label_smoothing)
+    return _make_step(prepare, forward, optimizer, loss, ("backbone",), False, penalty, None, None)
 
 
 def _make_step(
     prepare: _Prepare,
     forward: _Forward,
     optimizer: Optimizer,
-    aux_weight: float,
+    loss_function: _Loss,
     still: tuple[str, ...],
     moving_statistics: bool,
     penalty: Penalty | None,
@@ -144,7 +154,7 @@ def _make_step(
         prepare: see `_Prepare`; done once, to the whole batch.
         forward: see `_Forward`.
         optimizer: from `build_optimizer`.
-        aux_weight: weight of the auxiliary loss.
+        loss_function: see `_Loss`.
         still: names of parts, groups of the optimizer, that have no gradient.
         moving_statistics: whether `forward` changes the running statistics.
         penalty: see `make_train_step`.
@@ -174,7 +184,7 @@ def _make_step(
         def loss_of(trained: Any, part: Any, batch_stats: Any, key: jax.Array, images: Any) -> Any:
             params = {**frozen, **hold(trained)}
             outputs, batch_stats = forward(params, batch_stats, part, key)
-            loss = gtn_loss(outputs, part.labels, part.mask, aux_weight)
+            loss = loss_function(outputs, part.labels, part.mask)
             if penalty is not None:
                 loss = loss + penalty(params)
             share = jnp.sum(part.mask) / images  # 1 where the part is the batch
@@ -220,6 +230,11 @@ def _make_step(
         new = state.replace(
             step=state.step + 1, params=params, batch_stats=batch_stats, opt_state=opt_state
         )
+        if isinstance(new, AveragedTrainState):
+            moved = {"params": params, "batch_stats": batch_stats}
+            new = new.replace(
+                average=moved_average(new.average, moved, number, optimizer.ema_decay)
+            )
         state = _keep_unless(is_good, new, state)
         return state, {**metrics, "step": state.step}
 
@@ -228,16 +243,13 @@ def _make_step(
 
 def _keep_unless(is_good: jax.Array, new: TrainState, old: TrainState) -> TrainState:
     """`new`, or `old` marked as the last good one; the selects become part of the update."""
-    chosen = jax.tree.map(
-        functools.partial(jnp.where, is_good),
-        (new.params, new.batch_stats, new.opt_state),
-        (old.params, old.batch_stats, old.opt_state),
-    )
-    params, batch_stats, opt_state = chosen
     refused = jnp.where(old.step < 0, old.step, -1 - old.step)
-    return old.replace(
-        step=jnp.where(is_good, new.step, refused),
-        params=params,
-        batch_stats=batch_stats,
-        opt_state=opt_state,
-    )
+    fields = {field.name for field in dataclasses.fields(old)}
+    moving = sorted(fields - {"step", "learning_rate", "key"})
+    chosen = {
+        name: jax.tree.map(
+            functools.partial(jnp.where, is_good), getattr(new, name), getattr(old, name)
+        )
+        for name in moving
+    }
+    return old.replace(step=jnp.where(is_good, new.step, refused), **chosen)

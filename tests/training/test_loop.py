@@ -72,6 +72,7 @@ CROPS = {
     "data.resize_size": 20,
 }
 CACHED = {"data.cache_views": 2, "training.freeze_epochs": 3}
+AVERAGED = {"training.ema_decay": 0.9, "training.label_smoothing": 0.1}
 
 
 @pytest.mark.parametrize(
@@ -79,7 +80,7 @@ CACHED = {"data.cache_views": 2, "training.freeze_epochs": 3}
     [
         (7, {}, True),
         (19, {}, False),
-        (8, CACHED | CROPS, False),
+        (8, CACHED | CROPS | AVERAGED, False),
         pytest.param(10, CROPS, False, marks=pytest.mark.slow),
         pytest.param(18, CACHED, False, marks=pytest.mark.slow),
     ],

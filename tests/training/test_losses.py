@@ -5,6 +5,7 @@ import math
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from gtn_jax.arrays import Outputs
@@ -46,3 +47,18 @@ def test_masked_rows_have_no_gradient():
 def test_large_logits_stay_finite(shift):
     loss = mean_cross_entropy(LOGITS + shift, LABELS, jnp.ones(3))
     assert jnp.isfinite(loss)
+
+
+def test_label_smoothing_by_hand_and_by_optax():
+    # Wanted: 0.9 and 0.1 of N = 2 with s = 0.2; -log of 1/4 and 3/4.
+    mask = jnp.array([1.0, 1.0, 0.0])
+    first = 0.9 * math.log(4) + 0.1 * math.log(4 / 3)
+    second = 0.1 * math.log(4) + 0.9 * math.log(4 / 3)
+    loss = mean_cross_entropy(LOGITS, LABELS, mask, 0.2)
+    np.testing.assert_allclose(loss, (first + second) / 2, rtol=1e-6)
+    smooth = optax.smooth_labels(jax.nn.one_hot(LABELS, 2), 0.2)
+    expected = optax.softmax_cross_entropy(LOGITS, smooth)[:2].mean()
+    np.testing.assert_allclose(loss, expected, rtol=1e-6)
+    # Both terms: logits of the auxiliary classifier that are equal cost log 2 in any case.
+    both = gtn_loss(outputs(jnp.zeros((3, 2))), LABELS, mask, 0.5, 0.2)
+    np.testing.assert_allclose(both, loss + 0.5 * math.log(2), rtol=1e-6)

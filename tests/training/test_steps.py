@@ -245,3 +245,49 @@ def test_batch_norm_only_computes_no_gradient_of_kernels(model, start):
     ]
     # Of a step's three thirds the weights' gradient is missing, but for the heads' own.
     assert 0.6 < flops[0] / flops[1] < 0.8
+
+
+def test_running_mean_of_all_weights(model, start):
+    """a <- a + (1 - d) (w - a), d = min(0.5, (1 + s) / (10 + s)): 0.1, 2/11, 0.25, ..."""
+    constant = relative_schedule("constant", 1, 1, 0.0, (), 0.1)
+    plain = build_optimizer(0.9, 1e-4, 1.0, constant, frozen_steps=2)
+    averaging = build_optimizer(0.9, 1e-4, 1.0, constant, frozen_steps=2, ema_decay=0.5)
+    state = create_state(init_variables(model, 0), averaging, 0.1, seed=0)
+    same = start
+    step, reference = build(model, averaging), build(model, plain)
+    expected = jax.device_get(start.variables)
+    for number in range(12):
+        same, _ = reference(same, batch_of(8, number))
+        state, _ = step(state, batch_of(8, number))
+        share = 1 - min(0.5, (1 + number) / (10 + number))
+        expected = jax.tree.map(lambda a, w, s=share: a + s * (w - a), expected, same.variables)
+    jax.tree.map(np.testing.assert_array_equal, state.params, same.params)
+    jax.tree.map(
+        lambda found, wanted: np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-6),
+        state.variables, expected,
+    )  # fmt: skip
+    assert moved(state.variables["params"], state.params)
+
+
+def test_what_stands_still_is_its_own_mean(model):
+    constant = relative_schedule("constant", 1, 1, 0.0, (), 0.1)
+    averaging = build_optimizer(0.9, 0.0, 1.0, constant, frozen_steps=2, ema_decay=0.99)
+    state = start = create_state(init_variables(model, 0), averaging, 0.1, seed=0)
+    frozen = build(model, averaging, backbone_gradient=False, freeze_batch_norm=True)
+    for number in range(3):
+        state, _ = frozen(state, batch_of(8, number))
+    assert not moved(start.params["backbone"], state.average["params"]["backbone"])
+    assert not moved(start.batch_stats, state.average["batch_stats"])
+    assert moved(start.params["gate"], state.average["params"]["gate"])
+
+
+def test_refused_step_leaves_the_mean(model):
+    constant = relative_schedule("constant", 1, 1, 0.0, (), 0.1)
+    averaging = build_optimizer(0.9, 0.0, 1.0, constant, frozen_steps=0, ema_decay=0.5)
+    start = create_state(init_variables(model, 0), averaging, float("nan"), seed=0)
+    state = start.replace(learning_rate=jnp.float32(0.1))
+    broken = jax.tree.map(lambda leaf: leaf * jnp.nan, state.params["classifier"])
+    state = state.replace(params={**state.params, "classifier": broken})
+    state, _ = build(model, averaging)(state, batch_of(8))
+    assert int(state.step) == -1
+    assert not moved(start.average, state.average)

@@ -1,0 +1,167 @@
+"""The learning-rate range test: rates that rise step by step, and the loss at each.
+
+"Cyclical Learning Rates for Training Neural Networks" (Smith, arXiv 1506.01186), section 3.3. What
+it suggests is a place to start a comparison at, no tuned rate: `gtn compare` tunes.
+"""
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from gtn_jax.config import Config, override
+from gtn_jax.data import pipeline
+from gtn_jax.data.choice import choose
+from gtn_jax.data.sources import absolute, open_data
+from gtn_jax.training.build import build_model, build_programs
+from gtn_jax.training.durable import write_text
+from gtn_jax.training.preparation import load_images
+from gtn_jax.training.sharding import Devices, data_mesh, put_batch, replicate
+from gtn_jax.training.state import create_state
+
+STEPS = 100
+LOWEST, HIGHEST = 1e-5, 10.0
+_SMOOTHING = 0.9
+_HOPELESS = 3.0
+"""Times the lowest smoothed loss, above which the loss comes back no more."""
+
+
+class RangeTest(NamedTuple):
+    """Loss against rate.
+
+    Attributes:
+        rates: float64 S, rising.
+        losses: float64 S, of each step's batch, before its update.
+        smoothed: float64 S, their running mean, as if from the first loss on.
+        suggested: a tenth of `highest`.
+        highest: the rate of the lowest smoothed loss; a little beyond it training comes apart.
+    """
+
+    rates: np.ndarray
+    losses: np.ndarray
+    smoothed: np.ndarray
+    suggested: float
+    highest: float
+
+
+def find_lr(
+    config: Config, devices: Devices = None, say: Callable[[str], None] = lambda line: None
+) -> RangeTest:
+    """Train up to `STEPS` steps at rates from `LOWEST` to `HIGHEST`; nothing is written.
+
+    Trunk and heads both learn, unless the config freezes the trunk in all epochs.
+
+    Args:
+        config: of the run.
+        devices: as `loop.run` takes them.
+        say: takes lines for the user.
+
+    Raises:
+        ValueError: as a run's start; or a loss that is not finite at the lowest rates.
+    """
+    training = config.training
+    frozen = training.freeze_epochs >= training.epochs
+    config = override(
+        dataclasses.replace(config, data=absolute(config.data)),
+        {
+            "optimizer.schedule": "constant", "optimizer.warmup_epochs": 0.0,
+            "data.cache_views": 0, "training.freeze_epochs": training.epochs if frozen else 0,
+            "training.select": "last", "training.patience_evaluations": 0,
+        },
+    )  # fmt: skip
+    mesh = data_mesh(devices)
+    parts = choose(open_data(config.data), config.data, config.seed)
+    train = load_images(config, {"train": parts["train"]}, mesh)["train"]
+    shares = mesh.size, training.accumulation_steps
+    batch_size = pipeline.fit_batch_size(config.data.batch_size, train.epoch_images, *shares)
+    per_epoch = pipeline.steps_per_epoch(train.epoch_images, batch_size, config.data.last_batch)
+    model, variables, preprocessing = build_model(config, len(parts["train"].split.classes))
+    programs = build_programs(config, model, preprocessing, per_epoch, batch_size)
+    state = replicate(create_state(variables, programs.optimizer, LOWEST, config.seed), mesh)
+    batches = pipeline.training_batches(
+        train, batch_size, config.data.last_batch, config.seed % 2**32
+    )
+    resident = train.resident
+    rates = np.geomspace(LOWEST, HIGHEST, STEPS)
+    losses: list[float] = []
+    for rate in rates:
+        batch: Any = put_batch(next(batches), mesh)
+        state = state.replace(learning_rate=replicate(np.float32(rate), mesh))
+        if resident is not None:
+            step = programs.resident_step(frozen, False, mesh)
+            state, metrics = step(state, resident, batch)
+        else:
+            state, metrics = programs.train_step(frozen, False)(state, batch)
+        found = jax.device_get(metrics)
+        loss = float(found["loss"])
+        if not math.isfinite(loss) or int(found["step"]) < 0:
+            break
+        losses.append(loss)
+        if len(losses) > STEPS // 10 and smooth(losses)[-1] > _HOPELESS * min(smooth(losses)):
+            break
+    say(f"{len(losses)} steps, the last at rate {rates[max(len(losses) - 1, 0)]:.2g}")
+    return summarise(rates[: len(losses)], np.array(losses))
+
+
+def smooth(losses: Sequence[float] | np.ndarray) -> np.ndarray:
+    """Running mean with factor 0.9, without a pull towards 0 at the start: S -> S."""
+    mean, found = 0.0, []
+    for number, loss in enumerate(losses, 1):
+        mean = _SMOOTHING * mean + (1 - _SMOOTHING) * loss
+        found.append(mean / (1 - _SMOOTHING**number))
+    return np.array(found)
+
+
+def summarise(rates: np.ndarray, losses: np.ndarray) -> RangeTest:
+    """What a curve suggests.
+
+    Args:
+        rates: S, rising.
+        losses: S, finite.
+
+    Raises:
+        ValueError: fewer than ten steps.
+    """
+    if len(losses) < STEPS // 10:
+        raise ValueError(
+            f"the loss was not finite after {len(losses)} steps, at rates of {LOWEST:g} and little "
+            "more; look at the data, or train with --training.log_every_steps 1"
+        )
+    smoothed = smooth(losses)
+    # Where the loss falls fastest would be the other usual answer; small batches are too noisy.
+    highest = float(rates[smoothed.argmin()])
+    return RangeTest(rates, losses, smoothed, highest / 10, highest)
+
+
+def write(found: RangeTest, folder: Path) -> list[Path]:
+    """Write find_lr.json and, where matplotlib is installed, find_lr.png.
+
+    Args:
+        found: of `find_lr`.
+        folder: made if need be; a run may begin in it afterwards.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    files = [folder / "find_lr.json"]
+    values = {name: np.asarray(value).tolist() for name, value in found._asdict().items()}
+    write_text(files[0], json.dumps(values) + "\n")
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        return files
+    figure = Figure((6.4, 3.6), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(found.rates, found.losses, alpha=0.3, label="loss of each batch")
+    axes.plot(found.rates, found.smoothed, label="smoothed")
+    axes.axvline(found.suggested, color="C2", label=f"a tenth of that: {found.suggested:.2g}")
+    axes.axvline(found.highest, color="C3", label=f"lowest: {found.highest:.2g}")
+    axes.set(xscale="log", xlabel="learning rate", ylabel="training loss")
+    axes.set_ylim(0, 1.2 * found.losses[: STEPS // 10].max())
+    axes.legend()
+    files.append(folder / "find_lr.png")
+    figure.savefig(files[1], dpi=150, metadata={"Software": None})
+    return files

@@ -1,0 +1,74 @@
+"""When a run ends early: the rule, runs that it ends, and such runs when they were interrupted."""
+
+import pytest
+
+from gtn_jax.config import override
+from gtn_jax.training import loop
+from gtn_jax.training.early_stop import accuracies_until, is_stale
+from gtn_jax.training.run_folder import RunFolder
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "patience", "expected"),
+    [
+        ([], 1, False),
+        ([0.5], 1, False),
+        ([0.5, 0.5], 1, True),  # as good is no better
+        ([0.5, 0.6], 1, False),
+        ([0.5, 0.6, 0.4], 2, False),
+        ([0.5, 0.6, 0.4, 0.6], 2, True),
+        ([0.5, 0.4, 0.4, 0.6], 3, False),
+        ([0.9, 0.1, 0.1, 0.1], 0, False),
+    ],
+)
+def test_rule(accuracies, patience, expected):
+    assert is_stale(accuracies, patience) is expected
+
+
+def test_rows_of_what_was_undone_do_not_count():
+    rows = [
+        {"step": step, "split": split, "accuracy": step / 10}
+        for step in (1, 2, 3)
+        for split in ("train", "validation")
+    ]
+    assert accuracies_until(rows, "validation", 2) == [0.1, 0.2]
+
+
+class Stopped(Exception):
+    """Raised where a process would be killed."""
+
+
+@pytest.fixture
+def hopeless(tiny_config):
+    """A rate so low that no evaluation differs from the first."""
+    return override(tiny_config, {
+        "training.epochs": 8, "training.patience_evaluations": 2,
+        "optimizer.learning_rate": 1e-12, "training.frozen_batch_norm": "running",
+        "training.freeze_epochs": 8,
+    })  # fmt: skip
+
+
+@pytest.mark.parametrize("where", ["put_batch", "evaluate_selected"])
+def test_stops_and_does_not_go_on_when_resumed(hopeless, tmp_path, monkeypatch, where):
+    """Three evaluations, the last two no better: 15 of 40 steps. Also if killed at step 13, or
+    after the last one, before the summary."""
+    honest, calls = getattr(loop, where), iter(range(100))
+
+    def dies(*arguments):
+        if next(calls) == (13 if where == "put_batch" else 0):
+            raise Stopped
+        return honest(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, where, dies)
+        with pytest.raises(Stopped):
+            loop.run(hopeless, tmp_path / "run", quiet=True, devices=1)
+    summary = loop.run(hopeless, tmp_path / "run", quiet=True, devices=1)
+    assert summary["steps"] == 15
+    rows = RunFolder(tmp_path / "run").rows()
+    assert [row["step"] for row in rows if row["split"] == "validation"] == [5, 10, 15]
+
+
+def test_needs_something_to_watch(tiny_config):
+    with pytest.raises(ValueError, match="training.patience_evaluations: 2 does not work"):
+        override(tiny_config, {"training.patience_evaluations": 2, "training.select": "last"})
