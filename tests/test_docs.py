@@ -1,15 +1,20 @@
 """The pages of docs/, executed as they stand, a section at a time."""
 
 import re
+import sys
+import types
 from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gtn_jax.config import Config, DataConfig, ModelConfig, TrainingConfig
 from gtn_jax.experiment import load_experiment
 from gtn_jax.models.gate import build_gate
 from gtn_jax.models.gtn import GTN, init_variables
+from gtn_jax.training.loop import run as run_training
+from gtn_jax.training.run_folder import RunFolder
 from gtn_jax.training.state import create_state
 from gtn_jax.training.steps import make_train_step
 from gtn_jax.weights.port import looks_like
@@ -133,6 +138,36 @@ def test_mesh_and_pmap_of_the_page():
         kernel = state.params["classifier"]["fc"]["kernel"]
         assert len(kernel.sharding.device_set) == 4
         assert kernel.sharding.is_fully_replicated
+
+
+def test_loggers_of_the_page(monkeypatch, tmp_path, data_dir):
+    """Weights & Biases and MLflow are stand-ins that keep what they are told."""
+    told: dict[str, list] = {"wandb": [], "mlflow": []}
+    wandb_run = types.SimpleNamespace(
+        log=lambda values, step: told["wandb"].append((step, values)),
+        finish=lambda: told["wandb"].append("finished"),
+    )
+    mlflow = {
+        "log_metrics": lambda values, step: told["mlflow"].append((step, values)),
+        "end_run": lambda: told["mlflow"].append("finished"),
+    }
+    monkeypatch.setitem(sys.modules, "wandb", types.SimpleNamespace(init=lambda **_: wandb_run))
+    monkeypatch.setitem(sys.modules, "mlflow", types.SimpleNamespace(**mlflow))
+    first, second, _ = blocks("Anything else", page="watching.md")
+    names: dict = {}
+    exec(first + second, names)
+    config = Config(
+        data=DataConfig(data_dir=data_dir, image_size=16, batch_size=8, train_images_per_class=4),
+        model=ModelConfig(backbone="tiny"),
+        training=TrainingConfig(epochs=1, log_every_steps=5),
+    )
+    loggers = [names["Wandb"](), names["Mlflow"]()]
+    run_training(config, tmp_path / "run", quiet=True, devices=1, loggers=loggers)
+    rows = RunFolder(tmp_path / "run").rows()
+    for said in told.values():
+        assert said.pop() == "finished"
+        assert [step for step, _ in said] == [row["step"] for row in rows]
+        assert said[-1][1]["validation/accuracy"] == rows[-1]["accuracy"]
 
 
 def test_ten_classes_are_divided(tmp_path, monkeypatch):
