@@ -183,3 +183,33 @@ def test_ten_classes_are_divided(tmp_path, monkeypatch):
     assert [len(lines) for lines in lists] == [80, 80, 80]
     assert all(sum("woven" in line for line in lines) == 40 for lines in lists)
     assert {line for lines in lists for line in lines} == files
+
+
+def test_left_out_classes_are_divided(tmp_path, monkeypatch):
+    """The page's own split, on 200 classes of made-up bytes: no image in two places."""
+    monkeypatch.chdir(tmp_path)
+    arrays: dict = {"names": np.array([f"name {n}" for n in range(200)]),
+                    "wnids": np.array([f"n{n:08d}" for n in range(200)])}  # fmt: skip
+    for part, of_each in (("train", 300), ("val", 50)):
+        labels = np.repeat(np.arange(200), of_each).astype(np.int16)
+        # Each "file" is its own number, in four bytes.
+        numbers = np.arange(len(labels), dtype=">u4") + (10**6 if part == "val" else 0)
+        arrays[f"{part}_labels"] = labels
+        arrays[f"{part}_jpeg"] = numbers.astype(">u4").view(np.uint8)
+        arrays[f"{part}_offsets"] = 4 * np.arange(len(labels) + 1)
+    np.savez(tmp_path / "tiny_imagenet_32_jpeg.npz", **arrays)
+    run("Do gates help\\? Frozen trunks: digits, and ten classes of DTD", page="results.md")
+    kept = np.load(tmp_path / "tiny_imagenet_160.npz")
+    assert len(kept["names"]) == 160 and kept["train_labels"].max() == 159
+    pretrained = {bytes(row) for row in kept["train_jpeg"].reshape(-1, 4)}
+    assert len(pretrained) == 160 * 300
+    files = [file.read_bytes() for file in tmp_path.rglob("*.jpg")]
+    assert len(files) == len(set(files)) == 40 * 350
+    assert not set(files) & pretrained
+    for target in ("first", "second"):
+        sizes = [
+            len(list((tmp_path / target / part).iterdir())) for part in ("train", "val", "test")
+        ]
+        assert sizes == [20, 20, 20]
+    first = {path.name for path in (tmp_path / "first" / "train").iterdir()}
+    assert not first & {path.name for path in (tmp_path / "second" / "train").iterdir()}
