@@ -1,4 +1,4 @@
-"""What verbs say to a person: a line, a complaint, a table; and where that goes.
+"""What verbs say to a person: a line, a complaint, a table, a count; and where that goes.
 
 The progress of a run is training/progress.py's.
 """
@@ -6,6 +6,7 @@ The progress of a run is training/progress.py's.
 import contextlib
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -25,6 +26,46 @@ def show(table: Any) -> None:
     from rich.console import Console
 
     Console(width=None if sys.stdout.isatty() else 80).print("", table, "")
+
+
+class Counting:
+    """How far a job of many files is, on standard error: a bar for a person, else lines."""
+
+    _SECONDS = 10.0
+
+    def __init__(self, what: str):
+        """Nothing is shown before the first `show`.
+
+        Args:
+            what: is counted, e.g. "files".
+        """
+        self._what, self._bar, self._task = what, None, None
+        self._last = time.monotonic()
+
+    def show(self, done: int, total: int) -> None:
+        """So many are done, of so many."""
+        if sys.stderr.isatty():
+            from rich.console import Console
+            from rich.progress import Progress
+
+            if self._bar is None:
+                self._bar = Progress(console=Console(stderr=True), transient=True)
+                self._task = self._bar.add_task(self._what, total=total)
+                self._bar.start()
+            assert self._task is not None
+            self._bar.update(self._task, completed=done, total=total)
+        elif time.monotonic() - self._last >= self._SECONDS:
+            self._last = time.monotonic()
+            print(f"{done} of {total} {self._what}", file=sys.stderr, flush=True)
+
+    def __enter__(self) -> "Counting":
+        """As a context it takes the bar down, whatever happens."""
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """The bar is gone; what comes next is the answer."""
+        if self._bar is not None:
+            self._bar.stop()
 
 
 class SteadyStream:

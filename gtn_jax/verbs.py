@@ -18,7 +18,7 @@ from gtn_jax.experiment import load_experiment, shipped_folder
 from gtn_jax.installation_verbs import completion, doctor, list_names
 from gtn_jax.process import set_up_process
 from gtn_jax.run_verbs import checkpoint, train
-from gtn_jax.terminal import complain, say, show
+from gtn_jax.terminal import Counting, complain, say, show
 from gtn_jax.training.lock import locked
 from gtn_jax.weight_verbs import convert, export
 
@@ -70,7 +70,7 @@ def predict(arguments: list[str]) -> None:
 
         Args:
             run: run folder.
-            paths: image files, and folders of them.
+            paths: image files, folders of them, and patterns ("photos/**/*.jpg").
             topk: classes to name for each file.
             out: .csv or .json to write, instead of a table on the screen.
             overwrite: replace `out` if it exists.
@@ -83,7 +83,10 @@ def predict(arguments: list[str]) -> None:
     if given.out is not None:
         prediction.check_out(given.out, given.overwrite)
     set_up_process()
-    good, bad = prediction.predict_paths(given.run, given.paths, given.topk, complain)
+    with Counting("files") as counting:
+        good, bad = prediction.predict_paths(
+            given.run, given.paths, given.topk, complain, counting.show
+        )
     if given.out is not None:
         prediction.write_predictions(good, given.out)
         say(f"{given.out}: {len(good)} files")

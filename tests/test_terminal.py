@@ -4,6 +4,7 @@ import io
 
 import pytest
 
+from gtn_jax import terminal
 from gtn_jax.terminal import SteadyStream
 
 
@@ -39,3 +40,16 @@ def test_what_an_encoding_cannot_say_is_an_escape(encoding, shown):
     assert stream.failure() is None
     assert raw.getvalue() == shown
     assert stream.encoding == encoding
+
+
+def test_counting_says_a_line_now_and_then(capsys, monkeypatch):
+    clock = iter(range(0, 1000, 4))
+    monkeypatch.setattr(terminal.time, "monotonic", lambda: next(clock))
+    with terminal.Counting("files") as counting:
+        for done in range(1, 10):
+            counting.show(done, 9)
+    said = capsys.readouterr()
+    # Begun at 0; asked at 4, 8, 12 (a line, noted as of 16), 20, 24, 28 (as of 32), 36, 40, 44.
+    assert said.out == "" and said.err.splitlines() == [
+        "3 of 9 files", "6 of 9 files", "9 of 9 files"
+    ]  # fmt: skip

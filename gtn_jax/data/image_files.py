@@ -4,6 +4,7 @@ For predicting and calibrating, where images come without labels. Decoding is de
 data sets are sources.py's.
 """
 
+import glob
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -19,7 +20,8 @@ def image_files(paths: Iterable[Path]) -> tuple[list[Path], list[str]]:
     """Every file that `paths` mean: files as they are, folders with all their images, recursively.
 
     Args:
-        paths: files and folders; a folder's hidden files and folders are left out.
+        paths: files, folders, and patterns for shells that expand none ("photos/**/*.jpg"); a
+            folder's hidden files and folders are left out.
 
     Returns:
         Files in the order of `paths`, sorted within a folder; and a sentence for every path that
@@ -35,6 +37,12 @@ def image_files(paths: Iterable[Path]) -> tuple[list[Path], list[str]]:
                 problems.append(f"{path}: no image in this folder")
         elif path.is_file():
             files.append(path)
+        elif not path.exists() and glob.has_magic(str(path)):
+            matching = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]
+            found = [file for file in matching if file.is_file()]
+            files += found
+            if not found:
+                problems.append(f"{path}: no file has such a name")
         elif path.exists():
             problems.append(f"{path}: neither a file nor a folder; a pipe or device is not read")
         else:

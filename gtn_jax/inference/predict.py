@@ -12,7 +12,7 @@ import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from rich import box
@@ -79,30 +79,55 @@ def predict(
     batch_size = -(-wanted // mesh.size) * mesh.size
     data = run.config.data
     read = functools.partial(_read, image_size=data.image_size, short_side=data.resize_size)
+    chunks = [files[start : start + batch_size] for start in range(0, len(files), batch_size)]
+    computed: tuple[Sequence[Path], list[np.ndarray | Unreadable], Any] | None = None
     with concurrent.futures.ThreadPoolExecutor() as pool:
-        for start in range(0, len(files), batch_size):
-            chunk = files[start : start + batch_size]
-            images = list(pool.map(read, chunk))
+        ahead = [pool.submit(read, file) for file in chunks[0]] if chunks else []
+        for number, chunk in enumerate(chunks):
+            images = [future.result() for future in ahead]
+            following = chunks[number + 1] if number + 1 < len(chunks) else ()
+            ahead = [pool.submit(read, file) for file in following]
             pixels = [image for image in images if not isinstance(image, Unreadable)]
-            rows: Iterator[np.ndarray] = iter(())
+            rows = None
             if pixels:
                 batch = put_batch(_padded(pixels, batch_size), mesh)
-                rows = iter(np.asarray(run.programs.probabilities_step(run.variables, batch)))
-            for file, image in zip(chunk, images, strict=True):
-                is_bad = isinstance(image, Unreadable)
-                yield image if is_bad else _best(file, next(rows), run.classes, topk)
+                rows = run.programs.probabilities_step(run.variables, batch)
+            # One batch is computed while the answers to the one before are read.
+            if computed is not None:
+                yield from _answers(*computed, run.classes, topk)
+            computed = chunk, images, rows
+        if computed is not None:
+            yield from _answers(*computed, run.classes, topk)
+
+
+def _answers(
+    files: Sequence[Path],
+    images: list[np.ndarray | Unreadable],
+    rows: Any,
+    classes: tuple[str, ...],
+    topk: int,
+) -> Iterator[Prediction | Unreadable]:
+    probabilities = iter(() if rows is None else np.asarray(rows))
+    for file, image in zip(files, images, strict=True):
+        is_bad = isinstance(image, Unreadable)
+        yield image if is_bad else _best(file, next(probabilities), classes, topk)
 
 
 def predict_paths(
-    workdir: Path, paths: Sequence[Path], topk: int, complain: Callable[[str], None]
+    workdir: Path,
+    paths: Sequence[Path],
+    topk: int,
+    complain: Callable[[str], None],
+    progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[list[Prediction], int]:
     """Everything that `gtn predict` does before it shows or writes.
 
     Args:
         workdir: run folder.
-        paths: image files, and folders of them.
+        paths: image files, folders of them, and patterns.
         topk: classes a file.
         complain: takes a line for every path that could not be predicted, as soon as it is known.
+        progress: takes how many files are done, of how many.
 
     Returns:
         The predictions, and how many paths could not be predicted.
@@ -117,7 +142,8 @@ def predict_paths(
     for problem in problems:
         complain(problem)
     good, bad = [], len(problems)
-    for answer in predict(run, files, topk):
+    for done, answer in enumerate(predict(run, files, topk), 1):
+        progress(done, len(files))
         if isinstance(answer, Prediction):
             good.append(answer)
         else:

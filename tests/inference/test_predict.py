@@ -43,6 +43,9 @@ def test_what_paths_mean(photos, tmp_path):
     names = [str(file.relative_to(photos)) for file in files]
     assert names == ["notes.txt", "a.png", "b.jpg", "broken.jpg", "c.GIF", "deeper/d.bmp"]
     assert problems == [f"{tmp_path / 'nowhere'}: no such file or folder"]
+    files, problems = image_files([photos / "**" / "[ad].*", photos / "*.webp"])
+    assert [file.name for file in files] == ["a.png", "d.bmp"]
+    assert problems == [f"{photos}/*.webp: no file has such a name"]
     (tmp_path / "empty").mkdir()
     assert image_files([tmp_path / "empty"])[1] == [
         f"{tmp_path / 'empty'}: no image in this folder"
