@@ -9,7 +9,7 @@ comma := ,
 EXTRAS_LIST := $(subst $(empty) $(empty),$(comma),$(strip $(EXTRAS)))
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: quickstart test test-slow faults fuzz parity benchmark lint format
+.PHONY: quickstart test test-slow faults floors fuzz parity benchmark lint format
 
 quickstart: $(VENV)/installed
 	$(BIN)/gtn quickstart
@@ -27,6 +27,15 @@ KILLS ?= 200
 faults: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m faults
 	$(BIN)/python tests/faults/kill.py --kills $(KILLS)
+
+# The fast suite with the oldest versions that pyproject.toml admits, in a venv of its own.
+FLOORS := .venv-floors
+floors:
+	$(PYTHON) -m venv --clear $(FLOORS)
+	$(PYTHON) -c 'import tomllib; print(*(d.replace(">=", "==") for d in tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"]), sep="\n")' > $(FLOORS)/floors.txt
+	$(FLOORS)/bin/python -m pip install --quiet --disable-pip-version-check -r $(FLOORS)/floors.txt -r requirements-dev.txt
+	$(FLOORS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
+	$(FLOORS)/bin/python -m pytest -m "not slow and not faults" --numprocesses auto --maxprocesses 4
 
 # Damaged files, new ones each time, until Ctrl-C or for FUZZ_MINUTES; stops at the first finding,
 # which .hypothesis/ keeps: the next call begins with it.

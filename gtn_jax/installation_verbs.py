@@ -1,9 +1,9 @@
-"""The verbs of `gtn` about the installation: doctor, list, completion; the others are in verbs.py.
+"""The verbs of `gtn` about the installation: doctor, list; the others are in verbs.py.
 
 As there: a verb reads its arguments, calls one function and prints what came of it.
 """
 
-from typing import Literal, get_args
+from typing import Literal
 
 import tyro
 
@@ -54,24 +54,3 @@ def list_names(arguments: list[str]) -> None:
 
     for name in asked or CATALOGUE:
         show(CATALOGUE[name]())
-
-
-def completion(arguments: list[str]) -> None:
-    """Print what teaches bash or zsh to complete gtn's verbs, names and options."""
-
-    def form(shell: Positional[Literal["bash", "zsh"]]) -> Literal["bash", "zsh"]:
-        """Print a completion script.
-
-        Example: eval "$(gtn completion bash)"
-
-        Args:
-            shell: bash or zsh.
-        """
-        return shell
-
-    shell = parse(form, "gtn completion", arguments)
-    from gtn_jax.completion import completion as script
-    from gtn_jax.completion import words_after
-    from gtn_jax.verbs import VERBS
-
-    say(script(shell, VERBS, words_after(VERBS, get_args(What))))

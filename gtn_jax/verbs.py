@@ -8,6 +8,7 @@ weight_verbs.py, run_verbs.py, analysis_verbs.py and installation_verbs.py.
 import argparse
 import json
 from pathlib import Path
+from typing import Literal
 
 import tyro
 
@@ -15,7 +16,7 @@ from gtn_jax.analysis_verbs import compare, gates, report
 from gtn_jax.arguments import parse
 from gtn_jax.data_verbs import check_data, prepare
 from gtn_jax.experiment import load_experiment, shipped_folder
-from gtn_jax.installation_verbs import completion, doctor, list_names
+from gtn_jax.installation_verbs import doctor, list_names
 from gtn_jax.process import set_up_process
 from gtn_jax.run_verbs import checkpoint, train
 from gtn_jax.terminal import Counting, complain, say, show
@@ -175,6 +176,27 @@ def benchmark(arguments: list[str]) -> None:
         words = ("gtn", "benchmark", *arguments)
         minutes = command.minutes_of(given.growth) if given.minutes is None else given.minutes
         command.benchmark(given.out, groups, minutes, words, say)
+
+
+def completion(arguments: list[str]) -> None:
+    """Print what teaches bash or zsh to complete gtn's verbs, names and options."""
+
+    def form(shell: Positional[Literal["bash", "zsh"]]) -> Literal["bash", "zsh"]:
+        """Print a completion script.
+
+        Example: eval "$(gtn completion bash)"
+
+        Args:
+            shell: bash or zsh.
+        """
+        return shell
+
+    shell = parse(form, "gtn completion", arguments)
+    from gtn_jax.catalogue import CATALOGUE
+    from gtn_jax.completion import completion as script
+    from gtn_jax.completion import words_after
+
+    say(script(shell, VERBS, words_after(VERBS, tuple(CATALOGUE))))
 
 
 RESUMING = ("quickstart", "train", "compare")

@@ -55,6 +55,7 @@ def test_all_are_here(variants):
     assert all(METHODS[name].gate == name in GATES for name in variants[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", STARTS)
 def test_start(seen, name):
     images, last, before = seen

@@ -7,23 +7,16 @@ import pytest
 
 from gtn_jax.analysis.pruned_run import pruned_run
 from gtn_jax.cli import main
-from gtn_jax.config import override
 from gtn_jax.inference import prune
 from gtn_jax.inference.outputs import run_outputs
 from gtn_jax.inference.restore import evaluate_run
-from gtn_jax.training import loop
 
 
-@pytest.fixture
-def trained(tiny_config, tmp_path):
-    config = override(tiny_config, {"training.epochs": 1, "data.eval_batch_size": 64})
-    loop.run(config, tmp_path / "run", quiet=True, devices=4)
-    return tmp_path / "run"
-
-
-def test_smaller_run_is_what_the_curve_says_and_is_a_run(trained, tmp_path, capsys, cli_refuses):
+def test_smaller_run_is_what_the_curve_says_and_is_a_run(
+    finished_run, tmp_path, capsys, cli_refuses
+):
     out = tmp_path / "small"
-    words = ["export", str(trained), "--out", str(out), "--keep-channels", "0.25"]
+    words = ["export", str(finished_run), "--out", str(out), "--keep-channels", "0.25"]
     assert main(words) == 0
     printed = capsys.readouterr().out
     assert "kept      4 of 16 channels" in printed
@@ -37,7 +30,7 @@ def test_smaller_run_is_what_the_curve_says_and_is_a_run(trained, tmp_path, caps
     assert run_outputs(out, "test").features.shape == (500, 4)
     # The channels are those of the whole network's features.
     kept = json.loads((out / "config.json").read_text())["model"]["kept_channels"]
-    whole = run_outputs(trained, "test").features[:, kept]
+    whole = run_outputs(finished_run, "test").features[:, kept]
     np.testing.assert_allclose(run_outputs(out, "test").features, whole, rtol=1e-4, atol=1e-6)
 
     cli_refuses(*words, says=f"{out}: exists already")
@@ -48,22 +41,22 @@ def test_smaller_run_is_what_the_curve_says_and_is_a_run(trained, tmp_path, caps
 
 
 @pytest.mark.parametrize("fraction", ["0", "1.5", "-1", "nan"])
-def test_fractions_that_are_none(trained, tmp_path, cli_refuses, fraction):
-    words = ["export", str(trained), "--out", str(tmp_path / "x"), "--keep-channels", fraction]
+def test_fractions_that_are_none(finished_run, tmp_path, cli_refuses, fraction):
+    words = ["export", str(finished_run), "--out", str(tmp_path / "x"), "--keep-channels", fraction]
     cli_refuses(*words, says=f"--keep-channels: {float(fraction)} is no fraction")
 
 
-def test_torch_has_all_channels(trained, tmp_path, cli_refuses):
-    words = ["export", str(trained), "--out", str(tmp_path / "x"), "--keep-channels", "0.5"]
+def test_torch_has_all_channels(finished_run, tmp_path, cli_refuses):
+    words = ["export", str(finished_run), "--out", str(tmp_path / "x"), "--keep-channels", "0.5"]
     cli_refuses(*words, "--to", "torch", says="the authors' model has all channels")
 
 
-def test_other_logits_than_the_curve_are_noticed(trained, tmp_path, monkeypatch):
+def test_other_logits_than_the_curve_are_noticed(finished_run, tmp_path, monkeypatch):
     honest = prune.ChannelMeans
     monkeypatch.setattr(
         "gtn_jax.analysis.pruned_run.prune",
         lambda run, kept, means: prune.prune(run, kept, honest(means.features, means.gated + 1)),
     )
     with pytest.raises(ValueError, match="is not what its curve says"):
-        pruned_run(trained, tmp_path / "x", 0.5)
+        pruned_run(finished_run, tmp_path / "x", 0.5)
     assert not (tmp_path / "x").exists()

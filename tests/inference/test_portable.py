@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -16,18 +17,16 @@ from gtn_jax.config import override
 from gtn_jax.inference import portable
 from gtn_jax.inference.predict import Prediction, predict
 from gtn_jax.inference.restore import restore
-from gtn_jax.training import loop
 
 pytest.importorskip("flatbuffers")
 
 
-@pytest.fixture
-def trained(tiny_config, tmp_path):
-    config = override(
-        tiny_config, {"training.epochs": 1, "data.resize_size": 20, "model.gate": "identity"}
-    )
-    loop.run(config, tmp_path / "run", quiet=True, devices=4)
-    return tmp_path / "run"
+@pytest.fixture(scope="module")
+def exported(finished_run, tmp_path_factory):
+    """What `gtn export` writes, shared: nobody may change it."""
+    out = tmp_path_factory.mktemp("exported") / "classifier"
+    portable.export_portable(finished_run, out)
+    return out
 
 
 @pytest.fixture
@@ -44,16 +43,16 @@ def photos(tmp_path):
     return files
 
 
-def test_folder_without_this_package(trained, photos, tmp_path, capsys, cli_refuses):
+def test_folder_without_this_package(finished_run, photos, tmp_path, capsys, cli_refuses):
     out = tmp_path / "classifier"
-    assert main(["export", str(trained), "--out", str(out)]) == 0
+    assert main(["export", str(finished_run), "--out", str(out)]) == 0
     printed = capsys.readouterr().out
     assert sorted(file.name for file in out.iterdir()) == [
         "README.md", "labels.json", "model.safetensors", "model.stablehlo", "predict.py",
         "preprocessing.json",
     ]  # fmt: skip
     assert f"model.stablehlo: {(out / 'model.stablehlo').stat().st_size:,} bytes" in printed
-    expected = list(predict(restore(trained), photos))
+    expected = list(predict(restore(finished_run), photos))
 
     script = (out / "predict.py").read_text()
     assert "import" in script and "gtn_jax" not in script.split('"""')[2]
@@ -76,12 +75,11 @@ def test_folder_without_this_package(trained, photos, tmp_path, capsys, cli_refu
             assert said == name
             assert float(number) == pytest.approx(probability, abs=1e-4)
 
-    cli_refuses("export", str(trained), "--out", str(out), says="exists already", writes=[out])
+    cli_refuses("export", str(finished_run), "--out", str(out), says="exists already", writes=[out])
 
 
-def test_function_is_for_every_platform_and_any_number_of_images(trained, tmp_path):
-    portable.export_portable(trained, tmp_path / "out")
-    written = bytearray((tmp_path / "out" / "model.stablehlo").read_bytes())
+def test_function_is_for_every_platform_and_any_number_of_images(exported):
+    written = bytearray((exported / "model.stablehlo").read_bytes())
     found = jax.export.deserialize(written)
     assert found.platforms == ("cpu", "cuda", "tpu")
     for images in (1, 5):
@@ -89,38 +87,36 @@ def test_function_is_for_every_platform_and_any_number_of_images(trained, tmp_pa
         np.testing.assert_allclose(found.call(pixels).sum(axis=1), np.ones(images), rtol=1e-5)
 
 
-def test_numbers_that_do_not_expire(trained, tmp_path):
-    portable.export_portable(trained, tmp_path / "out")
-    model, variables, labels = portable.load_portable(tmp_path / "out")
-    run = restore(trained)
+def test_numbers_that_do_not_expire(exported, finished_run, tmp_path):
+    model, variables, labels = portable.load_portable(exported)
+    run = restore(finished_run)
     assert labels == run.classes and model == run.model
     jax.tree.map(np.testing.assert_array_equal, variables, jax.device_get(run.variables))
     with pytest.raises(ValueError, match="not a folder of `gtn export`"):
-        (tmp_path / "out" / "labels.json").unlink()
-        portable.load_portable(tmp_path / "out")
+        shutil.copy(exported / "model.safetensors", tmp_path)
+        portable.load_portable(tmp_path)
 
 
-def test_card(trained, tmp_path):
-    portable.export_portable(trained, tmp_path / "out")
-    card = (tmp_path / "out" / "README.md").read_text()
-    summary = json.loads((trained / "summary.json").read_text())
+def test_card(exported, finished_run):
+    card = (exported / "README.md").read_text()
+    summary = json.loads((finished_run / "summary.json").read_text())
     assert f"| test | {100 * summary['test_accuracy']:.2f} % | 500 |" in card
     assert "random numbers" in card and jax.__version__ in card
     config = portable._without_paths(
-        override(restore(trained).config, {
+        override(restore(finished_run).config, {
             "data.name": "folder:/home/me/photos", "model.weights": "/home/me/w.safetensors",
         })
     )  # fmt: skip
     assert (config.data.name, config.model.weights) == ("folder:photos", "w.safetensors")
-    how = json.loads((tmp_path / "out" / "preprocessing.json").read_text())
+    how = json.loads((exported / "preprocessing.json").read_text())
     assert (how["image_size"], how["resize_size"]) == (16, 20)
     whole = "".join(
-        file.read_text() for file in (tmp_path / "out").iterdir() if file.suffix in (".md", ".json")
+        file.read_text() for file in exported.iterdir() if file.suffix in (".md", ".json")
     )
-    assert str(tmp_path) not in whole
+    assert str(finished_run.parent) not in whole
 
 
-def test_a_function_that_says_something_else_is_not_written(trained, tmp_path, monkeypatch):
+def test_a_function_that_says_something_else_is_not_written(finished_run, tmp_path, monkeypatch):
     honest = portable._exported
 
     def other(run, variables):
@@ -128,11 +124,11 @@ def test_a_function_that_says_something_else_is_not_written(trained, tmp_path, m
 
     monkeypatch.setattr(portable, "_exported", other)
     with pytest.raises(ValueError, match="differs from the run by"):
-        portable.export_portable(trained, tmp_path / "out")
+        portable.export_portable(finished_run, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_without_flatbuffers(trained, tmp_path, monkeypatch, cli_refuses):
+def test_without_flatbuffers(finished_run, tmp_path, monkeypatch, cli_refuses):
     monkeypatch.setattr(portable.importlib.util, "find_spec", lambda name: None)
-    words = ["export", str(trained), "--out", str(tmp_path / "out")]
+    words = ["export", str(finished_run), "--out", str(tmp_path / "out")]
     cli_refuses(*words, says='pip install "gtn_jax[export]"')

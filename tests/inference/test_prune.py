@@ -48,7 +48,10 @@ def any_means() -> ChannelMeans:
     return ChannelMeans(generator.random(16), generator.random(16))
 
 
-@pytest.mark.parametrize("gate", ["none", "half", "constant", "sigmoid", "identity", "mlp"])
+SLOW = [pytest.param(gate, marks=pytest.mark.slow) for gate in ("none", "half", "identity")]
+
+
+@pytest.mark.parametrize("gate", ["constant", "sigmoid", "mlp", *SLOW])
 def test_says_what_the_whole_says_with_channels_at_their_means(drawn_run, gate):
     run, means = drawn(drawn_run, gate=gate, classifier_bias=gate == "identity"), any_means()
     smaller = prune(run, KEPT, means)

@@ -48,7 +48,9 @@ def hopeless(tiny_config):
     })  # fmt: skip
 
 
-@pytest.mark.parametrize("where", ["put_batch", "evaluate_selected"])
+@pytest.mark.parametrize(
+    "where", ["put_batch", pytest.param("evaluate_selected", marks=pytest.mark.slow)]
+)
 def test_stops_and_does_not_go_on_when_resumed(hopeless, tmp_path, monkeypatch, where):
     """Three evaluations, the last two no better: 15 of 40 steps. Also if killed at step 13, or
     after the last one, before the summary."""

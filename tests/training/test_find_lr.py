@@ -40,6 +40,7 @@ def test_on_digits(tiny_config):
     assert said[0].startswith(f"{len(found.losses)} steps")
 
 
+@pytest.mark.slow
 def test_verb_and_the_run_after_it(experiment, tmp_path, capsys):
     workdir = tmp_path / "run"
     assert main(["train", experiment, "--workdir", str(workdir), "--find-lr"]) == 0

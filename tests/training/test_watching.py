@@ -92,6 +92,7 @@ def test_verb_writes_events_and_a_trace(experiment, tmp_path, capsys):
     assert len(traces) == 1 and traces[0].stat().st_size > 1000
 
 
+@pytest.mark.slow
 def test_a_trace_that_ends_after_the_run_is_written_too(tiny_config, tmp_path):
     config = override(tiny_config, {"training.epochs": 1})
     profiled = ProfiledSteps(4, 400)
