@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 from gtn_jax.experiment import shipped_experiments
 
-_SCRIPT = """# {shell} completion of gtn; in ~/.{shell}rc:  eval "$(gtn completion {shell})"
+_SCRIPT = """# {name} completion of gtn; in ~/.{name}rc:  eval "$(gtn completion {name})"
 {start}_gtn() {{
     local word="${{COMP_WORDS[COMP_CWORD]}}" verb="${{COMP_WORDS[1]}}"
     local words=""
@@ -53,7 +53,7 @@ def completion(
         words = " ".join((*first, *_options(verb, asked)))
         cases.append(f'            {name}) words="{words}" ;;')
     return _SCRIPT.format(
-        shell=shell, start=_START[shell], verbs=" ".join(verbs), cases="\n".join(cases)
+        name=shell, start=_START[shell], verbs=" ".join(verbs), cases="\n".join(cases)
     )
 
 

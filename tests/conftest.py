@@ -2,15 +2,24 @@
 
 import importlib.util
 import os
+import shutil
+import tempfile
 from pathlib import Path
 from types import ModuleType
 
 import jax
 import pytest
 
-# The command line would keep compiled programs in the home of whoever tests, and of subprocesses.
+# The command line would keep compiled programs in the home of whoever tests.
 os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
-jax.config.update("jax_enable_compilation_cache", False)
+# Compiling is most of what tests do, and many compile the same: what one process of this run has
+# compiled, the others read. Subprocesses of tests stay without, as the line above says.
+_RUN = os.environ.setdefault("GTN_JAX_TEST_RUN", str(os.getpid()))  # workers inherit it
+PROGRAMS = Path(tempfile.gettempdir()) / f"gtn_jax_tests_{_RUN}"
+jax.config.update("jax_enable_compilation_cache", True)
+jax.config.update("jax_compilation_cache_dir", str(PROGRAMS))
+jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
 # Before anything touches a device. More devices than cores is the point: what depends on the
 # number of devices shows.
 jax.config.update("jax_platforms", "cpu")
@@ -47,6 +56,12 @@ def agrees(request):
         assert difference < tolerance, what
 
     return agrees
+
+
+def pytest_sessionfinish(session):
+    """What was compiled goes with the run; a worker leaves it to the process that began it."""
+    if not hasattr(session.config, "workerinput"):
+        shutil.rmtree(PROGRAMS, ignore_errors=True)
 
 
 def pytest_terminal_summary(terminalreporter, config):

@@ -31,6 +31,7 @@ def undecided(monkeypatch):
         monkeypatch.delenv(name, raising=False)
     before = {name: getattr(jax.config, name) for name in OPTIONS}
     jax.config.update("jax_enable_compilation_cache", True)
+    jax.config.update("jax_compilation_cache_dir", None)
     jax_cache.reset_cache()
     yield
     for name, value in before.items():
