@@ -10,6 +10,8 @@ from types import ModuleType
 import jax
 import pytest
 
+from gtn_jax.training.allocator import collect_garbage_rarely
+
 # The command line would keep compiled programs in the home of whoever tests.
 os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
 # Compiling is most of what tests do, and many compile the same: what one process of this run has
@@ -20,6 +22,8 @@ jax.config.update("jax_enable_compilation_cache", True)
 jax.config.update("jax_compilation_cache_dir", str(PROGRAMS))
 jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
 jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.2)
+# As the command line does: the collector would walk over all that JAX keeps again and again.
+collect_garbage_rarely()
 # Before anything touches a device. More devices than cores is the point: what depends on the
 # number of devices shows.
 jax.config.update("jax_platforms", "cpu")

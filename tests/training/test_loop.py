@@ -80,7 +80,7 @@ AVERAGED = {"training.ema_decay": 0.9, "training.label_smoothing": 0.1}
     [
         (7, {}, True),
         (19, {}, False),
-        (8, CACHED | CROPS | AVERAGED, False),
+        pytest.param(8, CACHED | CROPS | AVERAGED, False, marks=pytest.mark.slow),
         pytest.param(10, CROPS, False, marks=pytest.mark.slow),
         pytest.param(18, CACHED, False, marks=pytest.mark.slow),
     ],
@@ -214,6 +214,7 @@ def test_another_config_is_refused_before_any_work(tiny_config, tmp_path):
         loop.run(override(tiny_config, {"model.gate": "none"}), tmp_path)
 
 
+@pytest.mark.slow
 def test_partial_batches_small_images_and_every_mode(tiny_config, tmp_path, capsys):
     """The other half of the switches, on 4 devices: 40 images in batches of 12 leave 4."""
     config = override(
