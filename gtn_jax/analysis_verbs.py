@@ -53,9 +53,11 @@ def compare(arguments: list[str]) -> None:
     from gtn_jax.analysis import compare as comparison
     from gtn_jax.analysis.comparison_table import accuracy_table, cost_table, summarise
     from gtn_jax.analysis.trials import choose_devices
+    from gtn_jax.training.sharding import data_mesh, in_words
 
     comparison.check(given.config, given.methods, given.seeds, given.trials, given.workdir)
     devices = choose_devices(given.devices)
+    say(f"device  {in_words(data_mesh(devices))}")
     with locked(given.workdir):
         rows = comparison.tune_and_compare(
             given.config, given.methods, range(given.seeds), given.trials, given.workdir, devices,

@@ -43,7 +43,7 @@ def test_command_lines(room, words, bare):
     arguments = [*(part for pair in words for part in pair), *bare]
     said, printed = io.StringIO(), io.StringIO()
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "run", lambda config, workdir: {"learning_rate": "none"})
+        patch.setattr(loop, "run", lambda *_, **options: {"learning_rate": "none"})
         patch.chdir(room)
         with contextlib.redirect_stderr(said), contextlib.redirect_stdout(printed):
             try:

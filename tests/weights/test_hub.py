@@ -3,6 +3,7 @@
 import contextlib
 import hashlib
 import http.server
+import importlib
 import json
 import re
 import sys
@@ -243,11 +244,13 @@ def test_a_page_instead_of_the_file(served, row, monkeypatch):
 
 @pytest.mark.slow  # huggingface_hub asks twelve times and waits for an answer
 def test_a_server_that_falls_silent(served, row, empty_cache, monkeypatch):
-    huggingface_hub = pytest.importorskip("huggingface_hub")
+    pytest.importorskip("huggingface_hub")
     files, _ = served
     for wait in ("HF_HUB_ETAG_TIMEOUT", "HF_HUB_DOWNLOAD_TIMEOUT"):
         monkeypatch.setattr(empty_cache, wait, 1)
-    monkeypatch.setattr(huggingface_hub.file_download, "_ETAG_RETRY_TIMEOUT", 1)
+    # Whether the package has its own module as an attribute depends on who imported what before.
+    downloading = importlib.import_module("huggingface_hub.file_download")
+    monkeypatch.setattr(downloading, "_ETAG_RETRY_TIMEOUT", 1)
     pause = time.sleep
     monkeypatch.setattr(time, "sleep", lambda seconds: pause(min(seconds, 0.1)))
     files["us/toy", COMMIT, hub.FILE] = WEIGHTS
