@@ -1,0 +1,68 @@
+"""A whole run: the sections, what they must say together, and how to change fields by name."""
+
+import dataclasses
+from typing import Any
+
+from gtn_jax.config.data import DataConfig
+from gtn_jax.config.model import ModelConfig
+from gtn_jax.config.optimizer import OptimizerConfig
+from gtn_jax.config.training import TrainingConfig
+from gtn_jax.fields import require, require_kinds
+
+
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """One training run."""
+
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    optimizer: OptimizerConfig = OptimizerConfig()
+    training: TrainingConfig = TrainingConfig()
+    seed: int = 0
+    """Of the head's start, the choice and order of images, augmentation and dropout."""
+
+    def __post_init__(self) -> None:  # noqa: D105
+        require_kinds(self)
+        require(0 <= self.seed < 2**32, "seed", self.seed, "0 to 2**32 - 1")
+        warmup, kind = self.optimizer.warmup_epochs, self.optimizer.schedule
+        require(
+            warmup == 0 or (kind == "cosine" and warmup < self.training.epochs),
+            "optimizer.warmup_epochs",
+            warmup,
+            f"0, or with the cosine schedule fewer than the {self.training.epochs} epochs",
+        )
+        views, training = self.data.cache_views, self.training
+        batch, parts = self.data.batch_size, training.accumulation_steps
+        divisor = f"a divisor of data.batch_size, {batch}"
+        require(batch % parts == 0, "training.accumulation_steps", parts, divisor)
+        small = self.data.small_image_epochs
+        for fixed, reason in (
+            (training.freeze_epochs > 0, "training.freeze_epochs is 0"),
+            (training.freeze_mode == "no_grad", "training.freeze_mode is zero_lr"),
+            (training.frozen_batch_norm == "running", "training.frozen_batch_norm is batch"),
+            (small == 0, f"data.small_image_epochs is {small}"),
+        ):
+            require(views == 0 or fixed, "data.cache_views", views, f"0, as {reason}")
+        require(
+            self.model.weights is not None or self.model.weights_heads == "fresh",
+            "model.weights_heads",
+            self.model.weights_heads,
+            "fresh, as there are no model.weights",
+        )
+
+
+def override(config: Config, values: dict[str, Any]) -> Config:
+    """A copy of `config` with some fields changed, e.g. `{"model.gate": "none", "seed": 1}`.
+
+    Raises:
+        KeyError: a name that is no field (ours to get right: users' names go through the parser).
+    """
+    # All at once: on the way from one good config to another, single fields can contradict.
+    top: dict[str, Any] = {}
+    sections: dict[str, dict[str, Any]] = {}
+    for dotted, value in values.items():
+        section, _, field = dotted.rpartition(".")
+        (sections.setdefault(section, {}) if section else top)[field] = value
+    for section, fields in sections.items():
+        top[section] = dataclasses.replace(getattr(config, section), **fields)
+    return dataclasses.replace(config, **top)
