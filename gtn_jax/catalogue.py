@@ -16,10 +16,8 @@ def _backbones() -> Table:
         if not isinstance(shape, ResNetShape):
             table.add_row(name, "of another builder", "", "", "")
             continue
-        stages = len(shape.blocks_per_stage)
-        width = shape.width * 2 ** (stages - 1) * (4 if shape.block == "bottleneck" else 1)
         blocks = " ".join(map(str, shape.blocks_per_stage))
-        table.add_row(name, shape.block, blocks, str(width), shape.shortcut)
+        table.add_row(name, shape.block, blocks, str(shape.features), shape.shortcut)
     return table
 
 

@@ -4,9 +4,9 @@ Where a trunk stands still in every respect (`methods.is_frozen`) and its featur
 is the training of gate and classifiers on numbers. Here all rates of a seed share each batch of
 features and its dropout, so that a linear head's products become one large product; so they do at
 each of many rates of dropout, and seeds go through the same program, as many at once as caches or
-memory hold. A head gets what it would get in
-a run of its own: the same start, order, views, masks and updates (`training/steps.py` makes the
-step). There are no checkpoints; a sweep is short, and swept_trials.py keeps its rows.
+memory hold. A head gets what it would get in a run of its own: the same start, order, views, masks
+and updates (`training/steps.py` makes the step). There are no checkpoints; a sweep is short, and
+swept_trials.py keeps its rows.
 """
 
 from collections.abc import Callable, Sequence

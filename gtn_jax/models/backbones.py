@@ -24,6 +24,12 @@ class ResNetShape(NamedTuple):
     stem_stride: int = 1
     shortcut: Literal["projection", "pad"] = "projection"
 
+    @property
+    def features(self) -> int:
+        """Channels of the last map."""
+        stages = len(self.blocks_per_stage)
+        return self.width * 2 ** (stages - 1) * BLOCKS[self.block].expansion
+
 
 def _cifar(depth: int) -> ResNetShape:
     blocks = (depth - 2) // 6
@@ -91,11 +97,10 @@ def build_backbone(
     if stages is not None and not 1 <= stages <= available:
         raise ValueError(f"model.stages: {name} has {available} stages, {stages} asked for")
     shape = shape._replace(blocks_per_stage=shape.blocks_per_stage[:stages])
-    width = shape.width * 2 ** (len(shape.blocks_per_stage) - 1) * BLOCKS[shape.block].expansion
-    if kept_channels and kept_channels[-1] >= width:
+    if kept_channels and kept_channels[-1] >= shape.features:
         raise ValueError(
-            f"model.kept_channels: {name} puts out channels 0 to {width - 1}, {kept_channels[-1]} "
-            "asked for"
+            f"model.kept_channels: {name} puts out channels 0 to {shape.features - 1}, "
+            f"{kept_channels[-1]} asked for"
         )
     return ResNet(
         **shape._asdict(),

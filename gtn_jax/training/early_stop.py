@@ -23,4 +23,5 @@ def accuracies_until(rows: Iterable[Mapping[str, Any]], split: str, step: int) -
     A run that goes on waits on where it stopped. Later rows may still be there for a moment, as of
     many processes one tidies up.
     """
-    return [row["accuracy"] for row in rows if row["split"] == split and row["step"] <= step]
+    own = (row for row in rows if row.get("split") == split and row["step"] <= step)
+    return [row["accuracy"] for row in own if isinstance(row.get("accuracy"), int | float)]

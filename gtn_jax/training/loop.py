@@ -23,15 +23,14 @@ from gtn_jax.data.sources import absolute
 from gtn_jax.training.cluster import agreed, is_first
 from gtn_jax.training.early_stop import accuracies_until, is_stale
 from gtn_jax.training.evaluate import evaluate_images
-from gtn_jax.training.feature_cache import compute_features, frozen_gather
+from gtn_jax.training.feed import open_feed
 from gtn_jax.training.interruption import EVALUATION_SECONDS, Interrupted, active
 from gtn_jax.training.lock import locked
-from gtn_jax.training.optimizer import trained_parameters
 from gtn_jax.training.preparation import SELECTED_ON, in_lines, prepare_run
 from gtn_jax.training.progress import ProgressBar
 from gtn_jax.training.refusal import refused_step
 from gtn_jax.training.run_folder import RunFolder
-from gtn_jax.training.selection import evaluate_selected
+from gtn_jax.training.selection import costs, evaluate_selected
 from gtn_jax.training.sharding import Devices, put_batch
 from gtn_jax.training.watching import Logger, ProfiledSteps, Watching
 
@@ -95,24 +94,11 @@ def _train(
         bar.say(line)
 
     # ---- order of the data; features of a frozen trunk --------------------------------------
-    gather, frozen_epochs = None, config.training.freeze_epochs
-    if config.data.cache_views and step < frozen_epochs * per_epoch:
-        # Also on resume: what a frozen trunk makes of them has not changed.
-        started = time.monotonic()
-        views, pool = config.data.cache_views, programs.pooling_step
-        cache = compute_features(pool, state.variables, state.key, train, views, batch_size, mesh)
-        gather = frozen_gather(cache, train, per_epoch, frozen_epochs)
-        seconds = time.monotonic() - started
-        clock["cache"] += seconds
-        bar.say(
-            f"cache   features of {len(train)} images, {views} views each: {seconds:.1f} s, "
-            f"{cache.bytes / 2**20:.1f} MiB"
-        )
-    batches = pipeline.training_batches(
-        train, batch_size, config.data.last_batch, config.seed % 2**32, gather
-    )
-    if position is not None:
-        batches.set_state(position["batches"])
+    batches, cache_seconds, line = open_feed(ready, config)
+    frozen_epochs = config.training.freeze_epochs
+    clock["cache"] += cache_seconds
+    if line is not None:
+        bar.say(line)
 
     def log(split: str, at: int, values: dict[str, Any]) -> None:
         seconds = sum(clock.values())
@@ -195,7 +181,7 @@ def _train(
     interruption, is_evaluation_short = active(), False
     patience = config.training.patience_evaluations
     watched = SELECTED_ON.get(config.training.select, "validation")
-    judged = accuracies_until(folder.rows(), watched, step)
+    judged = accuracies_until(folder.rows(), watched, step) if patience else []
     with interruption.deferring(), bar, watching, checkpoints, contextlib.closing(batches):
         while step < total_steps and not is_stale(judged, patience):
             started = time.monotonic()
@@ -281,13 +267,7 @@ def _train(
         summary = {
             "steps": step,
             **result,
-            "parameters": state.parameters,
-            "trained_parameters": trained_parameters(
-                programs.optimizer, state.params, frozen_epochs >= config.training.epochs
-            ),
-            "images_per_second": counted_images / clock["train"] if clock["train"] else None,
-            "seconds": sum(clock.values()),
-            **{f"{name}_seconds": seconds for name, seconds in clock.items()},
+            **costs(config, programs.optimizer, state, counted_images, clock),
         }
     folder.finish(summary, predictions)
     return summary

@@ -1,4 +1,4 @@
-"""Which step of a finished run counts, and how good it is."""
+"""What a finished run sums up: which step counts, how good it is, and what it cost."""
 
 from typing import Any
 
@@ -9,6 +9,7 @@ from gtn_jax.training.checkpoint import Checkpoints
 from gtn_jax.training.cluster import agreed, is_first
 from gtn_jax.training.evaluate import evaluate_images
 from gtn_jax.training.interruption import active
+from gtn_jax.training.optimizer import Optimizer, trained_parameters
 from gtn_jax.training.predictions import Predictions
 from gtn_jax.training.preparation import SELECTED_ON, Prepared
 from gtn_jax.training.state import TrainState
@@ -51,3 +52,29 @@ def evaluate_selected(
             arrays = map(np.asarray, answers)
             said[split] = Predictions(images.part.files[rows], images.part.labels[rows], *arrays)
     return found, said
+
+
+def costs(
+    config: Config,
+    optimizer: Optimizer,
+    state: TrainState,
+    counted_images: int,
+    clock: dict[str, float],
+) -> dict[str, Any]:
+    """Parameters, speed and seconds, by the names of `summary.json`.
+
+    Args:
+        config: of the run.
+        optimizer: of the run.
+        state: any of the run.
+        counted_images: that steps took which count for the speed.
+        clock: seconds, by what they went into.
+    """
+    is_trunk_frozen = config.training.freeze_epochs >= config.training.epochs
+    return {
+        "parameters": state.parameters,
+        "trained_parameters": trained_parameters(optimizer, state.params, is_trunk_frozen),
+        "images_per_second": counted_images / clock["train"] if clock["train"] else None,
+        "seconds": sum(clock.values()),
+        **{f"{name}_seconds": seconds for name, seconds in clock.items()},
+    }
