@@ -43,8 +43,7 @@ from PIL import Image, ImageOps
 
 here = pathlib.Path(__file__).parent
 function = jax.export.deserialize(bytearray((here / "model.stablehlo").read_bytes()))
-labels = json.loads((here / "labels.json").read_text())
-how = json.loads((here / "preprocessing.json").read_text())
+labels, how = (json.loads((here / f).read_text()) for f in ("labels.json", "preprocessing.json"))
 side, short = how["image_size"], how["resize_size"]
 for file in sys.argv[1:]:
     image = ImageOps.exif_transpose(Image.open(file)).convert("RGB")

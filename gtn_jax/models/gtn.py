@@ -8,7 +8,7 @@
 """
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -17,7 +17,7 @@ import numpy as np
 
 from gtn_jax.arrays import Outputs, Pooled, Variables
 from gtn_jax.models.backbones import build_backbone
-from gtn_jax.models.gate import GATES, SigmoidGate, build_gate
+from gtn_jax.models.gate import build_gate
 from gtn_jax.models.heads import Classifier, pool
 
 
@@ -158,39 +158,40 @@ def init_variables(model: GTN, seed: int, image_size: int = 32) -> Variables:
     return _run_once(init, seed)
 
 
-def init_heads(model: GTN, seed: int, shapes: Variables) -> Variables:
+class Traced(NamedTuple):
+    """`jax.ShapeDtypeStruct`s of all that a model is and says.
+
+    Attributes:
+        variables: what `init_variables` gives.
+        outputs: of one image of 32 x 32 pixels.
+    """
+
+    variables: Variables
+    outputs: Outputs
+
+
+def init_heads(model: GTN, seed: int, traced: Traced) -> Variables:
     """The part of `init_variables(model, seed)["params"]` that is not the trunk's.
 
-    The start of the trunk is not compiled. Nor is it traced, which takes a second for a deep one,
-    but for a gate from elsewhere.
+    The trunk is not traced again, which takes a second for a deep one, and its start not compiled.
 
     Args:
         model: any GTN.
         seed: of the random start.
-        shapes: of all its variables, from `variable_shapes`.
+        traced: from `trace`.
     """
-    params = shapes["params"]
-    names = ("classifier", "aux_classifier")
-    widths = [params[name]["fc"]["kernel"].shape[0] for name in names if name in params]
-    if GATES[model.gate].__module__ != SigmoidGate.__module__:
-        # Gates of this package keep the width of what they get; others may not.
-        widths[0] = _features_width(model)
+    auxiliary = traced.variables["params"].get("aux_classifier")
 
     def init(key: jax.Array) -> Variables:
-        features = [jnp.zeros((1, width), jnp.float32) for width in widths]
-        pooled = Pooled(features[0], features[1] if model.auxiliary else None)
-        return dict(model.init(key, pooled, False, method=GTN.heads)["params"])
+        def zeros(width: int) -> jax.Array:
+            return jnp.zeros((1, width), jnp.float32)
+
+        # What a gate lets through, and the classifier sees, may be of another width.
+        last = zeros(traced.outputs.features.shape[1])
+        before = None if auxiliary is None else zeros(auxiliary["fc"]["kernel"].shape[0])
+        return dict(model.init(key, Pooled(last, before), False, method=GTN.heads)["params"])
 
     return _run_once(init, seed)
-
-
-def _features_width(model: GTN) -> int:
-    def features() -> jax.Array:
-        images = jnp.zeros((1, 32, 32, 3), jnp.float32)
-        outputs, _ = model.init_with_output(jax.random.key(0), images, False)
-        return outputs.features
-
-    return jax.eval_shape(features).shape[1]
 
 
 def _run_once(init: Callable[[jax.Array], Variables], seed: int) -> Variables:
@@ -206,10 +207,18 @@ def _run_once(init: Callable[[jax.Array], Variables], seed: int) -> Variables:
     return jax.jit(draw, compiler_options=options)(np.uint32(seed % 2**32))
 
 
+def trace(model: GTN) -> Traced:
+    """Shapes of a model; nothing is computed."""
+
+    def init() -> tuple[Outputs, Variables]:
+        images = jnp.zeros((1, 32, 32, 3), jnp.float32)
+        outputs, variables = model.init_with_output(jax.random.key(0), images, False)
+        return outputs, dict(variables)
+
+    outputs, variables = jax.eval_shape(init)
+    return Traced(dict(variables), outputs)
+
+
 def variable_shapes(model: GTN) -> Variables:
-    """What `init_variables` gives, as `jax.ShapeDtypeStruct`s: nothing is computed."""
-
-    def init() -> Variables:
-        return dict(model.init(jax.random.key(0), jnp.zeros((1, 32, 32, 3), jnp.float32), False))
-
-    return dict(jax.eval_shape(init))
+    """Those of its variables alone."""
+    return trace(model).variables

@@ -10,7 +10,7 @@ from typing import Any
 
 from gtn_jax.arrays import Variables
 from gtn_jax.models.backbones import BACKBONES, ResNetShape
-from gtn_jax.models.gtn import GTN, init_heads, init_variables, variable_shapes
+from gtn_jax.models.gtn import GTN, init_heads, init_variables, trace
 from gtn_jax.weights.port import HeadPolicy, port
 from gtn_jax.weights.read import read_safetensors
 from gtn_jax.weights.registry import WEIGHTS, resolve
@@ -81,8 +81,8 @@ def load_weights(
     # Our own files are stored in halves on purpose, so there is nothing to note about them.
     note = None if str(weights) in WEIGHTS else _log.warning
     tensors = read_safetensors(path, note)
-    shapes = variable_shapes(model)
-    variables = port(tensors, shapes, heads=heads, source=str(path))
+    traced = trace(model)
+    variables = port(tensors, traced.variables, heads=heads, source=str(path))
     if heads == "fresh":
-        variables["params"].update(init_heads(model, seed, shapes))
+        variables["params"].update(init_heads(model, seed, traced))
     return variables

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gtn_jax.models.gtn import GTN, init_heads, init_variables, variable_shapes
+from gtn_jax.models.gtn import GTN, init_heads, init_variables, trace
 from gtn_jax.models.heads import Classifier, pool
 
 IMAGES = np.random.default_rng(0).standard_normal((3, 16, 16, 3)).astype(np.float32)
@@ -82,7 +82,7 @@ def test_one_stage_has_none_before_it():
 
 
 def test_heads_alone_are_the_same_numbers(model, variables):
-    heads = init_heads(model, 0, variable_shapes(model))
+    heads = init_heads(model, 0, trace(model))
     assert sorted(heads) == ["aux_classifier", "classifier", "gate"]
     for name, part in heads.items():
         jax.tree.map(np.testing.assert_array_equal, part, variables["params"][name])
