@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from gtn_jax.arrays import Batch, Outputs
     from gtn_jax.config import Config
+    from gtn_jax.inference.predict import predict
+    from gtn_jax.inference.restore import restore
     from gtn_jax.models.gtn import GTN
     from gtn_jax.weights.pretrained import create
 
-__all__ = ["GTN", "Batch", "Config", "Outputs", "create"]
+__all__ = ["GTN", "Batch", "Config", "Outputs", "create", "predict", "restore"]
 
 _WHERE = {
     "Batch": "gtn_jax.arrays",
@@ -20,6 +22,8 @@ _WHERE = {
     "Config": "gtn_jax.config",
     "GTN": "gtn_jax.models.gtn",
     "create": "gtn_jax.weights.pretrained",
+    "predict": "gtn_jax.inference.predict",
+    "restore": "gtn_jax.inference.restore",
 }
 
 

@@ -3,7 +3,7 @@
 Exit codes: 0 for a finished job, 1 for an error (one to three lines; `--debug` shows the
 traceback), 2 for usage, 130 after SIGINT (Ctrl-C), 143 after SIGTERM; docs/reliability.md says what
 a supervisor makes of them. Standard output that cannot be written is an error of a job that was
-finished all the same. The verbs are in verbs.py.
+finished all the same. The verbs are in verbs/.
 """
 
 import shlex

@@ -1,6 +1,8 @@
 """What a process of the command line decides for itself before it computes."""
 
 import sys
+from collections.abc import Sequence
+from typing import Any
 
 
 def set_up_process() -> None:
@@ -20,3 +22,17 @@ def set_up_process() -> None:
     reason = enable()
     if reason is not None:
         print(f"note    {reason}", file=sys.stderr)
+
+
+def name_devices(devices: Sequence[Any] | None = None) -> None:
+    """The first line of a verb that computes, on standard error: the answer goes to the other.
+
+    Args:
+        devices: that it computes on; None: all that JAX has.
+
+    Raises:
+        ValueError: JAX was asked for devices that are not there.
+    """
+    from gtn_jax.training.sharding import data_mesh, in_words
+
+    print(f"device  {in_words(data_mesh(devices))}", file=sys.stderr, flush=True)

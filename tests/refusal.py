@@ -22,13 +22,13 @@ def check(found: int, output: str, error: str, says: str | Sequence[str], code: 
     Args:
         found: the exit code.
         output: standard output.
-        error: standard error; lines that begin with "note " are no part of the refusal.
+        error: standard error; "note " and "device " lines are no part of the refusal.
         says: a part of the message, or several.
         code: the exit code that it should be.
     """
     assert found == code, error
     assert "Traceback" not in output + error
-    lines = [line for line in error.splitlines() if not line.startswith("note ")]
+    lines = [line for line in error.splitlines() if not line.startswith(("note ", "device "))]
     assert 1 <= len(lines) <= 3, error
     assert lines[0].startswith("error: "), error
     assert len(error) < 3000

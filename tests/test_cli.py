@@ -96,7 +96,9 @@ def test_train_then_evaluate_then_refuse(experiment, tmp_path, capsys):
     summary = json.loads(capsys.readouterr().out)
 
     assert main(["evaluate", workdir]) == 0
-    evaluated = json.loads(capsys.readouterr().out)
+    answer = capsys.readouterr()
+    assert answer.err.splitlines()[0] == "device  4 x cpu"
+    evaluated = json.loads(answer.out)
     assert evaluated["accuracy"] == summary["test_accuracy"]
     assert evaluated["loss"] == pytest.approx(summary["test_loss"], rel=1e-6)
     assert main(["evaluate", workdir, "--split", "tset"]) == 1

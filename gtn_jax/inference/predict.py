@@ -10,6 +10,7 @@ import csv
 import functools
 import json
 import os
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -56,6 +57,30 @@ class Unreadable(NamedTuple):
 
 
 def predict(
+    run: str | Path | Restored, paths: str | Path | Sequence[str | Path], topk: int = 3
+) -> list[Prediction]:
+    """Name the classes of images: `gtn_jax.predict("runs/first", "photos")`.
+
+    Args:
+        run: run folder, or what `restore` made of one, for many calls.
+        paths: an image file, a folder of them or a pattern; or several.
+        topk: classes a file.
+
+    Returns:
+        One prediction a readable file, in the order of `paths`, sorted within a folder.
+
+    Raises:
+        ValueError: no run or no checkpoint, no path, or `topk` below 1.
+
+    Warns:
+        UserWarning: a path or file that could not be predicted, with its reason.
+    """
+    several = [paths] if isinstance(paths, str | Path) else paths
+    good, _ = predict_paths(run, [Path(path) for path in several], topk, warnings.warn)
+    return good
+
+
+def predict_files(
     run: Restored, files: Sequence[Path], topk: int = 3
 ) -> Iterator[Prediction | Unreadable]:
     """Classify image files, in batches of the run's `data.eval_batch_size`.
@@ -114,7 +139,7 @@ def _answers(
 
 
 def predict_paths(
-    workdir: Path,
+    run: str | Path | Restored,
     paths: Sequence[Path],
     topk: int,
     complain: Callable[[str], None],
@@ -123,7 +148,7 @@ def predict_paths(
     """Everything that `gtn predict` does before it shows or writes.
 
     Args:
-        workdir: run folder.
+        run: run folder, or what `restore` made of one.
         paths: image files, folders of them, and patterns.
         topk: classes a file.
         complain: takes a line for every path that could not be predicted, as soon as it is known.
@@ -138,11 +163,11 @@ def predict_paths(
     if not paths:
         raise ValueError("PATH: none given; name image files, or folders of them")
     files, problems = image_files(paths)
-    run = restore(workdir)
+    restored = run if isinstance(run, Restored) else restore(Path(run))
     for problem in problems:
         complain(problem)
     good, bad = [], len(problems)
-    for done, answer in enumerate(predict(run, files, topk), 1):
+    for done, answer in enumerate(predict_files(restored, files, topk), 1):
         progress(done, len(files))
         if isinstance(answer, Prediction):
             good.append(answer)

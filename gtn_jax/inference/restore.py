@@ -68,13 +68,16 @@ def template_of(folder: RunFolder) -> TrainState:
     )
 
 
-def restore(workdir: Path) -> Restored:
+def restore(workdir: str | Path) -> Restored:
     """Load the weights that a run selected (an unfinished run: the best, or else the latest).
+
+    Args:
+        workdir: run folder.
 
     Raises:
         ValueError: no run there, no checkpoint in it yet, or a damaged one.
     """
-    folder = RunFolder(workdir)
+    folder = RunFolder(Path(workdir))
     config, classes, preprocessing = folder.config(), folder.classes(), folder.preprocessing()
     template = template_of(folder)  # first of all, as the devices may be refused
     model = build_module(config, len(classes))

@@ -15,7 +15,7 @@ from PIL import Image
 from gtn_jax.cli import main
 from gtn_jax.config import override
 from gtn_jax.inference import portable
-from gtn_jax.inference.predict import Prediction, predict
+from gtn_jax.inference.predict import Prediction, predict_files
 from gtn_jax.inference.restore import restore
 
 pytest.importorskip("flatbuffers")
@@ -52,7 +52,7 @@ def test_folder_without_this_package(finished_run, photos, tmp_path, capsys, cli
         "preprocessing.json",
     ]  # fmt: skip
     assert f"model.stablehlo: {(out / 'model.stablehlo').stat().st_size:,} bytes" in printed
-    expected = list(predict(restore(finished_run), photos))
+    expected = list(predict_files(restore(finished_run), photos))
 
     script = (out / "predict.py").read_text()
     assert "import" in script and "gtn_jax" not in script.split('"""')[2]

@@ -19,7 +19,7 @@ from gtn_jax.data.image_files import image_files
 from gtn_jax.data.images import View, load
 from gtn_jax.data.pipeline import evaluation_batches
 from gtn_jax.data.sources import open_splits
-from gtn_jax.inference.predict import Prediction, predict
+from gtn_jax.inference.predict import Prediction, predict_files
 from gtn_jax.inference.restore import restore
 
 
@@ -67,7 +67,7 @@ def test_probabilities_are_those_of_the_evaluation_images(drawn_run, tiny_config
     for number, example in enumerate(split.read(range(8))):
         files.append(tmp_path / f"{number}.png")
         files[-1].write_bytes(example["image"])
-    answers = list(predict(run, files, topk=10))
+    answers = list(predict_files(run, files, topk=10))
     for answer, row in zip(answers, expected, strict=True):
         assert isinstance(answer, Prediction)
         assert answer.classes == tuple(f"digit {label}" for label in np.argsort(-row))
@@ -78,13 +78,13 @@ def test_probabilities_are_those_of_the_evaluation_images(drawn_run, tiny_config
 def test_a_bad_file_changes_no_other_and_batches_do_not_matter(drawn_run, photos):
     run = restore(drawn_run)
     files, _ = image_files([photos])
-    together = list(predict(run, files, topk=2))
+    together = list(predict_files(run, files, topk=2))
     assert [isinstance(answer, Prediction) for answer in together] == [1, 1, 0, 1, 1]
     broken = photos / "broken.jpg"
     reason = "not a readable image (neither JPEG, PNG, GIF, BMP, TIFF nor WebP)"
     assert together[2].reason == f"{broken}: {reason}"
     for file, answer in zip(files, together, strict=True):
-        (alone,) = predict(run, [file], topk=2)
+        (alone,) = predict_files(run, [file], topk=2)
         assert alone[:2] == answer[:2]
         if isinstance(alone, Prediction):
             np.testing.assert_allclose(alone.probabilities, answer.probabilities, rtol=1e-4)
@@ -94,9 +94,23 @@ def test_more_files_than_a_batch(drawn_run, photos):
     run = restore(drawn_run)
     config = override(run.config, {"data.eval_batch_size": 2})
     files = [photos / "a.png", photos / "b.jpg"] * 5
-    answers = list(predict(dataclasses.replace(run, config=config), files, topk=1))
+    answers = list(predict_files(dataclasses.replace(run, config=config), files, topk=1))
     assert [answer.file for answer in answers] == [str(file) for file in files]
     assert len({answer[1:] for answer in answers[::2]}) == 1
+
+
+def test_python_in_three_lines(drawn_run, photos):
+    import gtn_jax
+
+    with pytest.warns(UserWarning, match="broken.jpg: not a readable image") as warned:
+        answers = gtn_jax.predict(str(drawn_run), str(photos), topk=2)
+    assert len(warned) == 1
+    names = [os.path.basename(answer.file) for answer in answers]
+    assert names == ["a.png", "b.jpg", "c.GIF", "d.bmp"]
+    run = gtn_jax.restore(str(drawn_run))
+    assert gtn_jax.predict(run, [photos / "a.png"], topk=2)[0].classes == answers[0].classes
+    with pytest.raises(ValueError, match="no such run|nowhere"):
+        gtn_jax.predict("nowhere", photos)
 
 
 def test_table_csv_and_json(drawn_run, photos, tmp_path, capsys):
@@ -126,7 +140,8 @@ def test_table_csv_and_json(drawn_run, photos, tmp_path, capsys):
 def test_exit_code_names_the_bad_file_and_keeps_the_rest(drawn_run, photos, tmp_path, capsys):
     out = tmp_path / "out.json"
     assert main(["predict", str(drawn_run), str(photos), "nowhere.png", "--out", str(out)]) == 1
-    error = capsys.readouterr().err.splitlines()
+    first, *error = capsys.readouterr().err.splitlines()
+    assert first == "device  4 x cpu"
     assert error[0] == "error: nowhere.png: no such file or folder"
     assert error[1].startswith(f"error: {photos / 'broken.jpg'}: not a readable image")
     assert error[2] == "error: 2 of 6 could not be predicted; the others were"
@@ -170,7 +185,7 @@ def test_one_bad_file_of_a_hundred(drawn_run, photos, tmp_path, capsys):
     out.write_text("of another day")
     arguments = ["predict", str(drawn_run), str(folder), "--out", str(out), "--overwrite"]
     assert main(arguments) == 1
-    error = capsys.readouterr().err.splitlines()
+    _, *error = capsys.readouterr().err.splitlines()
     assert len(error) == 2
     assert error[0].startswith(f"error: {folder / '42.png'}: not a readable image")
     assert error[1] == "error: 1 of 100 could not be predicted; the others were"

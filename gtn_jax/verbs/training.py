@@ -1,7 +1,4 @@
-"""The verbs of `gtn` that make run folders and look after them; the others are in verbs.py.
-
-As there: a verb reads its arguments, calls one function and prints what came of it.
-"""
+"""Verbs that make run folders and look after them: train, checkpoint."""
 
 import dataclasses
 import json

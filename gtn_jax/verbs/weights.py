@@ -1,7 +1,4 @@
-"""The verbs of `gtn` that bring weights in and take them out; the others are in verbs.py.
-
-As there: a verb reads its arguments, calls one function and prints what came of it.
-"""
+"""The verb that brings weights in: convert."""
 
 import argparse
 from pathlib import Path
@@ -11,8 +8,7 @@ import tyro
 
 from gtn_jax.arguments import parse
 from gtn_jax.config import Config
-from gtn_jax.process import set_up_process
-from gtn_jax.terminal import say, show
+from gtn_jax.terminal import say
 
 Positional = tyro.conf.Positional
 
@@ -71,54 +67,3 @@ def convert(arguments: list[str]) -> None:
 
         run = adopt(given.source, given.destination, given.classes, given.data, given.data_dir)
         say(f"{run.path}: a run of {run.backbone} with {run.classes} classes")
-
-
-def export(arguments: list[str]) -> None:
-    """Write a run for use without this package, as the authors' model, or with fewer channels."""
-
-    def form(
-        run: Positional[Path],
-        out: Path,
-        to: Literal["stablehlo", "torch"] = "stablehlo",
-        keep_channels: float | None = None,
-        split: str = "validation",
-    ) -> argparse.Namespace:
-        """Export a run.
-
-        Example: gtn export runs/first --out classifier
-
-        Args:
-            run: run folder.
-            out: folder to write into; new or empty.
-            to: stablehlo, a folder that works without this package (needs the extra `export`);
-                torch, a state dict that the GTN authors' model loads (needs the extra `torch`).
-            keep_channels: write a smaller run instead, with this fraction of the last map's
-                channels, those that help the right classes most.
-            split: whose accuracy a smaller run is told with; the training images decide.
-        """
-        return argparse.Namespace(**locals())
-
-    given = parse(form, "gtn export", arguments)
-    set_up_process()
-    if given.keep_channels is not None:
-        if given.to == "torch":
-            raise ValueError("--keep-channels: the authors' model has all channels; leave one out")
-        from gtn_jax.analysis.channels import curve_table
-        from gtn_jax.analysis.pruned_run import in_lines, pruned_run
-
-        pruned = pruned_run(given.run, given.out, given.keep_channels, given.split)
-        show(curve_table(pruned.curve))
-        for line in in_lines(pruned):
-            say(line)
-    elif given.to == "torch":
-        from gtn_jax.inference.torch_export import export_torch
-
-        exported = export_torch(given.run, given.out)
-        say(f"{exported.path}: {exported.tensors} tensors")
-    else:
-        from gtn_jax.inference.portable import export_portable
-
-        portable = export_portable(given.run, given.out)
-        for name, size in portable.files.items():
-            say(f"{given.out / name}: {size:,} bytes")
-        say(f"read back: probabilities within {portable.largest_difference:.1e} of the run's")

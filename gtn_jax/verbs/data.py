@@ -1,7 +1,4 @@
-"""The verbs of `gtn` that bring data in; the others are in verbs.py.
-
-As there: a verb reads its arguments, calls one function and prints what came of it.
-"""
+"""Verbs that bring data in: prepare, check-data."""
 
 import argparse
 from pathlib import Path

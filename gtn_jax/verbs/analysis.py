@@ -1,7 +1,4 @@
-"""The verbs of `gtn` that understand runs: compare, gates, report; the others are in verbs.py.
-
-As there: a verb reads its arguments, calls one function and prints what came of it.
-"""
+"""Verbs that understand runs: quickstart, compare, gates, report."""
 
 import argparse
 import dataclasses
@@ -12,8 +9,8 @@ import tyro
 
 from gtn_jax.arguments import parse, take_experiment
 from gtn_jax.config import Config
-from gtn_jax.experiment import load_experiment
-from gtn_jax.process import set_up_process
+from gtn_jax.experiment import load_experiment, shipped_folder
+from gtn_jax.process import name_devices, set_up_process
 from gtn_jax.terminal import say, show
 from gtn_jax.training.lock import locked
 
@@ -42,6 +39,44 @@ class CompareArguments:
     """Runs at the same time, a device each; default: all accelerators, or one CPU."""
 
 
+def quickstart(arguments: list[str]) -> None:
+    """Adapt the shipped backbone to digits by three methods, and compare them."""
+
+    def form(workdir: Path = Path("runs/quickstart"), seeds: int = 3) -> tuple[Path, int]:
+        """Compare fine-tuning with and without gates on 20 digits a class.
+
+        Example: gtn quickstart --seeds 5
+
+        Args:
+            workdir: a run folder a run goes to WORKDIR/runs.
+            seeds: runs a method.
+        """
+        return workdir, seeds
+
+    workdir, seeds = parse(form, "gtn quickstart", arguments)
+    set_up_process()
+    from gtn_jax.analysis import compare as comparison
+    from gtn_jax.analysis.comparison_table import accuracy_table, summarise, where_time_went
+    from gtn_jax.analysis.trials import choose_devices
+    from gtn_jax.analysis.tuning import best_rate
+    from gtn_jax.training.row_file import read_rows
+
+    config = load_experiment("quickstart")
+    # The tuning runs that ship with the experiment: its header has their command.
+    tuned = read_rows(shipped_folder() / "quickstart_tuning.jsonl")
+    methods = ("finetune", "gtn", "gtn_identity")
+    comparison.check(config, methods, seeds, 1, workdir)
+    rates = {method: best_rate(tuned, method) for method in methods}
+    per_class = config.data.train_images_per_class
+    name_devices()
+    say(f"{config.model.weights} backbone, {per_class} training images a class of "
+         f"{config.data.name}; {len(methods)} methods x {seeds} seeds")  # fmt: skip
+    with locked(workdir):
+        rows = comparison.compare(config, rates, range(seeds), workdir, choose_devices(1), say)
+    show(accuracy_table(summarise(rows, workdir)))
+    say(f"time: {where_time_went(rows, workdir)}\nrun folders: {workdir}/runs")
+
+
 def compare(arguments: list[str]) -> None:
     """Tune a rate for each method on validation, then compare them on paired seeds."""
     name, rest = take_experiment(
@@ -53,11 +88,10 @@ def compare(arguments: list[str]) -> None:
     from gtn_jax.analysis import compare as comparison
     from gtn_jax.analysis.comparison_table import accuracy_table, cost_table, summarise
     from gtn_jax.analysis.trials import choose_devices
-    from gtn_jax.training.sharding import data_mesh, in_words
 
     comparison.check(given.config, given.methods, given.seeds, given.trials, given.workdir)
     devices = choose_devices(given.devices)
-    say(f"device  {in_words(data_mesh(devices))}")
+    name_devices(devices)
     with locked(given.workdir):
         rows = comparison.tune_and_compare(
             given.config, given.methods, range(given.seeds), given.trials, given.workdir, devices,
@@ -100,6 +134,7 @@ def gates(arguments: list[str]) -> None:
     from gtn_jax.analysis.channels import curve_of, curve_table
     from gtn_jax.inference.outputs import run_outputs
 
+    name_devices()
     where = given.run, given.split, given.data, given.data_dir
     outputs = run_outputs(*where)
     statistics = analysis.gate_statistics(outputs)
