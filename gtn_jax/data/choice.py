@@ -26,6 +26,7 @@ class Part(NamedTuple):
         labels: int32 B.
         files: str B, names in the source.
         sizes: int B 2, height and width of the stored images in pixels.
+        split_sizes: int D 2, the sizes that occur in the whole split; None: as `sizes`.
     """
 
     split: Split
@@ -33,10 +34,11 @@ class Part(NamedTuple):
     labels: np.ndarray
     files: np.ndarray
     sizes: np.ndarray
+    split_sizes: np.ndarray | None = None
 
     def only(self, rows: np.ndarray) -> "Part":
         """These rows of the part: bool B, or sorted integers."""
-        return Part(self.split, *(array[rows] for array in self[1:]))
+        return Part(self.split, *(array[rows] for array in self[1:5]), self.split_sizes)
 
 
 def choose(splits: dict[str, Split], data: DataConfig, seed: int) -> dict[str, Part]:
@@ -89,7 +91,8 @@ def whole(split: Split) -> Part:
             f"first that of image {first} ({files[first]}): {labels[first]}, wanted 0 to "
             f"{len(split.classes) - 1}; prepare the data set again"
         )
-    return Part(split, np.arange(len(split)), labels.astype(np.int32), files, sizes)
+    distinct = np.unique(sizes, axis=0)
+    return Part(split, np.arange(len(split)), labels.astype(np.int32), files, sizes, distinct)
 
 
 def fingerprint(part: Part) -> dict[str, Any]:

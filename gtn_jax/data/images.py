@@ -65,8 +65,8 @@ class Images:
     Attributes:
         part: where they come from.
         view: what of each is used.
-        height: of a batch's arrays in pixels, that of the highest image.
-        width: of a batch's arrays in pixels, that of the widest image.
+        height: of a batch's arrays in pixels, that of the highest image of the split.
+        width: of a batch's arrays in pixels, that of the widest image of the split.
         bytes: of all images decoded, each of its own size.
         clips: int32 B, the clip of each image, of videos only.
         pixels: uint8 H W 3 each, or None where they are not in the host's memory.
@@ -143,7 +143,9 @@ def _at(own: slice, rows: int, array: np.ndarray) -> np.ndarray:
 def open_images(part: Part, view: View) -> Images:
     """Make a part ready to be batched, nothing of it decoded yet."""
     sizes = np.array([view.size(height, width) for height, width in part.sizes.tolist()])
-    height, width = sizes.max(axis=0).tolist()
+    # Of the whole split, not of the part, so that seeds that choose other images share programs.
+    shapes = part.sizes if part.split_sizes is None else part.split_sizes
+    height, width = np.max([view.size(*shape) for shape in shapes.tolist()], axis=0).tolist()
     clips = clip_ids(part.files) if part.split.clips else None
     return Images(part, view, height, width, 3 * int(sizes.prod(axis=1).sum()), clips)
 

@@ -54,6 +54,13 @@ def test_every_trial_runs_once(training, count):
     assert said[-1].startswith("[7/7, about 0 s left] kept run")
 
 
+def test_programs_are_let_go(training, monkeypatch):
+    cleared: list = []
+    monkeypatch.setattr(jax, "clear_caches", lambda: cleared.append(len(training)))
+    run_trials([trial("run", [])] * 25, choose_devices(1), Clock(25, 1), lambda line: None)
+    assert cleared == [10, 20]
+
+
 def test_what_diverges_is_a_result_where_it_may_be(training):
     said: list = []
     may = trial("diverges", [], lambda: "noted")

@@ -33,6 +33,17 @@ def test_whole_images_keep_their_aspect_and_tell_their_size(monkeypatch, limit):
     np.testing.assert_array_equal(batch.images[2, :8, :8], expected)
 
 
+def test_choices_from_one_split_have_one_shape():
+    """Seeds choose other images; a program of theirs is compiled for one shape of array."""
+    part = whole(Split(PngFiles([(8, 8), (8, 12), (8, 10)]), ("a", "b", "c"), "train"))
+    view = View(8, 8, whole=True)
+    for rows in ([0], [0, 2], [1]):
+        images = open_images(part.only(np.array(rows)), view)
+        assert (images.height, images.width) == (8, 12)
+        assert images.gather(np.array([0])).images.shape == (1, 8, 12, 3)
+    assert open_images(part.only(np.array([0])), View(8, 8)).width == 8
+
+
 def test_of_many_processes_each_decodes_its_own():
     files = PngFiles([(8, 8)] * 4)
     images = open_images(whole(Split(files, tuple("abcd"), "train")), View(8, 8))
