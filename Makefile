@@ -9,7 +9,7 @@ comma := ,
 EXTRAS_LIST := $(subst $(empty) $(empty),$(comma),$(strip $(EXTRAS)))
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: quickstart test test-slow faults floors fuzz parity benchmark lint format
+.PHONY: quickstart test test-slow faults floors fuzz parity benchmark site lint format
 
 quickstart: $(VENV)/installed
 	$(BIN)/gtn quickstart
@@ -54,6 +54,11 @@ parity: $(VENV)/installed-dev
 benchmark: $(VENV)/installed
 	$(BIN)/python -c 'import torch' 2>/dev/null || $(PIP) torch==2.13.0 || echo "no PyTorch: its rows will be null"
 	$(BIN)/gtn benchmark --out runs/benchmark.json
+
+# docs/ and the docstrings as site/html/index.html, which opens from disk; a warning is an error.
+site: $(VENV)/installed-dev
+	rm -rf site docs/reference
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going --doctree-dir site/doctrees docs site/html
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff format --check .

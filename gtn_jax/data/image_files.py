@@ -20,7 +20,7 @@ def image_files(paths: Iterable[Path]) -> tuple[list[Path], list[str]]:
     """Every file that `paths` mean: files as they are, folders with all their images, recursively.
 
     Args:
-        paths: files, folders, and patterns for shells that expand none ("photos/**/*.jpg"); a
+        paths: files, folders, and patterns for shells that expand none (`photos/**/*.jpg`); a
             folder's hidden files and folders are left out.
 
     Returns:

@@ -159,7 +159,7 @@ def init_variables(model: GTN, seed: int, image_size: int = 32) -> Variables:
 
 
 class Traced(NamedTuple):
-    """`jax.ShapeDtypeStruct`s of all that a model is and says.
+    """Shapes (`jax.ShapeDtypeStruct`) of all that a model is and says.
 
     Attributes:
         variables: what `init_variables` gives.

@@ -138,8 +138,8 @@ class Checkpoints:
         """Load a step, if every file of it is as it was written.
 
         Args:
-            template: arrays, or `jax.ShapeDtypeStruct`s, with the shapes, dtypes and shardings
-                that the result shall have.
+            template: arrays, or `jax.ShapeDtypeStruct` in their place, with the shapes, dtypes and
+                shardings that the result shall have.
             step: one that exists.
 
         Returns:

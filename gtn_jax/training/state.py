@@ -108,7 +108,7 @@ def describe(state: TrainState) -> dict[str, str]:
     """Name of every array -> dtype and shape: `{"params/fc/kernel": "float32 16x10", ...}`.
 
     Args:
-        state: of arrays, or of `jax.ShapeDtypeStruct`s.
+        state: of arrays, or of `jax.ShapeDtypeStruct` in their place.
     """
     leaves, _ = jax.tree_util.tree_flatten_with_path(state)
     return {
