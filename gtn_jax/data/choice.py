@@ -38,7 +38,8 @@ class Part(NamedTuple):
 
     def only(self, rows: np.ndarray) -> "Part":
         """These rows of the part: bool B, or sorted integers."""
-        return Part(self.split, *(array[rows] for array in self[1:5]), self.split_sizes)
+        labels, files, sizes = (array[rows] for array in (self.labels, self.files, self.sizes))
+        return Part(self.split, self.positions[rows], labels, files, sizes, self.split_sizes)
 
 
 def choose(splits: dict[str, Split], data: DataConfig, seed: int) -> dict[str, Part]:
