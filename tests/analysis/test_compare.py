@@ -136,9 +136,11 @@ EXPERIMENT = """
 from gtn_jax.config import *
 
 CONFIG = Config(
-    data=DataConfig(data_dir="{data_dir}", batch_size=20, train_images_per_class=4),
+    data=DataConfig(
+        data_dir="{data_dir}", image_size=16, batch_size=20, train_images_per_class=4,
+    ),
     model=ModelConfig(backbone="resnet20", stages=2, gate_reduction=4),
-    training=TrainingConfig(epochs=2, freeze_epochs=1, checkpoint_every_seconds=1e-3),
+    training=TrainingConfig(epochs=2, freeze_epochs=1),
 )
 """
 

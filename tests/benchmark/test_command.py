@@ -28,7 +28,6 @@ def rows_of(path) -> dict:
 
 
 @pytest.mark.slow
-@pytest.mark.alone
 def test_missing_peer_is_null_with_reason(tmp_path, no_torch, capsys, monkeypatch):
     out = tmp_path / "f.json"
     assert main(["benchmark", "--quick", "--out", str(out), "--only", "limits", "evaluation"]) == 0
@@ -60,7 +59,6 @@ def test_usage(tmp_path, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.alone
 def test_quick_run(tmp_path, no_torch):
     out = tmp_path / "f.json"
     assert main(["benchmark", "--quick", "--out", str(out)]) == 0

@@ -10,7 +10,6 @@ SCRIPT = Path(__file__).parent / "kill.py"
 
 
 @pytest.mark.slow
-@pytest.mark.alone
 def test_twenty_kills_lose_nothing(tmp_path):
     words = [sys.executable, str(SCRIPT), "--kills", "20", "--epochs", "10"]
     words += ["--workdir", str(tmp_path / "kills")]
