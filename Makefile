@@ -9,7 +9,7 @@ comma := ,
 EXTRAS_LIST := $(subst $(empty) $(empty),$(comma),$(strip $(EXTRAS)))
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: quickstart test test-slow faults floors fuzz parity benchmark site lint format
+.PHONY: quickstart test test-slow faults floors wheel fuzz parity benchmark site lint format
 
 quickstart: $(VENV)/installed
 	$(BIN)/gtn quickstart
@@ -36,6 +36,18 @@ floors:
 	$(FLOORS)/bin/python -m pip install --quiet --disable-pip-version-check -r $(FLOORS)/floors.txt -r requirements-dev.txt
 	$(FLOORS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
 	$(FLOORS)/bin/python -m pytest -m "not slow and not faults" --numprocesses auto --maxprocesses 4
+
+# dist/ from `python -m build`; the wheel goes into a clean venv, and the quickstart runs from it in a
+# folder of its own, far from this one.
+WHEEL := .venv-wheel
+wheel: $(BIN)/python
+	rm -rf dist
+	$(PIP) build
+	$(BIN)/python -m build
+	$(PYTHON) -m venv --clear $(WHEEL)
+	$(WHEEL)/bin/python -m pip install --quiet --disable-pip-version-check -c requirements.txt dist/*.whl
+	folder=$$(mktemp -d) && cd $$folder && env -u PYTHONPATH $(CURDIR)/$(WHEEL)/bin/gtn quickstart --seeds 1 --workdir runs \
+		&& $(CURDIR)/$(WHEEL)/bin/gtn list experiments && rm -r $$folder
 
 # Damaged files, new ones each time, until Ctrl-C or for FUZZ_MINUTES; stops at the first finding,
 # which .hypothesis/ keeps: the next call begins with it.

@@ -41,6 +41,13 @@ def run(*headings: str, page: str = "extending.md") -> dict:
     return names
 
 
+def test_readme(capsys):
+    """Its model; its photographs are test_walk.py's."""
+    _, model = blocks("From Python", "../README.md")
+    exec(compile(model, "README.md", "exec"), {})
+    assert capsys.readouterr().out == "(4, 10) (4, 256)\n"
+
+
 def test_new_gate(capsys):
     first = blocks("A new gate")[0]
     code = first[first.index("class ") :]

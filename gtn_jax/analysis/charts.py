@@ -1,6 +1,10 @@
-"""Small charts as SVG inside a page: lines over epochs. Nothing here needs matplotlib."""
+"""Small charts as SVG, inside a page or on their own: lines over epochs, methods beside each other.
+
+Nothing here needs matplotlib.
+"""
 
 import math
+import xml.etree.ElementTree as ET
 from collections.abc import Sequence
 
 from gtn_jax.analysis.html import Element, element
@@ -60,6 +64,53 @@ def line_chart(title: str, curves: dict[str, Points]) -> Element | None:
         for colour, name in zip(_COLOURS, kept, strict=False)
     ]
     return element("figure", None, chart, element("figcaption", None, title, *legend))
+
+
+def dot_chart(title: str, values: dict[str, Sequence[float]]) -> Element | None:
+    """A row a name: a dot for each value, a bar at their mean; None where there is nothing.
+
+    Args:
+        title: what is drawn, with its unit.
+        values: name -> finite numbers, one a seed.
+    """
+    kept = {name: list(numbers) for name, numbers in values.items() if len(numbers)}
+    every = [number for numbers in kept.values() for number in numbers]
+    if not every:
+        return None
+    low, high = min(every), max(every)
+    if low == high:
+        low, high = low - 0.5, high + 0.5
+    left = 16 + 7 * max(map(len, kept))  # what the longest name takes
+    bottom = _TOP + 28 * len(kept)
+    height = bottom + _BOTTOM
+
+    def across(number: float) -> float:
+        return left + 8 + (number - low) / (high - low) * (_WIDTH - left - 24)
+
+    parts = [_line(left, bottom, _WIDTH - _RIGHT, bottom)]
+    for number, anchor in ((low, "start"), (high, "end")):
+        parts.append(_text(across(number), bottom + 14, f"{number:.4g}", anchor))
+    parts.append(_text((left + _WIDTH) / 2, height - 4, title, "middle"))
+    for row, (name, numbers) in enumerate(kept.items()):
+        y, mean = _TOP + 28 * row + 14, across(sum(numbers) / len(numbers))
+        parts.append(_text(left - 8, y + 4, name, "end"))
+        parts.append(_line(mean, y - 9, mean, y + 9))
+        parts += [_dot(across(number), y, _COLOURS[0]) for number in numbers]
+    means = "; ".join(f"{name} {sum(n) / len(n):.4g} on average" for name, n in kept.items())
+    size = {"viewBox": f"0 0 {_WIDTH} {height}", "role": "img", "aria-label": f"{title}: {means}"}
+    return element("svg", size, *parts)
+
+
+def standalone(chart: Element) -> str:
+    """The text of an .svg file, for light and dark pages."""
+    style = element("style")
+    style.text = (
+        ":root { font-family: system-ui, sans-serif; color: #222; --strong: #2563eb; } "
+        "@media (prefers-color-scheme: dark) { :root { color: #ddd; --strong: #7aa7ff; } }"
+    )
+    width = chart.attrib["viewBox"].split()[2]
+    shown = {"xmlns": "http://www.w3.org/2000/svg", "width": f"{2 * int(width)}"}
+    return ET.tostring(element("svg", chart.attrib | shown, style, *chart), encoding="unicode")
 
 
 def _line(x1: float, y1: float, x2: float, y2: float) -> Element:

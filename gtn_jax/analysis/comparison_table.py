@@ -1,4 +1,4 @@
-"""Rows of a comparison -> what they say: means, paired differences with intervals, two tables.
+"""Rows of a comparison -> what they say: means, paired differences, intervals; tables, a chart.
 
 Files only; nothing is run here.
 """
@@ -11,7 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from rich.table import Table
 
+from gtn_jax.analysis.charts import dot_chart, standalone
 from gtn_jax.analysis.compare import run_folder
+from gtn_jax.analysis.html import Element
 from gtn_jax.analysis.intervals import hierarchical_interval, paired_interval
 from gtn_jax.analysis.tuning import Row
 from gtn_jax.training.run_folder import RunFolder
@@ -121,6 +123,18 @@ def accuracy_table(summaries: Sequence[MethodSummary]) -> Table:
             _in_brackets(one.interval_with_images),
         )
     return table
+
+
+def accuracy_chart(summaries: Sequence[MethodSummary]) -> Element | None:
+    """The accuracies of every seed, a row a method."""
+    return dot_chart("test accuracy %", {one.method: one.accuracies for one in summaries})
+
+
+def write_chart(summaries: Sequence[MethodSummary], path: Path) -> None:
+    """The same as an .svg file; nothing where no run is finished."""
+    chart = accuracy_chart(summaries)
+    if chart is not None:
+        path.write_text(standalone(chart), encoding="utf-8")
 
 
 def cost_table(summaries: Sequence[MethodSummary]) -> Table:

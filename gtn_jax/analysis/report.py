@@ -11,7 +11,12 @@ import numpy as np
 
 from gtn_jax.analysis import compare
 from gtn_jax.analysis.charts import line_chart
-from gtn_jax.analysis.comparison_table import accuracy_table, cost_table, summarise
+from gtn_jax.analysis.comparison_table import (
+    accuracy_chart,
+    accuracy_table,
+    cost_table,
+    summarise,
+)
 from gtn_jax.analysis.html import Child, Element, element, from_rich, image, page, table
 from gtn_jax.analysis.thumbnails import thumbnails
 from gtn_jax.analysis.tuning import FILE as TUNING_FILE
@@ -106,6 +111,7 @@ def comparison_sections(path: Path) -> list[Child]:
     summaries = summarise(rows, path)
     sections: list[Child] = [
         element("h1", None, f"{path.resolve().name}: methods compared"),
+        element("figure", None, accuracy_chart(summaries)),
         from_rich(accuracy_table(summaries)),
         element("p", {"class": "soft"},
                 "Test accuracy of the epoch that validation chose: mean and standard deviation "

@@ -56,7 +56,7 @@ def quickstart(arguments: list[str]) -> None:
     workdir, seeds = parse(form, "gtn quickstart", arguments)
     set_up_process()
     from gtn_jax.analysis import compare as comparison
-    from gtn_jax.analysis.comparison_table import accuracy_table, summarise, where_time_went
+    from gtn_jax.analysis import comparison_table as tables
     from gtn_jax.analysis.trials import choose_devices
     from gtn_jax.analysis.tuning import best_rate
     from gtn_jax.training.row_file import read_rows
@@ -73,8 +73,10 @@ def quickstart(arguments: list[str]) -> None:
          f"{config.data.name}; {len(methods)} methods x {seeds} seeds")  # fmt: skip
     with locked(workdir):
         rows = comparison.compare(config, rates, range(seeds), workdir, choose_devices(1), say)
-    show(accuracy_table(summarise(rows, workdir)))
-    say(f"time: {where_time_went(rows, workdir)}\nrun folders: {workdir}/runs")
+    summaries = tables.summarise(rows, workdir)
+    show(tables.accuracy_table(summaries))
+    tables.write_chart(summaries, workdir / "accuracy.svg")
+    say(f"time: {tables.where_time_went(rows, workdir)}\nrun folders: {workdir}/runs")
 
 
 def compare(arguments: list[str]) -> None:
@@ -86,7 +88,7 @@ def compare(arguments: list[str]) -> None:
     given = parse(CompareArguments, f"gtn compare {name}", rest, default)
     set_up_process()
     from gtn_jax.analysis import compare as comparison
-    from gtn_jax.analysis.comparison_table import accuracy_table, cost_table, summarise
+    from gtn_jax.analysis import comparison_table as tables
     from gtn_jax.analysis.trials import choose_devices
 
     comparison.check(given.config, given.methods, given.seeds, given.trials, given.workdir)
@@ -97,9 +99,10 @@ def compare(arguments: list[str]) -> None:
             given.config, given.methods, range(given.seeds), given.trials, given.workdir, devices,
             say,
         )  # fmt: skip
-    summaries = summarise(rows, given.workdir)
-    show(accuracy_table(summaries))
-    show(cost_table(summaries))
+    summaries = tables.summarise(rows, given.workdir)
+    show(tables.accuracy_table(summaries))
+    show(tables.cost_table(summaries))
+    tables.write_chart(summaries, given.workdir / "accuracy.svg")
 
 
 def gates(arguments: list[str]) -> None:
