@@ -119,7 +119,8 @@ def run_trials(trials: Sequence[Trial], devices: Sequence[Device], clock: Clock,
     """
     if len(devices) == 1:
         for number, trial in enumerate(trials, 1):
-            say(f"{clock.tick()} {_run(trial, devices[0])()}")
+            keep = _run(trial, devices[0])
+            say(f"{clock.tick()} {keep()}")
             if number % _RUNS_BETWEEN_CLEARINGS == 0:
                 jax.clear_caches()
         return

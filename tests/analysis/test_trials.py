@@ -54,6 +54,14 @@ def test_every_trial_runs_once(training, count):
     assert said[-1].startswith("[7/7, about 0 s left] kept run")
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_trial_counts_when_it_is_over(training, monkeypatch, count):
+    done: list = []
+    monkeypatch.setattr(Clock, "tick", lambda self: done.append(len(training)) or "")
+    run_trials([trial("run", [])], choose_devices(count), Clock(1, count), lambda line: None)
+    assert done == [1]
+
+
 def test_programs_are_let_go(training, monkeypatch):
     cleared: list = []
     monkeypatch.setattr(jax, "clear_caches", lambda: cleared.append(len(training)))
