@@ -63,6 +63,11 @@ class Clock:
         """There are that many more."""
         self._total += trials
 
+    @property
+    def done(self) -> int:
+        """Trials that are over."""
+        return self._done
+
     def tick(self) -> str:
         """One is over; returns "[12/108, about 3 min left]"."""
         self._done += 1
@@ -118,10 +123,10 @@ def run_trials(trials: Sequence[Trial], devices: Sequence[Device], clock: Clock,
         Interrupted: a signal came; what was running is saved.
     """
     if len(devices) == 1:
-        for number, trial in enumerate(trials, 1):
+        for trial in trials:
             keep = _run(trial, devices[0])
             say(f"{clock.tick()} {keep()}")
-            if number % _RUNS_BETWEEN_CLEARINGS == 0:
+            if devices[0].platform == "cpu" and clock.done % _RUNS_BETWEEN_CLEARINGS == 0:
                 jax.clear_caches()
         return
     free: queue.SimpleQueue[Device] = queue.SimpleQueue()

@@ -23,6 +23,7 @@ from gtn_jax.data.splits import Split
 MEMORY_LIMIT_BYTES = 2 * 2**30
 """Of the host's, for the decoded images of one part."""
 _READ_AT_ONCE = 32
+_MOST_ROOM_FOR_OTHERS = 1.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -65,8 +66,9 @@ class Images:
     Attributes:
         part: where they come from.
         view: what of each is used.
-        height: of a batch's arrays in pixels, that of the highest image of the split.
-        width: of a batch's arrays in pixels, that of the widest image of the split.
+        height: of a batch's arrays in pixels, that of the highest image; of the whole split, unless
+            that takes much more room.
+        width: of a batch's arrays in pixels, likewise of the widest image.
         bytes: of all images decoded, each of its own size.
         clips: int32 B, the clip of each image, of videos only.
         pixels: uint8 H W 3 each, or None where they are not in the host's memory.
@@ -143,9 +145,14 @@ def _at(own: slice, rows: int, array: np.ndarray) -> np.ndarray:
 def open_images(part: Part, view: View) -> Images:
     """Make a part ready to be batched, nothing of it decoded yet."""
     sizes = np.array([view.size(height, width) for height, width in part.sizes.tolist()])
-    # Of the whole split, not of the part, so that seeds that choose other images share programs.
-    shapes = part.sizes if part.split_sizes is None else part.split_sizes
-    height, width = np.max([view.size(*shape) for shape in shapes.tolist()], axis=0).tolist()
+    height, width = sizes.max(axis=0).tolist()
+    if part.split_sizes is not None:
+        # Of the whole split, so that seeds that choose other images share programs; but not for the
+        # sake of a panorama that none of these is.
+        every = [view.size(*size) for size in part.split_sizes.tolist()]
+        highest, widest = np.max(every, axis=0).tolist()
+        if highest * widest <= _MOST_ROOM_FOR_OTHERS * height * width:
+            height, width = highest, widest
     clips = clip_ids(part.files) if part.split.clips else None
     return Images(part, view, height, width, 3 * int(sizes.prod(axis=1).sum()), clips)
 

@@ -73,10 +73,12 @@ def predict(
         ValueError: no run or no checkpoint, no path, or `topk` below 1.
 
     Warns:
-        UserWarning: a path or file that could not be predicted, with its reason.
+        UserWarning: a path or file that could not be predicted, with its reason. Python shows one
+            of the same words and line only once, unless told otherwise.
     """
     several = [paths] if isinstance(paths, str | Path) else paths
-    good, _ = predict_paths(run, [Path(path) for path in several], topk, warnings.warn)
+    files = [Path(path) for path in several]
+    good, _ = predict_paths(run, files, topk, lambda line: warnings.warn(line, stacklevel=4))
     return good
 
 

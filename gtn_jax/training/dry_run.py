@@ -1,7 +1,8 @@
 """What a run would do, found out without training: its data, its shapes, one step, its memory.
 
-The step is the real program on made-up images and weights, so nothing is decoded or fetched, and
-nothing is written (but for compiled programs, where those are kept).
+The step is the real program on made-up images and weights, so no weights are fetched, and nothing
+is written into the run folder. A data set that is not prepared yet is prepared, as its images are
+counted: a folder gets its resized copy under `data.data_dir`, one of TFDS is downloaded.
 """
 
 import dataclasses
@@ -101,7 +102,7 @@ def dry_run(config: Config, workdir: Path, devices: Devices = None) -> list[str]
         f"training images {_mib(train.padded_bytes)} decoded ({config.data.image_store})",
         f"writes  {workdir}: checkpoints of about {_mib(state_bytes)}, "
         f"at most {_KEPT_CHECKPOINTS} at a time, metrics, summary and predictions",
-        "nothing was trained or written",
+        "nothing was trained, and nothing written into the run folder",
     ]
 
 

@@ -68,11 +68,12 @@ def quickstart(arguments: list[str]) -> None:
     comparison.check(config, methods, seeds, 1, workdir)
     rates = {method: best_rate(tuned, method) for method in methods}
     per_class = config.data.train_images_per_class
-    name_devices()
+    devices = choose_devices(1)
+    name_devices(devices)
     say(f"{config.model.weights} backbone, {per_class} training images a class of "
          f"{config.data.name}; {len(methods)} methods x {seeds} seeds")  # fmt: skip
     with locked(workdir):
-        rows = comparison.compare(config, rates, range(seeds), workdir, choose_devices(1), say)
+        rows = comparison.compare(config, rates, range(seeds), workdir, devices, say)
     summaries = tables.summarise(rows, workdir)
     show(tables.accuracy_table(summaries))
     tables.write_chart(summaries, workdir / "accuracy.svg")

@@ -38,7 +38,8 @@ class TrainArguments:
     dry_run: bool = False
     """Train nothing: say what would be done, after one step on made-up images."""
     find_lr: bool = False
-    """Train nothing for good: 100 steps at rising rates; WORKDIR/find_lr.png shows the loss."""
+    """Train nothing for good: 100 steps at rising rates; WORKDIR/find_lr.png shows the loss
+    (extra `plots`)."""
     tensorboard: bool = False
     """Write TensorBoard's event files into WORKDIR/tensorboard, too (extra `tensorboard`)."""
     profile: str | None = None
@@ -68,8 +69,11 @@ def train(arguments: list[str]) -> None:
         from gtn_jax.training import find_lr
 
         found = find_lr.find_lr(parsed.config, say=say)
-        for file in find_lr.write(found, parsed.workdir):
+        files = find_lr.write(found, parsed.workdir)
+        for file in files:
             say(str(file))
+        if len(files) == 1:
+            say('no picture without matplotlib: pip install "gtn_jax[plots]"')
         say(f"the loss is lowest at {found.highest:.2g}, a little beyond it training comes apart; "
             f"try --optimizer.learning_rate {found.suggested:.2g}")  # fmt: skip
         return

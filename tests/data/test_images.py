@@ -42,6 +42,10 @@ def test_choices_from_one_split_have_one_shape():
         assert (images.height, images.width) == (8, 12)
         assert images.gather(np.array([0])).images.shape == (1, 8, 12, 3)
     assert open_images(part.only(np.array([0])), View(8, 8)).width == 8
+    # 8 x 12 is just half as much room again; of 8 x 13 none is made for an image of 8 x 8.
+    part = whole(Split(PngFiles([(8, 8), (8, 13)]), ("a", "b"), "train"))
+    assert open_images(part.only(np.array([0])), view).width == 8
+    assert open_images(part.only(np.array([1])), view).width == 13
 
 
 def test_of_many_processes_each_decodes_its_own():

@@ -104,7 +104,7 @@ def test_python_in_three_lines(drawn_run, photos):
 
     with pytest.warns(UserWarning, match="broken.jpg: not a readable image") as warned:
         answers = gtn_jax.predict(str(drawn_run), str(photos), topk=2)
-    assert len(warned) == 1
+    assert len(warned) == 1 and warned[0].filename == __file__
     names = [os.path.basename(answer.file) for answer in answers]
     assert names == ["a.png", "b.jpg", "c.GIF", "d.bmp"]
     run = gtn_jax.restore(str(drawn_run))
