@@ -20,7 +20,7 @@ autodoc_default_options = {"members": True, "special-members": "__call__", "no-v
 autodoc_member_order = "bysource"
 maximum_signature_line_length = 80
 napoleon_use_ivar = True
-# Fields called `bytes` and `count` are not what annotations of other modules mean.
+# Two classes have a field called `bytes`, which annotations of other modules do not mean.
 suppress_warnings = ["ref.python"]
 
 

@@ -7,10 +7,10 @@ docs/photos.md has the layouts and what becomes of odd files. Without val/ and t
 class is held out (data.validation_fraction, data.test_fraction).
 
 The recipe is a starting point that nobody has tuned: an ImageNet ResNet-50, 30 epochs of which the
-first 5 train gate and heads only, cosine rate. Nothing has been run on real photographs with it
-yet. Few images want fewer parameters: try --model.backbone resnet18 --model.weights
-hf:timm/resnet18.tv_in1k. How large the rate should be depends on the data: `gtn compare
-my_photos.py`, on a copy of this file with your folder in it, tunes it for each method.
+first 5 train gate and heads only, cosine rate. On real photographs it has run only with a smaller
+network (docs/first_photos.md). Few images want fewer parameters: try --model.backbone resnet18
+--model.weights hf:timm/resnet18.tv_in1k. How large the rate should be depends on the data:
+`gtn compare my_photos.py`, on a copy of this file with your folder in it, tunes it for each method.
 """
 
 from gtn_jax.config import Config, DataConfig, ModelConfig, OptimizerConfig, TrainingConfig
