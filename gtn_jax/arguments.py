@@ -6,6 +6,7 @@ errors become one sentence. Nothing heavy is imported.
 
 import contextlib
 import io
+import re
 import sys
 from typing import Any
 
@@ -27,10 +28,19 @@ def parse(form: Any, prog: str, arguments: list[str], default: Any = None) -> An
     said = io.StringIO()
     try:
         with contextlib.redirect_stderr(said):
-            return tyro.cli(form, prog=prog, args=arguments, use_underscores=True, **options)
+            value, unknown = tyro.cli(
+                form,
+                prog=prog,
+                args=arguments,
+                use_underscores=True,
+                return_unknown_args=True,
+                **options,
+            )
     except SystemExit as stopped:
         if stopped.code:
-            lines = [line.strip("╭╮╰╯│─ ") for line in said.getvalue().splitlines()]
+            # The frame's first line has a title that says the same once more.
+            framed = [line for line in said.getvalue().splitlines() if not line.startswith("╭")]
+            lines = [line.strip("╭╮╰╯│─ ") for line in framed]
             words = [line for line in lines if line and "full helptext" not in line.lower()]
             words = [line for line in words if not line.startswith(prog)]
             print(f"error: {' '.join(words)[:400]}\nsee `{prog} --help`", file=sys.stderr)
@@ -39,6 +49,31 @@ def parse(form: Any, prog: str, arguments: list[str], default: Any = None) -> An
     except ValueError as error:
         print(f"error: {error}\nsee `{prog} --help`", file=sys.stderr)
         raise SystemExit(2) from error
+    if unknown:
+        print(f"error: {_unknown_word(unknown, options_of(form, default), prog)}", file=sys.stderr)
+        raise SystemExit(2)
+    return value
+
+
+def options_of(form: Any, default: Any = None) -> list[str]:
+    """Every option of a form that `parse` takes, e.g. "--data.image_size", as its help has them."""
+    said = io.StringIO()
+    options = {"default": default} if default is not None else {}
+    with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
+        tyro.cli(form, args=["--help"], use_underscores=True, **options)
+    return options_in(said.getvalue())
+
+
+def options_in(text: str) -> list[str]:
+    """The options that a help text speaks of, each once."""
+    return list(dict.fromkeys(re.findall(r"(?<![\w-])--[a-z][a-z0-9_.-]*[a-z0-9]", text)))
+
+
+def _unknown_word(words: list[str], known: list[str], prog: str) -> str:
+    asked = [word.split("=", 1)[0] for word in words if word.startswith("-")]
+    if asked:
+        return str(unknown_name("option", asked[0], known, catalogue=f"`{prog} --help`"))
+    return f"{words[0]!r} is a word too many; see `{prog} --help`"
 
 
 def take_experiment(arguments: list[str], example: str) -> tuple[str, list[str]]:

@@ -5,9 +5,9 @@ tyro draws up the options (through argparse); a form with every field of a confi
 
 import contextlib
 import io
-import re
 from collections.abc import Callable, Mapping
 
+from gtn_jax.arguments import options_in
 from gtn_jax.experiment import shipped_experiments
 
 _SCRIPT = """# {name} completion of gtn; in ~/.{name}rc:  eval "$(gtn completion {name})"
@@ -61,8 +61,7 @@ def _options(verb: Callable[[list[str]], None], arguments: list[str]) -> list[st
     said = io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
         verb(arguments)
-    found = re.findall(r"(?<![\w-])--[a-z][a-z0-9_.-]*[a-z0-9]", said.getvalue())
-    return list(dict.fromkeys(found))
+    return options_in(said.getvalue())
 
 
 _OF_EXPERIMENTS = ("train", "compare")

@@ -64,20 +64,26 @@ def test_errors_are_short(arguments, code, message, capsys, tmp_path, monkeypatc
 
 
 @pytest.mark.parametrize(
-    ("field", "value", "message"),
+    ("words", "message"),
     [
-        ("--model.gats", "none", "--model.gate"),
-        ("--model.gate_dropout", "1.5", "model.gate_dropout: 1.5 does not work; wanted a rate"),
-        ("--training.select", "best", "val"),
+        ("--model.gats none", "unknown option '--model.gats'; did you mean --model.gate or"),
+        ("--trainin.epochs=3", "unknown option '--trainin.epochs'; did you mean --training.epochs"),
+        ("--xyzxyz", "unknown option '--xyzxyz'; all are in `gtn train quickstart --help`"),
+        ("epochs 3", "'epochs' is a word too many; see `gtn train quickstart --help`"),
+        ("--training.epochs", "Missing value for argument '--training.epochs'."),
+        ("--model.gate_dropout 1.5", "model.gate_dropout: 1.5 does not work; wanted a rate"),
+        ("--training.select best", "invalid choice 'best' for argument '--training.select'"),
     ],
 )
-def test_usage_errors_are_short_too(capsys, field, value, message):
+@pytest.mark.parametrize("columns", ["60", "200"])
+def test_usage_errors_are_short_too(capsys, monkeypatch, words, message, columns):
+    monkeypatch.setenv("COLUMNS", columns)
     with pytest.raises(SystemExit) as stopped:
-        main(["train", "quickstart", "--workdir", "x", field, value])
+        main(["train", "quickstart", "--workdir", "x", *words.split()])
     assert stopped.value.code == 2
     error = capsys.readouterr().err
-    assert message in error
-    assert len(error.splitlines()) <= 3
+    assert error.startswith("error: ") and message in error
+    assert len(error.splitlines()) <= 2
 
 
 def test_debug_shows_the_traceback():

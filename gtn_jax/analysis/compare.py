@@ -18,6 +18,7 @@ from gtn_jax.config import Config, override
 from gtn_jax.config_json import differences, from_json, to_json
 from gtn_jax.data.choice import choose
 from gtn_jax.data.sources import open_data
+from gtn_jax.training.build import check_model
 from gtn_jax.training.environment import start_row
 from gtn_jax.training.row_file import append_row, read_rows
 from gtn_jax.training.run_folder import RunFolder
@@ -31,10 +32,12 @@ def check(config: Config, methods: Sequence[str], seeds: int, trials: int, workd
     """Refuse, before any work, a comparison that could not be finished or would mix two.
 
     Raises:
-        ValueError: as `check_methods`; no seed or trial; a data set without the splits that are
-            needed; or a folder with a comparison of another config.
+        ValueError: as `check_methods` and `check_model`; no seed or trial; a data set without the
+            splits that are needed; or a folder with a comparison of another config.
     """
     check_methods(config, methods)
+    for method in methods:
+        check_model(method_config(config, method, 1.0, 0))
     for option, count in (("--seeds", seeds), ("--trials", trials)):
         if count < 1:
             raise ValueError(f"{option}: {count} does not work; wanted at least 1")

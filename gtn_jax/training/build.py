@@ -11,7 +11,7 @@ from jax.sharding import Mesh
 from gtn_jax.arrays import Variables
 from gtn_jax.config import Config, override
 from gtn_jax.data import augment
-from gtn_jax.models.gtn import GTN, init_variables
+from gtn_jax.models.gtn import GTN, init_variables, variable_shapes
 from gtn_jax.training.forward_steps import (
     EvaluationStep,
     PoolingStep,
@@ -29,6 +29,7 @@ from gtn_jax.training.steps import (
     make_head_step,
     make_train_step,
 )
+from gtn_jax.weights.hub import PREFIX as HUB_PREFIX
 from gtn_jax.weights.pretrained import load_weights
 from gtn_jax.weights.registry import IMAGENET_MEAN, IMAGENET_STD, resolve
 
@@ -76,6 +77,20 @@ def build_module(config: Config, num_classes: int) -> GTN:
         gate_bias=section.gate_bias,
         dtype=jnp.dtype(section.compute_dtype),
     )
+
+
+def check_model(config: Config) -> None:
+    """Refuse a network, or weights, that cannot be had; for work that starts with something else.
+
+    Weights of a hub are not fetched for it.
+
+    Raises:
+        ValueError: as `build_model`, but for weights of another network or of a hub.
+    """
+    variable_shapes(build_module(config, num_classes=2))
+    weights = config.model.weights
+    if weights is not None and not weights.startswith(HUB_PREFIX):
+        resolve(weights)
 
 
 def build_model(config: Config, num_classes: int) -> tuple[GTN, Variables, Preprocessing]:

@@ -21,7 +21,7 @@ from gtn_jax.data.choice import choose
 from gtn_jax.data.images import Images, View, open_images
 from gtn_jax.data.sources import absolute, open_data
 from gtn_jax.models.gtn import variable_shapes
-from gtn_jax.training.build import build_module, build_programs
+from gtn_jax.training.build import build_module, build_programs, check_model
 from gtn_jax.training.optimizer import trained_parameters
 from gtn_jax.training.preparation import check_parts
 from gtn_jax.training.run_folder import Preprocessing, RunFolder
@@ -48,6 +48,7 @@ def dry_run(config: Config, workdir: Path, devices: Devices = None) -> list[str]
     """
     config = dataclasses.replace(config, data=absolute(config.data))
     RunFolder(workdir).check(config)
+    check_model(config)
     mesh, training = data_mesh(devices), config.training
     parts = choose(open_data(config.data), config.data, config.seed)
     check_parts(config, parts)

@@ -71,25 +71,27 @@ def prepare_run(config: Config, folder: RunFolder, devices: Devices) -> Prepared
     Raises:
         ValueError: data, weights or devices that do not work, or a folder of another run.
     """
-    # ---- devices, data ---------------------------------------------------------------------
+    # ---- devices, data, model --------------------------------------------------------------
     started = time.monotonic()
     mesh = data_mesh(devices)
     parts = choose(open_data(config.data), config.data, config.seed)
     classes = parts["train"].split.classes
     fingerprints = {name: fingerprint(part) for name, part in parts.items()}
     folder.check_data(fingerprints)
-    # Checked before the images are decoded, which can take a while.
+    # All that can be refused is, before the images are decoded, which can take a while.
     shares = mesh.size, config.training.accumulation_steps
     pipeline.fit_batch_size(
         config.data.batch_size, max(math.prod(shares), len(parts["train"].positions)), *shares
     )
+    model, variables, preprocessing = build_model(config, len(classes))
+
+    # ---- images ----------------------------------------------------------------------------
     images = load_images(config, parts, mesh)
     shown = images["train"].epoch_images
     batch_size = pipeline.fit_batch_size(config.data.batch_size, shown, *shares)
     per_epoch = pipeline.steps_per_epoch(shown, batch_size, config.data.last_batch)
 
-    # ---- model, optimizer, state -----------------------------------------------------------
-    model, variables, preprocessing = build_model(config, len(classes))
+    # ---- programs, state -------------------------------------------------------------------
     programs = build_programs(config, model, preprocessing, per_epoch, batch_size)
     state = create_state(variables, programs.optimizer, config.optimizer.learning_rate, config.seed)
     state = replicate(state, mesh)

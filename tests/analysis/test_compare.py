@@ -87,6 +87,10 @@ def test_whole_comparison_says_how_long_it_takes_and_how_far_it_is(runs, tmp_pat
 def test_impossible_comparisons_are_refused_first(tiny_config, tmp_path):
     with pytest.raises(ValueError, match="unknown method 'gtm'; did you mean gtn"):
         comparison.check(tiny_config, ["finetune", "gtm"], 2, 1, tmp_path)
+    for field, name in (("model.backbone", "tiney"), ("model.weights", "tiny_imagenot")):
+        misspelt = override(tiny_config, {field: name})
+        with pytest.raises(ValueError, match=f"unknown .* '{name}'; did you mean tiny"):
+            comparison.check(misspelt, ["gtn"], 2, 1, tmp_path)
     with pytest.raises(ValueError, match="--seeds: 0"):
         comparison.check(tiny_config, ["finetune"], 0, 1, tmp_path)
     with pytest.raises(ValueError, match="--trials: 0"):

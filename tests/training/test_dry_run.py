@@ -45,6 +45,17 @@ def test_it_is_what_the_run_does(told, tiny_config, tmp_path):
     assert step > state and images == pytest.approx(40 * 16 * 16 * 3 / 2**20, abs=0.05)
 
 
+def test_weights_that_are_not_there_are_missed_before_anything_is_compiled(
+    tiny_config, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(
+        "gtn_jax.training.dry_run.build_programs", lambda *_: pytest.fail("compiled")
+    )
+    config = override(tiny_config, {"model.weights": "nowhere.safetensors"})
+    with pytest.raises(ValueError, match="nowhere.safetensors"):
+        dry_run(config, tmp_path / "run")
+
+
 def test_frozen_all_along_and_whole_images(tiny_config, tmp_path):
     config = override(
         tiny_config,

@@ -288,8 +288,11 @@ def test_cached_features_are_told_and_timed(tiny_config, tmp_path, capsys):
         ("data.batch_size", 10, "10 images do not divide over 4 devices"),
     ],
 )
-def test_bad_input_is_refused_in_one_sentence(tiny_config, tmp_path, field, value, message):
+def test_bad_input_is_refused_in_one_sentence_and_before_images_are_decoded(
+    tiny_config, tmp_path, monkeypatch, field, value, message
+):
     workdir = tmp_path / "run"
+    monkeypatch.setattr(preparation, "load_images", lambda *_: pytest.fail("decoded"))
     with pytest.raises(ValueError, match=message) as error:
         loop.run(override(tiny_config, {field: value}), workdir, quiet=True, devices=4)
     assert len(str(error.value).splitlines()) <= 3
