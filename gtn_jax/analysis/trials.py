@@ -122,13 +122,25 @@ def run_trials(trials: Sequence[Trial], devices: Sequence[Device], clock: Clock,
         ValueError: what a run raised; others that had begun are finished first.
         Interrupted: a signal came; what was running is saved.
     """
-    if len(devices) == 1:
-        for trial in trials:
-            keep = _run(trial, devices[0])
-            say(f"{clock.tick()} {keep()}")
-            if devices[0].platform == "cpu" and clock.done % _RUNS_BETWEEN_CLEARINGS == 0:
-                jax.clear_caches()
-        return
+    on_cpu = devices[0].platform == "cpu"
+    part_size = _RUNS_BETWEEN_CLEARINGS if on_cpu else max(1, len(trials))
+    for first in range(0, len(trials), part_size):
+        before, part = clock.done, trials[first : first + part_size]
+        if len(devices) == 1:
+            for trial in part:
+                keep = _run(trial, devices[0])
+                say(f"{clock.tick()} {keep()}")
+        else:
+            _run_side_by_side(part, devices, clock, say)
+        # Between parts nothing runs, on no device: what is cleared is nobody's.
+        if on_cpu and clock.done // part_size > before // part_size:
+            jax.clear_caches()
+
+
+def _run_side_by_side(
+    trials: Sequence[Trial], devices: Sequence[Device], clock: Clock, say: Say
+) -> None:
+    """All of them, a thread a device, until the last has ended; raises as `run_trials` does."""
     free: queue.SimpleQueue[Device] = queue.SimpleQueue()
     for device in devices:
         free.put(device)

@@ -62,11 +62,15 @@ def test_a_trial_counts_when_it_is_over(training, monkeypatch, count):
     assert done == [1]
 
 
-def test_programs_are_let_go(training, monkeypatch):
+@pytest.mark.parametrize("count", [1, 2])
+def test_programs_are_let_go_when_nothing_runs(training, monkeypatch, count):
     cleared: list = []
     monkeypatch.setattr(jax, "clear_caches", lambda: cleared.append(len(training)))
-    run_trials([trial("run", [])] * 25, choose_devices(1), Clock(25, 1), lambda line: None)
+    clock = Clock(25, count)
+    run_trials([trial("run", [])] * 25, choose_devices(count), clock, lambda line: None)
     assert cleared == [10, 20]
+    run_trials([trial("run", [])] * 5, choose_devices(count), clock, lambda line: None)
+    assert cleared == [10, 20, 30]
 
 
 def test_what_diverges_is_a_result_where_it_may_be(training):
