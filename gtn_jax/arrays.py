@@ -14,6 +14,18 @@ Variables = dict[str, Any]
 """`{"params": ..., "batch_stats": ...}`, nested dicts of arrays, as Flax Linen gives them."""
 
 
+class Mixed(NamedTuple):
+    """What was mixed into the images of a batch (data/mixup.py).
+
+    Attributes:
+        labels: int32 B, of the images that were mixed in.
+        shares: float32 B in 0..1, how much of each is left of its own image.
+    """
+
+    labels: Array
+    shares: Array
+
+
 class Batch(NamedTuple):
     """Images with their labels, as the data pipeline yields them.
 
@@ -23,12 +35,14 @@ class Batch(NamedTuple):
         mask: float32 B, 1 for a real image, 0 for a row that only fills the batch.
         sizes: int32 B 2, height and width of images that fill only the top left of their H W; None
             where every image fills its own.
+        mixed: inside a step only: what was mixed into the images; None: nothing.
     """
 
     images: Array
     labels: Array
     mask: Array
     sizes: Array | None = None
+    mixed: Mixed | None = None
 
 
 class ResidentImages(NamedTuple):

@@ -42,6 +42,7 @@ def official(config: Config) -> Config:
             "training.select": "test_best",
             "training.eval_every_epochs": 1,
             "training.label_smoothing": 0.0,
+            "training.mixup_alpha": 0.0,
             "training.ema_decay": 0.0,
             "training.patience_evaluations": 0,
             # Resize(256), then RandomResizedCrop(224) and a flip; CenterCrop(224) in the test.

@@ -15,7 +15,10 @@ from gtn_jax.cli import VERBS, main
 from gtn_jax.training.lock import locked
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["train", "quickstart", "--help"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--help"], ["train", "quickstart", "--help"], ["compare", "training_aids", "--help"]],
+)
 def test_help_imports_no_jax(arguments):
     code = (
         "import sys; from gtn_jax.cli import main\n"

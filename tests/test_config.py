@@ -92,6 +92,7 @@ def test_json_is_plain():
         (TrainingConfig, "checkpoint_every_seconds", 0.0),
         (TrainingConfig, "log_every_steps", 0),
         (TrainingConfig, "accumulation_steps", 0),
+        (TrainingConfig, "mixup_alpha", -0.1),
         (TrainingConfig, "rematerialise", "all"),
         (Config, "seed", -1),
         (DataConfig, "small_image_size", 0),
@@ -126,6 +127,7 @@ def test_fields_that_do_not_go_together():
         ({"training.freeze_mode": "zero_lr"}, "training.freeze_mode is zero_lr"),
         ({"training.frozen_batch_norm": "batch"}, "training.frozen_batch_norm is batch"),
         ({"data.small_image_epochs": 1}, "data.small_image_epochs is 1"),
+        ({"training.mixup_alpha": 0.2}, "training.mixup_alpha is 0.2"),
     ],
 )
 def test_only_a_trunk_that_stands_still_can_be_cached(values, reason):

@@ -59,6 +59,13 @@ def test_official_changes_only_the_recipe():
     assert steps_per_epoch(5994, config.data.batch_size, clean(config).data.last_batch) == 93
 
 
+def test_official_has_no_aids():
+    aids = {"label_smoothing": 0.1, "mixup_alpha": 0.2, "ema_decay": 0.9, "patience_evaluations": 3}
+    aided = override(Config(), {f"training.{name}": value for name, value in aids.items()})
+    training = official(aided).training
+    assert [getattr(training, name) for name in aids] == [0, 0, 0, 0]
+
+
 def test_official_pixels():
     """Resize(256), RandomResizedCrop(224), flip: in proportion for another size."""
     moved = DataConfig(image_size=32, random_shift_pixels=2, small_image_epochs=3)

@@ -5,8 +5,9 @@ the number of frozen epochs, but for the methods that are about freezing. Each m
 rate is tuned: see tuning.py.
 """
 
-from collections.abc import Sequence
-from typing import Any, Literal, NamedTuple
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 from gtn_jax.config import Config, override
 from gtn_jax.errors import unknown_name
@@ -21,16 +22,14 @@ class Method(NamedTuple):
         auxiliary: whether the experiment's `model.aux_weight` stays; else it is 0.
         frozen: share of the epochs in which the trunk is frozen; None: the experiment's
             `training.freeze_epochs`.
-        l2_sp: `optimizer.l2_sp`.
-        trainable: `training.trainable`.
+        changes: further fields by their dotted names, e.g. {"training.ema_decay": 0.9}.
     """
 
     about: str
     gate: str = "none"
     auxiliary: bool = False
     frozen: float | None = None
-    l2_sp: float = 0.0
-    trainable: Literal["all", "batch_norm"] = "all"
+    changes: Mapping[str, Any] = MappingProxyType({})
 
 
 METHODS = {
@@ -45,12 +44,18 @@ METHODS = {
     "half": Method("features times 1/2: what a fresh sigmoid gate does", gate="half"),
     "constant": Method("one learned factor a channel, the same for all images", gate="constant"),
     "mlp": Method("the gate's parameters as a residual MLP, no gate", gate="mlp"),
-    "l2_sp": Method("fine-tuning that is pulled back to its start (arXiv 1802.01483)", l2_sp=0.1),
+    "l2_sp": Method(
+        "fine-tuning that is pulled back to its start (arXiv 1802.01483)",
+        changes={"optimizer.l2_sp": 0.1},
+    ),
     "lp_ft": Method("half of the epochs the classifier only (arXiv 2202.10054)", frozen=0.5),
-    "bn_only": Method("classifier and BatchNorm only (arXiv 2003.00152)", trainable="batch_norm"),
+    "bn_only": Method(
+        "classifier and BatchNorm only (arXiv 2003.00152)",
+        changes={"training.trainable": "batch_norm"},
+    ),
 }
-"""Name -> method. `l2_sp` has that paper's usual strength. Closed: the table of a comparison names
-what stands here."""
+"""Name -> method. `l2_sp` has that paper's usual strength. Open: an experiment file may enter its
+own."""
 
 
 def method_config(config: Config, method: str, learning_rate: float, seed: int) -> Config:
@@ -66,10 +71,11 @@ def method_config(config: Config, method: str, learning_rate: float, seed: int) 
     epochs = config.training.epochs
     values: dict[str, Any] = {
         "model.gate": own.gate,
-        "optimizer.l2_sp": own.l2_sp,
+        "optimizer.l2_sp": 0.0,
         "optimizer.learning_rate": learning_rate,
-        "training.trainable": own.trainable,
+        "training.trainable": "all",
         "seed": seed,
+        **own.changes,
     }
     if not own.auxiliary:
         values["model.aux_weight"] = 0.0

@@ -41,6 +41,7 @@ class Config:
             (training.freeze_mode == "no_grad", "training.freeze_mode is zero_lr"),
             (training.frozen_batch_norm == "running", "training.frozen_batch_norm is batch"),
             (small == 0, f"data.small_image_epochs is {small}"),
+            (training.mixup_alpha == 0, f"training.mixup_alpha is {training.mixup_alpha}"),
         ):
             require(views == 0 or fixed, "data.cache_views", views, f"0, as {reason}")
         require(

@@ -22,6 +22,9 @@ class TrainingConfig:
     """What of the trunk learns once it is not frozen: all, or scale and bias of each BatchNorm."""
     label_smoothing: float = 0.0
     """Share of the label that goes to all classes alike, in both losses (arXiv 1512.00567)."""
+    mixup_alpha: float = 0.0
+    """Above 0, each image is mixed with another of its batch, and so are their labels, by a share
+    from Beta(alpha, alpha) (arXiv 1710.09412)."""
     ema_decay: float = 0.0
     """Above 0, a running mean of all weights with this decay is evaluated, selected and kept beside
     them; the decay rises to it, (1 + step) / (10 + step) at first."""
@@ -46,7 +49,7 @@ class TrainingConfig:
         require_kinds(self, "training.")
         require_least(self, "training", 1, "epochs", "eval_every_epochs", "log_every_steps")
         require_least(self, "training", 1, "accumulation_steps")
-        require_least(self, "training", 0, "freeze_epochs", "patience_evaluations")
+        require_least(self, "training", 0, "freeze_epochs", "patience_evaluations", "mixup_alpha")
         for name in ("label_smoothing", "ema_decay"):
             require(
                 0 <= getattr(self, name) < 1, f"training.{name}", getattr(self, name), "in [0, 1)"

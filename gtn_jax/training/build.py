@@ -173,6 +173,7 @@ def _build_programs(
             freeze_batch_norm=frozen and training.frozen_batch_norm == "running",
             micro_batch_size=None if parts == 1 else config.data.batch_size // parts,
             label_smoothing=training.label_smoothing,
+            mixup_alpha=training.mixup_alpha,
         )
 
     @functools.cache

@@ -8,11 +8,15 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gtn_jax.arrays import Array, Outputs
+from gtn_jax.arrays import Array, Mixed, Outputs
 
 
 def mean_cross_entropy(
-    logits: jax.Array, labels: Array, mask: Array, label_smoothing: float = 0.0
+    logits: jax.Array,
+    labels: Array,
+    mask: Array,
+    label_smoothing: float = 0.0,
+    mixed: Mixed | None = None,
 ) -> jax.Array:
     """Mean over the rows with mask 1.
 
@@ -22,11 +26,15 @@ def mean_cross_entropy(
         mask: float32 B, of which at least one is 1.
         label_smoothing: s; the wanted probabilities are 1 - s + s/N and s/N (Szegedy et al.,
             "Rethinking the Inception Architecture", arXiv 1512.00567, section 7).
+        mixed: other labels that are wanted with the rest of each share; None: `labels` alone.
 
     Returns:
         float32 scalar, in nats.
     """
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    if mixed is not None:
+        others = optax.softmax_cross_entropy_with_integer_labels(logits, mixed.labels)
+        losses = mixed.shares * losses + (1 - mixed.shares) * others
     if label_smoothing:
         of_all = -jnp.mean(jax.nn.log_softmax(logits), axis=1)
         losses = (1 - label_smoothing) * losses + label_smoothing * of_all
@@ -34,7 +42,12 @@ def mean_cross_entropy(
 
 
 def gtn_loss(
-    outputs: Outputs, labels: Array, mask: Array, aux_weight: float, label_smoothing: float = 0.0
+    outputs: Outputs,
+    labels: Array,
+    mask: Array,
+    aux_weight: float,
+    label_smoothing: float = 0.0,
+    mixed: Mixed | None = None,
 ) -> jax.Array:
     """CE(logits) + aux_weight CE(aux_logits); without an auxiliary head, the first term.
 
@@ -44,12 +57,13 @@ def gtn_loss(
         mask: float32 B.
         aux_weight: weight of the auxiliary term.
         label_smoothing: of both terms, see `mean_cross_entropy`.
+        mixed: of both terms, too.
 
     Returns:
         float32 scalar, in nats.
     """
-    loss = mean_cross_entropy(outputs.logits, labels, mask, label_smoothing)
+    loss = mean_cross_entropy(outputs.logits, labels, mask, label_smoothing, mixed)
     if outputs.aux_logits is None:
         return loss
-    auxiliary = mean_cross_entropy(outputs.aux_logits, labels, mask, label_smoothing)
+    auxiliary = mean_cross_entropy(outputs.aux_logits, labels, mask, label_smoothing, mixed)
     return loss + aux_weight * auxiliary

@@ -21,6 +21,7 @@ from jax import lax
 
 from gtn_jax.arrays import Batch, Outputs, PooledBatch
 from gtn_jax.data.augment import Transform
+from gtn_jax.data.mixup import mix
 from gtn_jax.models.gtn import GTN
 from gtn_jax.training.accumulation import Gradient, accumulate
 from gtn_jax.training.losses import gtn_loss
@@ -37,8 +38,12 @@ _Prepare = Callable[[Any, jax.Array], Any]
 """Batch, key -> the batch as `_Forward` takes it."""
 _Forward = Callable[[Any, Any, Any, jax.Array], tuple[Outputs, Any]]
 """Parameters, running statistics, batch, key -> outputs, running statistics after it."""
-_Loss = Callable[[Outputs, Any, Any], jax.Array]
-"""Outputs, labels, mask -> float32 scalar."""
+_Loss = Callable[[Outputs, Any], jax.Array]
+"""Outputs, batch -> float32 scalar."""
+
+
+_OF_MIXUP = 2
+"""Its number beside those that transforms of augment.py fold into the key of a step's images."""
 
 
 def make_train_step(
@@ -52,6 +57,7 @@ def make_train_step(
     axis_name: str | None = None,
     micro_batch_size: int | None = None,
     label_smoothing: float = 0.0,
+    mixup_alpha: float = 0.0,
 ) -> TrainStep:
     """Build `train_step(state, batch) -> (state, metrics)`.
 
@@ -71,6 +77,7 @@ def make_train_step(
             differ by at most one: one update from the mean gradient of all its images, with the
             memory of one part (accumulation.py: what BatchNorm then does). None: as a whole.
         label_smoothing: see `losses.mean_cross_entropy`.
+        mixup_alpha: see `mixup.mix`; 0 mixes nothing. Accuracy is then that of the larger share.
 
     Returns:
         A pure function. Its metrics are float32 scalars: loss (with the auxiliary term and the
@@ -81,8 +88,9 @@ def make_train_step(
 
     def prepare(batch: Batch, key: jax.Array) -> Batch:
         # Whole, so that micro-batches change no image.
-        images = transform(jax.random.fold_in(key, 0), batch.images, batch.sizes)
-        return batch._replace(images=images, sizes=None)
+        key = jax.random.fold_in(key, 0)
+        batch = batch._replace(images=transform(key, batch.images, batch.sizes), sizes=None)
+        return mix(jax.random.fold_in(key, _OF_MIXUP), batch, mixup_alpha) if mixup_alpha else batch
 
     def forward(params: Any, batch_stats: Any, batch: Batch, key: jax.Array) -> Any:
         outputs, changed = model.apply(
@@ -97,7 +105,11 @@ def make_train_step(
 
     still = () if backbone_gradient else ("backbone",)
     moving = not freeze_batch_norm
-    loss = functools.partial(gtn_loss, aux_weight=aux_weight, label_smoothing=label_smoothing)
+
+    def loss(outputs: Outputs, batch: Batch) -> jax.Array:
+        labels, mask = batch.labels, batch.mask
+        return gtn_loss(outputs, labels, mask, aux_weight, label_smoothing, batch.mixed)
+
     return _make_step(
         prepare, forward, optimizer, loss, still, moving, penalty, axis_name, micro_batch_size
     )
@@ -133,7 +145,9 @@ def make_head_step(
         outputs = model.apply({"params": params}, batch.pooled, True, rngs=rngs, method=GTN.heads)
         return outputs, batch_stats
 
-    loss = functools.partial(gtn_loss, aux_weight=aux_weight, label_smoothing=label_smoothing)
+    def loss(outputs: Outputs, batch: PooledBatch) -> jax.Array:
+        return gtn_loss(outputs, batch.labels, batch.mask, aux_weight, label_smoothing)
+
     return _make_step(prepare, forward, optimizer, loss, ("backbone",), False, penalty, None, None)
 
 
@@ -184,7 +198,7 @@ def _make_step(
         def loss_of(trained: Any, part: Any, batch_stats: Any, key: jax.Array, images: Any) -> Any:
             params = {**frozen, **hold(trained)}
             outputs, batch_stats = forward(params, batch_stats, part, key)
-            loss = loss_function(outputs, part.labels, part.mask)
+            loss = loss_function(outputs, part)
             if penalty is not None:
                 loss = loss + penalty(params)
             share = jnp.sum(part.mask) / images  # 1 where the part is the batch

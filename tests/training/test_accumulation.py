@@ -92,14 +92,19 @@ def test_rows_of_each_part(size, rows, expected):
     np.testing.assert_allclose(found.loss * size, sum(map(jax.random.uniform, keys)), rtol=1e-6)
 
 
-@pytest.mark.parametrize(("size", "padded", "rows"), [(8, 0, 4), (8, 0, 2), (8, 1, 2), (7, 0, 3)])
-def test_without_statistics_of_the_batch_it_is_the_whole_batch(start, size, padded, rows):
-    """Also with random images, rows that do not count, and parts of two sizes."""
+@pytest.mark.parametrize(
+    ("size", "padded", "rows", "mixup_alpha"),
+    [(8, 0, 4, 0.0), (8, 0, 2, 0.0), (8, 1, 2, 1.0), (7, 0, 3, 0.0)],
+)
+def test_without_statistics_of_the_batch_it_is_the_whole_batch(
+    start, size, padded, rows, mixup_alpha
+):
+    """Also with random and mixed images, rows that do not count, and parts of two sizes."""
 
     def penalty(params):
         return sum(jnp.sum(leaf) for leaf in jax.tree.leaves(params["gate"]))
 
-    options = {"freeze_batch_norm": True, "penalty": penalty}
+    options = {"freeze_batch_norm": True, "penalty": penalty, "mixup_alpha": mixup_alpha}
     batch = batch_of(size, padded)
     whole, expected = build(**options)(start, batch)
     parts, metrics = build(**options, micro_batch_size=rows)(start, batch)

@@ -81,7 +81,7 @@ AVERAGED = {"training.ema_decay": 0.9, "training.label_smoothing": 0.1}
         (7, {}, True),
         (19, {}, False),
         pytest.param(8, CACHED | CROPS | AVERAGED, False, marks=pytest.mark.slow),
-        pytest.param(10, CROPS, False, marks=pytest.mark.slow),
+        pytest.param(10, CROPS | {"training.mixup_alpha": 0.4}, False, marks=pytest.mark.slow),
         pytest.param(18, CACHED, False, marks=pytest.mark.slow),
     ],
 )

@@ -8,7 +8,7 @@ import numpy as np
 import optax
 import pytest
 
-from gtn_jax.arrays import Outputs
+from gtn_jax.arrays import Mixed, Outputs
 from gtn_jax.training.losses import gtn_loss, mean_cross_entropy
 
 # Two classes with logits (0, log 3): probabilities 1/4 and 3/4.
@@ -47,6 +47,20 @@ def test_masked_rows_have_no_gradient():
 def test_large_logits_stay_finite(shift):
     loss = mean_cross_entropy(LOGITS + shift, LABELS, jnp.ones(3))
     assert jnp.isfinite(loss)
+
+
+def test_mixed_labels_by_hand():
+    mixed = Mixed(jnp.array([1, 1, 0], jnp.int32), jnp.array([0.75, 0.5, 0.5]))
+    mask = jnp.array([1.0, 1.0, 0.0])
+    first = 0.75 * math.log(4) + 0.25 * math.log(4 / 3)
+    second = math.log(4 / 3)  # the same class twice
+    loss = mean_cross_entropy(LOGITS, LABELS, mask, 0.0, mixed)
+    np.testing.assert_allclose(loss, (first + second) / 2, rtol=1e-6)
+    # Both mixed and smoothed: what is wanted of class 0 is 0.8 x 0.75 + 0.1 and 0.1.
+    first = 0.7 * math.log(4) + 0.3 * math.log(4 / 3)
+    second = 0.1 * math.log(4) + 0.9 * math.log(4 / 3)
+    loss = gtn_loss(outputs(jnp.zeros((3, 2))), LABELS, mask, 0.5, 0.2, mixed)
+    np.testing.assert_allclose(loss, (first + second) / 2 + 0.5 * math.log(2), rtol=1e-6)
 
 
 def test_label_smoothing_by_hand_and_by_optax():

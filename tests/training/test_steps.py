@@ -7,6 +7,7 @@ import pytest
 
 from gtn_jax.arrays import Batch, Pooled, PooledBatch
 from gtn_jax.data.augment import evaluation_transform, training_transform
+from gtn_jax.data.mixup import mix
 from gtn_jax.models.gtn import GTN, init_variables, variable_shapes
 from gtn_jax.training.evaluate import evaluate
 from gtn_jax.training.forward_steps import make_evaluation_step
@@ -245,6 +246,27 @@ def test_batch_norm_only_computes_no_gradient_of_kernels(model, start):
     ]
     # Of a step's three thirds the weights' gradient is missing, but for the heads' own.
     assert 0.6 < flops[0] / flops[1] < 0.8
+
+
+def test_mixed_images_are_asked_for_both_labels(optimizer, start):
+    """The loss, by NumPy from the probabilities that are wanted of each mixture."""
+    model = GTN("tiny", 7, gate_reduction=4, gate_dropout=0.0, classifier_dropout=0.0)
+    plain = evaluation_transform(MEAN, STD)
+    options = {"freeze_batch_norm": True, "mixup_alpha": 1.0}
+    step = jax.jit(make_train_step(model, optimizer, plain, 0.2, **options))
+    batch = batch_of(8)
+    _, metrics = step(start, batch)
+
+    key = jax.random.fold_in(start.key, 0)  # of the step
+    key = jax.random.fold_in(jax.random.fold_in(key, 0), 2)  # of its images, of their shares
+    found = mix(key, batch._replace(images=plain(key, batch.images)), 1.0)
+    assert found.mixed is not None
+    outputs = model.apply(start.variables, found.images, train=False)
+    shares = np.asarray(found.mixed.shares)[:, None]
+    wanted = shares * np.eye(7)[batch.labels] + (1 - shares) * np.eye(7)[np.roll(batch.labels, 1)]
+    losses = [-(wanted * np.asarray(jax.nn.log_softmax(logits))).sum(axis=1).mean()
+              for logits in (outputs.logits, outputs.aux_logits)]  # fmt: skip
+    np.testing.assert_allclose(metrics["loss"], losses[0] + 0.2 * losses[1], rtol=1e-5)
 
 
 def test_running_mean_of_all_weights(model, start):

@@ -1,0 +1,20 @@
+"""Label smoothing, mixup and a running mean of the weights, beside the same training without.
+
+    gtn compare training_aids --methods finetune smoothing mixup mean both --workdir runs/aids
+
+The quickstart's experiment, with aids of docs/training.md as methods. What was found is there.
+"""
+
+from gtn_jax.analysis.methods import METHODS, Method
+from gtn_jax.experiment import load_experiment
+
+SMOOTHING = {"training.label_smoothing": 0.1}
+MIXUP = {"training.mixup_alpha": 0.2}
+MEAN = {"training.ema_decay": 0.98}  # the last 50 steps or so, of 8 an epoch
+
+METHODS["smoothing"] = Method("fine-tuning with smoothed labels", changes=SMOOTHING)
+METHODS["mixup"] = Method("fine-tuning on mixed images", changes=MIXUP)
+METHODS["mean"] = Method("fine-tuning, evaluated with the mean of its weights", changes=MEAN)
+METHODS["both"] = Method("smoothed labels and the mean of the weights", changes=SMOOTHING | MEAN)
+
+CONFIG = load_experiment("quickstart")
