@@ -18,6 +18,7 @@ from gtn_jax.config import Config, override
 from gtn_jax.config_json import differences, from_json, to_json
 from gtn_jax.data.choice import choose
 from gtn_jax.data.sources import open_data
+from gtn_jax.errors import UsageError
 from gtn_jax.training.build import check_model
 from gtn_jax.training.environment import start_row
 from gtn_jax.training.row_file import append_row, read_rows
@@ -26,6 +27,7 @@ from gtn_jax.training.sharding import Device, data_mesh
 from gtn_jax.training.sharding import in_words as device_words
 
 FILE = "results.jsonl"
+METHODS_FILE = "methods.jsonl"
 
 
 def check(config: Config, methods: Sequence[str], seeds: int, trials: int, workdir: Path) -> None:
@@ -33,14 +35,15 @@ def check(config: Config, methods: Sequence[str], seeds: int, trials: int, workd
 
     Raises:
         ValueError: as `check_methods` and `check_model`; no seed or trial; a data set without the
-            splits that are needed; or a folder with a comparison of another config.
+            splits that are needed; or a folder with a comparison of another config, or of another
+            method of that name.
     """
     check_methods(config, methods)
     for method in methods:
         check_model(method_config(config, method, 1.0, 0))
     for option, count in (("--seeds", seeds), ("--trials", trials)):
         if count < 1:
-            raise ValueError(f"{option}: {count} does not work; wanted at least 1")
+            raise UsageError(f"{option}: {count} does not work; wanted at least 1")
     parts = choose(open_data(config.data), config.data, config.seed)
     missing = sorted({"train", "validation", "test"} - set(parts))
     if missing:
@@ -55,8 +58,22 @@ def check(config: Config, methods: Sequence[str], seeds: int, trials: int, workd
                 f"{workdir} holds a comparison of another config; use another --workdir.\n"
                 f"here -> asked for: {'; '.join(changed)}"
             )
+    kept_rows = read_rows(workdir / METHODS_FILE, ("method", "changes"))
+    kept = {row["method"]: row["changes"] for row in kept_rows}
+    # Relative to the config, which is the same: what stands here is what the rows are of.
+    rate, seed = config.optimizer.learning_rate, config.seed
+    asked = {name: differences(config, method_config(config, name, rate, seed)) for name in methods}
+    for name, changes in asked.items():
+        if kept.get(name, changes) != changes:
+            raise ValueError(
+                f"{workdir} holds runs of another method {name}; use another --workdir, or name.\n"
+                f"here: {'; '.join(kept[name])}\nasked for: {'; '.join(changes)}"
+            )
     workdir.mkdir(parents=True, exist_ok=True)
     path.write_text(to_json(config))
+    for name, changes in asked.items():
+        if name not in kept:
+            append_row(workdir / METHODS_FILE, {"method": name, "changes": changes})
 
 
 def result_rows(workdir: Path) -> list[Row]:

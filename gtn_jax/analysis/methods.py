@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from gtn_jax.config import Config, override
-from gtn_jax.errors import unknown_name
+from gtn_jax.errors import UsageError, unknown_name
 
 
 class Method(NamedTuple):
@@ -22,7 +22,8 @@ class Method(NamedTuple):
         auxiliary: whether the experiment's `model.aux_weight` stays; else it is 0.
         frozen: share of the epochs in which the trunk is frozen; None: the experiment's
             `training.freeze_epochs`.
-        changes: further fields by their dotted names, e.g. {"training.ema_decay": 0.9}.
+        changes: further fields by their dotted names, e.g. {"training.ema_decay": 0.9}; they have
+            the last word, but for `optimizer.learning_rate` and `seed`, which no method sets.
     """
 
     about: str
@@ -75,13 +76,12 @@ def method_config(config: Config, method: str, learning_rate: float, seed: int) 
         "optimizer.learning_rate": learning_rate,
         "training.trainable": "all",
         "seed": seed,
-        **own.changes,
     }
     if not own.auxiliary:
         values["model.aux_weight"] = 0.0
     if own.frozen is not None:
         values["training.freeze_epochs"] = max(1, round(own.frozen * epochs))
-    return override(config, values)
+    return override(config, {**values, **own.changes})
 
 
 def is_frozen(config: Config) -> bool:
@@ -98,21 +98,29 @@ def check_methods(config: Config, methods: Sequence[str]) -> None:
     """Refuse what would compare a thing with itself, or with nothing.
 
     Raises:
-        ValueError: an unknown method; one named twice; one that needs an auxiliary classifier where
-            the experiment has none; two that would be the same runs.
+        ValueError: no method; an unknown one; one named twice; one that needs an auxiliary
+            classifier where the experiment has none, or changes what it cannot; two that would be
+            the same runs.
     """
+    if not methods:
+        raise UsageError("--methods: none given; name at least one (`gtn list methods`)")
     seen: dict[Config, str] = {}
     for method in methods:
         if method not in METHODS:
-            raise unknown_name("method", method, METHODS)
+            raise UsageError(str(unknown_name("method", method, METHODS)))
         if METHODS[method].auxiliary and config.model.aux_weight == 0:
             raise ValueError(f"method {method} needs model.aux_weight > 0 in the experiment")
-        asked = method_config(config, method, 1.0, 0)
+        for field in METHODS[method].changes.keys() & {"optimizer.learning_rate", "seed"}:
+            raise ValueError(f"method {method}: {field} is set by the comparison; leave it out")
+        try:
+            asked = method_config(config, method, 1.0, 0)
+        except ValueError as error:
+            raise ValueError(f"method {method}: {error}") from error
         if asked.training.freeze_epochs >= asked.training.epochs:
             # What it changes concerns a trunk that moves.
             asked = override(asked, {"optimizer.l2_sp": 0.0, "training.trainable": "all"})
         if asked in seen:
-            raise ValueError(
+            raise UsageError(
                 f"--methods: {seen[asked]} and {method} are the same runs with "
                 f"training.freeze_epochs {config.training.freeze_epochs} of "
                 f"{config.training.epochs}; leave one out"

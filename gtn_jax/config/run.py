@@ -7,6 +7,7 @@ from gtn_jax.config.data import DataConfig
 from gtn_jax.config.model import ModelConfig
 from gtn_jax.config.optimizer import OptimizerConfig
 from gtn_jax.config.training import TrainingConfig
+from gtn_jax.errors import unknown_name
 from gtn_jax.fields import require, require_kinds
 
 
@@ -52,12 +53,26 @@ class Config:
         )
 
 
+def field_names() -> list[str]:
+    """Every field by its dotted name, e.g. "data.batch_size" and "seed"."""
+    config, names = Config(), []
+    for section in dataclasses.fields(config):
+        value = getattr(config, section.name)
+        inner = dataclasses.fields(value) if dataclasses.is_dataclass(value) else ()
+        names += [f"{section.name}.{field.name}" for field in inner] or [section.name]
+    return names
+
+
 def override(config: Config, values: dict[str, Any]) -> Config:
     """A copy of `config` with some fields changed, e.g. `{"model.gate": "none", "seed": 1}`.
 
     Raises:
-        KeyError: a name that is no field (ours to get right: users' names go through the parser).
+        ValueError: a name that is no field, or values that do not work.
     """
+    known = field_names()
+    for dotted in values:
+        if dotted not in known:
+            raise unknown_name("field", dotted, known)
     # All at once: on the way from one good config to another, single fields can contradict.
     top: dict[str, Any] = {}
     sections: dict[str, dict[str, Any]] = {}

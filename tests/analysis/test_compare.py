@@ -15,6 +15,7 @@ from gtn_jax.analysis import compare as comparison
 from gtn_jax.analysis import trials, tuning
 from gtn_jax.analysis.comparison_table import accuracy_table, summarise
 from gtn_jax.analysis.estimate import Costs
+from gtn_jax.analysis.methods import METHODS, Method
 from gtn_jax.analysis.trials import choose_devices
 from gtn_jax.config import Config, override
 from gtn_jax.training.row_file import read_rows
@@ -99,6 +100,20 @@ def test_impossible_comparisons_are_refused_first(tiny_config, tmp_path):
     comparison.check(tiny_config, ["gtn"], 2, 1, tmp_path)
     with pytest.raises(ValueError, match="training.epochs: 4 -> 9"):
         comparison.check(override(tiny_config, {"training.epochs": 9}), ["gtn"], 2, 1, tmp_path)
+
+
+def test_rows_of_another_method_of_that_name_are_not_mixed(tiny_config, tmp_path):
+    METHODS["own"] = Method("mine", changes={"training.ema_decay": 0.9})
+    comparison.check(tiny_config, ["finetune"], 2, 1, tmp_path)
+    comparison.check(tiny_config, ["own"], 2, 1, tmp_path)
+    comparison.check(tiny_config, ["finetune", "own"], 2, 1, tmp_path)
+    METHODS["own"] = Method("mine", changes={"training.label_smoothing": 0.3})
+    comparison.check(tiny_config, ["finetune"], 2, 1, tmp_path)
+    with pytest.raises(ValueError, match="holds runs of another method own") as refused:
+        comparison.check(tiny_config, ["finetune", "own"], 2, 1, tmp_path)
+    here, asked = str(refused.value).splitlines()[1:]
+    assert "training.ema_decay: 0.0 -> 0.9" in here and "label_smoothing" not in here
+    assert "training.label_smoothing: 0.0 -> 0.3" in asked and "ema_decay" not in asked
 
 
 def test_data_without_test_split_is_refused(tiny_config, tmp_path, monkeypatch):

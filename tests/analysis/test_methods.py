@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from gtn_jax.analysis.methods import METHODS, check_methods, is_frozen, method_config
+from gtn_jax.analysis.methods import METHODS, Method, check_methods, is_frozen, method_config
 from gtn_jax.config import Config, TrainingConfig, override
 
 CONFIG = Config(training=TrainingConfig(epochs=20, freeze_epochs=3))
@@ -95,3 +95,29 @@ def test_the_page_has_the_same_table():
         (name, method.gate, "yes" if method.auxiliary else "no", frozen[method.frozen])
         for name, method in METHODS.items()
     ]
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        (
+            {"training.ema_decai": 0.9},
+            "method own: unknown field 'training.ema_decai'; did you mean",
+        ),
+        ({"training.ema_decay": 2.0}, "method own: training.ema_decay: 2.0 does not work"),
+        ({"optimizer.learning_rate": 0.1}, "optimizer.learning_rate is set by the comparison"),
+        ({"seed": 3}, "seed is set by the comparison"),
+    ],
+)
+def test_changes_that_do_not_work(changes, says):
+    METHODS["own"] = Method("mine", changes=changes)
+    with pytest.raises(ValueError, match=re.escape(says)):
+        check_methods(CONFIG, ["finetune", "own"])
+
+
+def test_changes_have_the_last_word():
+    changes = {"model.aux_weight": 1.0, "training.freeze_epochs": 2, "training.mixup_alpha": 0.2}
+    METHODS["own"] = Method("mine", frozen=0.5, changes=changes)
+    assert changed("own") == {
+        "aux_weight": 1.0, "freeze_epochs": 2, "mixup_alpha": 0.2, "gate": "none",
+    }  # fmt: skip
