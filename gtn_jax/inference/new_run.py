@@ -25,7 +25,7 @@ def check_new_folder(dst: Path) -> None:
         ValueError: something is there, or there is no folder around it.
     """
     if dst.exists() and (not dst.is_dir() or any(dst.iterdir())):
-        raise ValueError(f"{dst}: exists already; remove it or choose another run folder")
+        raise ValueError(f"{dst}: exists already; remove it, or name another folder to write")
     if not dst.parent.is_dir():
         raise ValueError(f"{dst.parent}: no such folder; make it first")
 

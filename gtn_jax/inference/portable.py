@@ -43,16 +43,16 @@ from PIL import Image, ImageOps
 
 here = pathlib.Path(__file__).parent
 function = jax.export.deserialize(bytearray((here / "model.stablehlo").read_bytes()))
-labels, how = (json.loads((here / f).read_text()) for f in ("labels.json", "preprocessing.json"))
+labels, how = (json.loads((here / f).read_bytes()) for f in ("labels.json", "preprocessing.json"))
 side, short = how["image_size"], how["resize_size"]
 for file in sys.argv[1:]:
-    image = ImageOps.exif_transpose(Image.open(file)).convert("RGB")
-    size = [int(short * length / min(image.size)) for length in image.size]
-    image = image.resize(size, Image.Resampling.BILINEAR)
+    image = ImageOps.exif_transpose(Image.open(file)).convert("RGBA")
+    image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    image = image.resize([int(short * n / min(image.size)) for n in image.size], Image.BILINEAR)
     left, top = (round((length - side) / 2) for length in image.size)
     pixels = np.asarray(image)[None, top : top + side, left : left + side]
-    for row in np.asarray(function.call(pixels)):
-        print(file, *(f"{labels[i]} {row[i]:.4f}" for i in np.argsort(-row)[:3]), sep="\\t")
+    row = np.asarray(function.call(pixels))[0]
+    print(file, *(f"{labels[i]} {row[i]:.4f}" for i in np.argsort(-row)[:3]), sep="\\t")
 '''
 
 
@@ -81,6 +81,7 @@ def export_portable(workdir: Path, out: Path) -> Portable:
         ValueError: no run there, no flatbuffers, `out` in use, or a function that does not say what
             the run says.
     """
+    out = out.absolute()  # "." has no name, and no folder around it
     check_new_folder(out)
     if importlib.util.find_spec("flatbuffers") is None:
         raise ValueError(f'{out / FUNCTION} needs flatbuffers: pip install "gtn_jax[export]"')

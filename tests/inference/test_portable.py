@@ -31,7 +31,7 @@ def exported(finished_run, tmp_path_factory):
 
 @pytest.fixture
 def photos(tmp_path):
-    """A wide, a high and a square one; the wide one lies on its side, as cameras store them."""
+    """Wide, high, square, transparent; the wide one lies on its side, as cameras store them."""
     generator, files = np.random.default_rng(0), []
     for number, size in enumerate([(60, 41), (25, 38), (20, 20)]):
         image = Image.fromarray(generator.integers(0, 256, (*size[::-1], 3), np.uint8))
@@ -40,6 +40,9 @@ def photos(tmp_path):
             exif[0x0112] = 6
         files.append(tmp_path / f"{number}.png")
         image.save(files[-1], exif=exif)
+    files.append(tmp_path / "transparent.png")
+    pixels = generator.integers(0, 256, (20, 24, 4), np.uint8)
+    Image.fromarray(pixels).save(files[-1])
     return files
 
 
