@@ -9,7 +9,7 @@ finished all the same. The verbs are in verbs/.
 import shlex
 import sys
 
-from gtn_jax.errors import in_words, unknown_name
+from gtn_jax.errors import UsageError, in_words, unknown_name
 from gtn_jax.experiment import shipped_experiments
 from gtn_jax.terminal import complain, steady_output
 from gtn_jax.training.interruption import Interrupted, caught, leave_within
@@ -67,6 +67,11 @@ def _run(arguments: list[str]) -> int:
             complain(str(unknown_name("verb", arguments[0], VERBS)))
             return 2
         VERBS[arguments[0]](arguments[1:])
+    except UsageError as error:
+        if debug:
+            raise
+        complain(in_words(error))
+        return 2
     # Also what nobody foresaw: a traceback says nothing to most of those who meet it.
     except Exception as error:
         if debug:

@@ -52,7 +52,10 @@ def findings() -> list[Finding]:
             found += look()
         # A doctor that dies of the disease is of no use.
         except Exception as error:
-            found.append(Finding(topic, f"{type(error).__name__}: {error}", "see above"))
+            fix = "see what is said above"
+            if topic == "devices" and os.environ.get("JAX_PLATFORMS"):
+                fix = "unset JAX_PLATFORMS"
+            found.append(Finding(topic, f"{type(error).__name__}: {error}", fix))
     return found
 
 

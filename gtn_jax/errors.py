@@ -10,6 +10,10 @@ import re
 from collections.abc import Iterable
 
 
+class UsageError(ValueError):
+    """A word of the command line that does not work: `gtn` exits with 2; trying again is vain."""
+
+
 def unknown_name(what: str, name: str, known: Iterable[str], catalogue: str = "") -> ValueError:
     """The error for a name that is not in a table, offering the nearest ones.
 

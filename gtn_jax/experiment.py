@@ -8,7 +8,7 @@ import runpy
 from pathlib import Path
 
 from gtn_jax.config import Config
-from gtn_jax.errors import unknown_name
+from gtn_jax.errors import UsageError, unknown_name
 
 _HERE = Path(__file__).parent
 
@@ -36,9 +36,9 @@ def load_experiment(name: str) -> Config:
     shipped = shipped_experiments()
     path = Path(name) if name.endswith(".py") else shipped.get(name)
     if path is None:
-        raise unknown_name("experiment", name, shipped)
+        raise UsageError(str(unknown_name("experiment", name, shipped)))
     if not path.is_file():
-        raise ValueError(f"{path}: no such experiment file; shipped: {', '.join(shipped)}")
+        raise UsageError(f"{path}: no such experiment file; shipped: {', '.join(shipped)}")
     try:
         config = runpy.run_path(str(path)).get("CONFIG")
     except Exception as error:  # whatever a user's Python can raise

@@ -49,11 +49,14 @@ def test_every_verb_has_help(verb, capsys):
     ("arguments", "code", "message"),
     [
         (["trian"], 2, "unknown verb 'trian'; did you mean train?"),
-        (["train", "quikstart", "--workdir", "x"], 1, "unknown experiment 'quikstart'"),
+        (["train", "quikstart", "--workdir", "x"], 2, "unknown experiment 'quikstart'"),
         (["evaluate", "nowhere"], 1, "nowhere holds no run"),
         (["prepare", "cub"], 1, "unknown data set 'cub'"),
         (["convert", "nowhere.pth", "x.safetensors"], 1, "nowhere.pth"),
-        (["compare", "quickstart", "--workdir", "x", "--methods", "gtm"], 1, "did you mean gtn"),
+        (["compare", "quickstart", "--workdir", "x", "--methods", "gtm"], 2, "did you mean gtn"),
+        (["compare", "quickstart", "--workdir", "x", "--methods"], 2, "--methods: none given"),
+        (["compare", "quickstart", "--workdir", "x", "--devices", "99"], 2, "--devices: 99 do not"),
+        (["train", "quickstart", "--workdir", "x", "--dry-run", "--find-lr"], 2, "one at a time"),
     ],
 )
 def test_errors_are_short(arguments, code, message, capsys, tmp_path, monkeypatch):
@@ -75,7 +78,10 @@ def test_errors_are_short(arguments, code, message, capsys, tmp_path, monkeypatc
         ("epochs 3", "'epochs' is a word too many; see `gtn train quickstart --help`"),
         ("--training.epochs", "Missing value for argument '--training.epochs'."),
         ("--model.gate_dropout 1.5", "model.gate_dropout: 1.5 does not work; wanted a rate"),
-        ("--training.select best", "invalid choice 'best' for argument '--training.select'"),
+        ("--training.select tset_best", "--training.select: unknown choice 'tset_best'; did you"),
+        ("--epochs 3", "unknown option '--epochs'; did you mean --training.epochs? (all: "),
+        ("--lr 0.1", "did you mean --optimizer.learning_rate? (all: "),
+        ("--prest official", "did you mean --preset"),
     ],
 )
 @pytest.mark.parametrize("columns", ["60", "200"])
@@ -110,7 +116,7 @@ def test_train_then_evaluate_then_refuse(experiment, tmp_path, capsys):
     evaluated = json.loads(answer.out)
     assert evaluated["accuracy"] == summary["test_accuracy"]
     assert evaluated["loss"] == pytest.approx(summary["test_loss"], rel=1e-6)
-    assert main(["evaluate", workdir, "--split", "tset"]) == 1
+    assert main(["evaluate", workdir, "--split", "tset"]) == 2
     assert "test, train, validation" in capsys.readouterr().err
 
     assert main(["train", experiment, "--workdir", workdir, "--seed", "4"]) == 1

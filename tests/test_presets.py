@@ -122,7 +122,7 @@ def test_preset_comes_before_the_other_fields(tmp_path, data_dir, capsys, form):
 
 
 def test_unknown_preset_offers_the_nearest(capsys):
-    assert main(["train", "quickstart", "--preset", "oficial", "--workdir", "x"]) == 1
+    assert main(["train", "quickstart", "--preset", "oficial", "--workdir", "x"]) == 2
     assert "unknown preset 'oficial'; did you mean official?" in capsys.readouterr().err
 
 

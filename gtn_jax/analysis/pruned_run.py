@@ -15,6 +15,7 @@ from gtn_jax.analysis.channels import ChannelCurve, channel_curve, channel_means
 from gtn_jax.arrays import Batch
 from gtn_jax.data.choice import choose, fingerprint
 from gtn_jax.data.sources import open_data
+from gtn_jax.errors import UsageError
 from gtn_jax.inference.head import head_of
 from gtn_jax.inference.new_run import check_new_folder, write_run
 from gtn_jax.inference.outputs import outputs_of
@@ -68,7 +69,7 @@ def pruned_run(workdir: Path, out: Path, fraction: float, split: str = "validati
     """
     check_new_folder(out)
     if not 0 < fraction <= 1:
-        raise ValueError(f"--keep-channels: {fraction} is no fraction above 0 and up to 1")
+        raise UsageError(f"--keep-channels: {fraction} is no fraction above 0 and up to 1")
     run = restore(workdir)
     training = outputs_of(run, open_split(run, workdir, "train"))
     images = open_split(run, workdir, split)

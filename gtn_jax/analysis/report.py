@@ -22,6 +22,7 @@ from gtn_jax.analysis.thumbnails import thumbnails
 from gtn_jax.analysis.tuning import FILE as TUNING_FILE
 from gtn_jax.analysis.tuning import tuning_rows
 from gtn_jax.config_json import from_json, to_json
+from gtn_jax.errors import UsageError
 from gtn_jax.training import durable
 from gtn_jax.training.predictions import Predictions
 from gtn_jax.training.run_folder import RunFolder
@@ -47,13 +48,13 @@ def write_report(paths: Sequence[Path], out: Path | None = None, split: str | No
             another split, a file that is not readable, or one that cannot be written.
     """
     if split not in (None, *_SPLITS):
-        raise ValueError(f"--split: a report looks at {' or '.join(_SPLITS)}, not {split!r}")
+        raise UsageError(f"--split: a report looks at {' or '.join(_SPLITS)}, not {split!r}")
     if out is None:
         if len(paths) != 1:
-            raise ValueError("--out: where to? one page of several runs has no folder of its own")
+            raise UsageError("--out: where to? name a file, or one run, whose folder gets the page")
         out = paths[0] / "report.html"
     elif not out.parent.is_dir():
-        raise ValueError(f"--out: {out.parent}: no such folder; make it first")
+        raise UsageError(f"--out: {out.parent}: no such folder; make it first")
     sections: list[Child] = []
     for path in paths:
         is_comparison = any((path / file).exists() for file in (compare.FILE, TUNING_FILE))

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import jax
 
 from gtn_jax.config import Config
+from gtn_jax.errors import UsageError
 from gtn_jax.training.interruption import Interrupted, active
 from gtn_jax.training.loop import run
 from gtn_jax.training.refusal import Diverged
@@ -105,7 +106,7 @@ def choose_devices(count: int | None) -> list[Device]:
     if count is None:
         return local[:1] if local[0].platform == "cpu" else local
     if not 1 <= count <= len(local):
-        raise ValueError(f"--devices: {count} do not work; this process sees {len(local)}")
+        raise UsageError(f"--devices: {count} do not work; this process sees {len(local)}")
     return local[:count]
 
 

@@ -7,7 +7,7 @@ import dataclasses
 from collections.abc import Iterable, Sequence
 
 from gtn_jax.benchmark.spec import Group, Spec
-from gtn_jax.errors import unknown_name
+from gtn_jax.errors import UsageError, unknown_name
 from gtn_jax.training import allocator
 
 TORCH_LAYOUTS = ("nchw", "channels_last", "channels_last_huge_pages")
@@ -193,5 +193,5 @@ def choose(groups: Sequence[Group], only: Sequence[str]) -> list[Group]:
     names = [group.name for group in groups]
     for name in only:
         if name not in names:
-            raise unknown_name("group", name, names)
+            raise UsageError(str(unknown_name("group", name, names)))
     return [group for group in groups if not only or group.name in only]

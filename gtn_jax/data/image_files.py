@@ -20,8 +20,9 @@ def image_files(paths: Iterable[Path]) -> tuple[list[Path], list[str]]:
     """Every file that `paths` mean: files as they are, folders with all their images, recursively.
 
     Args:
-        paths: files, folders, and patterns for shells that expand none (`photos/**/*.jpg`); a
-            folder's hidden files and folders are left out.
+        paths: files, folders, and patterns for shells that expand none (`photos/**/*.jpg`), which
+            mean all images among the files and in the folders they match, each once; a folder's
+            hidden files and folders are left out.
 
     Returns:
         Files in the order of `paths`, sorted within a folder; and a sentence for every path that
@@ -31,7 +32,7 @@ def image_files(paths: Iterable[Path]) -> tuple[list[Path], list[str]]:
     problems = []
     for path in paths:
         if path.is_dir():
-            found = sorted(file for file in path.rglob("*") if _is_image(file, path))
+            found = _images_of(path)
             files += found
             if not found:
                 problems.append(f"{path}: no image in this folder")
@@ -39,15 +40,22 @@ def image_files(paths: Iterable[Path]) -> tuple[list[Path], list[str]]:
             files.append(path)
         elif not path.exists() and glob.has_magic(str(path)):
             matching = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]
-            found = [file for file in matching if file.is_file()]
-            files += found
+            found = [file for match in matching for file in _images_of(match)]
+            files += dict.fromkeys(found)
             if not found:
-                problems.append(f"{path}: no file has such a name")
+                problems.append(f"{path}: no image has such a name")
         elif path.exists():
             problems.append(f"{path}: neither a file nor a folder; a pipe or device is not read")
         else:
             problems.append(f"{path}: no such file or folder")
     return files, problems
+
+
+def _images_of(path: Path) -> list[Path]:
+    """A folder's, or that file if it is one."""
+    if path.is_dir():
+        return sorted(file for file in path.rglob("*") if _is_image(file, path))
+    return [path] if _is_image(path, path.parent) else []
 
 
 def _is_image(file: Path, folder: Path) -> bool:

@@ -16,7 +16,7 @@ from gtn_jax.config import DataConfig
 from gtn_jax.data import archives, stock, stores
 from gtn_jax.data.builders.folder import open_folder
 from gtn_jax.data.splits import Split, open_store
-from gtn_jax.errors import unknown_name
+from gtn_jax.errors import UsageError, unknown_name
 
 FOLDER_PREFIX = "folder:"
 Say = Callable[[str], None]
@@ -82,7 +82,7 @@ def prepare(
     say = say or (lambda line: None)
     builder_class, variant, needs_source = _look_up(name)
     if short_side is not None and short_side < 1:
-        raise ValueError(f"--short-side: {short_side} does not work; wanted at least 1 pixel")
+        raise UsageError(f"--short-side: {short_side} does not work; wanted at least 1 pixel")
     if builder_class.keeps_files:
         short_side = None
     folder = stores.parent_folder(data_dir, name, variant, short_side) / stores.VERSION
@@ -234,7 +234,7 @@ def _check_source(name: str, data_dir: str, source: Path | None) -> None:
             f"`gtn prepare {name} --source PATH --data-dir {data_dir}`"
         )
     if not (source.is_file() or source.is_dir()):
-        raise ValueError(f"--source: {source} is not a file or folder")
+        raise UsageError(f"--source: {source} is not a file or folder")
 
 
 @contextlib.contextmanager

@@ -24,6 +24,7 @@ from gtn_jax.arrays import Batch
 from gtn_jax.data.decode import decode
 from gtn_jax.data.files import read_regular
 from gtn_jax.data.image_files import image_files
+from gtn_jax.errors import UsageError
 from gtn_jax.inference.restore import Restored, restore
 from gtn_jax.training.sharding import data_mesh, put_batch
 
@@ -99,7 +100,7 @@ def predict_files(
         ValueError: `topk` below 1.
     """
     if topk < 1:
-        raise ValueError(f"--topk: {topk}, expected at least 1")
+        raise UsageError(f"topk: {topk}, expected at least 1")
     mesh = data_mesh()
     # Few files are no reason to compute a full batch; the devices share whatever it is.
     wanted = max(1, min(run.config.data.eval_batch_size, len(files)))
@@ -163,7 +164,7 @@ def predict_paths(
         ValueError: no path, no run or no checkpoint, or `topk` below 1.
     """
     if not paths:
-        raise ValueError("PATH: none given; name image files, or folders of them")
+        raise UsageError("PATH: none given; name image files, or folders of them")
     files, problems = image_files(paths)
     restored = run if isinstance(run, Restored) else restore(Path(run))
     for problem in problems:
@@ -224,13 +225,13 @@ def check_out(path: Path, overwrite: bool = False) -> None:
         ValueError: neither .csv nor .json, a folder, in no existing one, or there already.
     """
     if path.suffix.lower() not in OUT_SUFFIXES:
-        raise ValueError(f"--out: {path} must end in {' or '.join(OUT_SUFFIXES)}")
+        raise UsageError(f"--out: {path} must end in {' or '.join(OUT_SUFFIXES)}")
     if path.is_dir():
-        raise ValueError(f"--out: {path} is a folder; name a file")
+        raise UsageError(f"--out: {path} is a folder; name a file")
     if not path.parent.is_dir():
-        raise ValueError(f"--out: {path.parent}: no such folder; make it first")
+        raise UsageError(f"--out: {path.parent}: no such folder; make it first")
     if path.exists() and not overwrite:
-        raise ValueError(f"--out: {path} exists; name another file, or add --overwrite")
+        raise UsageError(f"--out: {path} exists; name another file, or add --overwrite")
 
 
 def write_predictions(predictions: Sequence[Prediction], path: Path) -> None:

@@ -12,6 +12,7 @@ from gtn_jax.config import Config
 from gtn_jax.data.choice import choose, fingerprint
 from gtn_jax.data.images import Images, View, load
 from gtn_jax.data.sources import absolute, open_data
+from gtn_jax.errors import UsageError
 from gtn_jax.models.gtn import GTN, variable_shapes
 from gtn_jax.training.build import Programs, build_module, build_programs
 from gtn_jax.training.checkpoint import Checkpoints
@@ -170,7 +171,7 @@ def open_split(
     data = absolute(dataclasses.replace(data, name=name, data_dir=data_dir or data.data_dir))
     parts = choose(open_data(data, say), data, run.config.seed)
     if split not in parts:
-        raise ValueError(f"--split: {name} has {', '.join(sorted(parts))}, no {split!r}")
+        raise UsageError(f"--split: {name} has {', '.join(sorted(parts))}, no {split!r}")
     if data_name is None:
         RunFolder(workdir).check_data({split: fingerprint(parts[split])})
     _check_classes(run.classes, parts[split].split.classes, workdir, name)

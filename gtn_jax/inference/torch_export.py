@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gtn_jax.config import ModelConfig
+from gtn_jax.errors import UsageError
 from gtn_jax.inference.new_run import SOURCE
 from gtn_jax.inference.restore import restore
 from gtn_jax.models.backbones import BACKBONES, ResNetShape
@@ -48,7 +49,7 @@ def export_torch(workdir: Path, out: Path) -> Exported:
         ValueError: no torch, no run there, a model that theirs cannot hold, or `out` is in use.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise ValueError(f"--out: {out} exists already; remove it or choose another folder")
+        raise UsageError(f"--out: {out} exists already; remove it or choose another folder")
     torch = import_torch(out / FILE)
     check_authors_model(RunFolder(workdir).config().model, workdir)
     run = restore(workdir)

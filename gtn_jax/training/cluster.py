@@ -20,6 +20,7 @@ from typing import Any, NoReturn
 import jax
 from jax.experimental import multihost_utils
 
+from gtn_jax.errors import UsageError
 from gtn_jax.training.interruption import Interrupted, active
 
 JOIN_SECONDS = 300.0
@@ -62,7 +63,7 @@ def joined(coordinator: str | None, processes: int | None, process: int | None) 
         return
     given = coordinator if coordinator != "auto" else None
     if (given is None) != (processes is None) or (given is None) != (process is None):
-        raise ValueError(
+        raise UsageError(
             "--coordinator HOST:PORT wants --processes and --process, --coordinator auto neither"
         )
     assert coordinator is not None

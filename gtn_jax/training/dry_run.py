@@ -8,6 +8,7 @@ counted: a folder gets its resized copy under `data.data_dir`, one of TFDS is do
 import dataclasses
 import math
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from gtn_jax.training.preparation import check_parts
 from gtn_jax.training.run_folder import Preprocessing, RunFolder
 from gtn_jax.training.sharding import Devices, data_mesh, in_words, put_batch, replicate
 from gtn_jax.training.state import create_state
+from gtn_jax.training.step_folders import StepFolders
 from gtn_jax.weights.hub import PREFIX
 from gtn_jax.weights.registry import IMAGENET_MEAN, IMAGENET_STD, resolve
 
@@ -34,8 +36,8 @@ _KEPT_CHECKPOINTS = 3
 """At most, for a moment: the best, the newest, and the one that replaces it."""
 
 
-def dry_run(config: Config, workdir: Path, devices: Devices = None) -> list[str]:
-    """Everything that can be known beforehand, a line a topic.
+def dry_run(config: Config, workdir: Path, devices: Devices = None) -> Iterator[str]:
+    """Everything that can be known beforehand, a line a topic, as soon as it is known.
 
     Args:
         config: of the run.
@@ -47,9 +49,11 @@ def dry_run(config: Config, workdir: Path, devices: Devices = None) -> list[str]
             that are yet to be fetched apart; or a first step whose loss is not finite.
     """
     config = dataclasses.replace(config, data=absolute(config.data))
-    RunFolder(workdir).check(config)
+    folder = RunFolder(workdir)
+    folder.check(config)
     check_model(config)
     mesh, training = data_mesh(devices), config.training
+    yield f"device  {in_words(mesh)}"
     parts = choose(open_data(config.data), config.data, config.seed)
     check_parts(config, parts)
     classes = parts["train"].split.classes
@@ -87,8 +91,7 @@ def dry_run(config: Config, workdir: Path, devices: Devices = None) -> list[str]
     sizes = ", ".join(f"{name} {len(part.positions):,}" for name, part in parts.items())
     steps = per_epoch * training.epochs
     frozen = f", {per_epoch * frozen_epochs:,} of them with the trunk frozen"
-    return [
-        f"device  {in_words(mesh)}",
+    yield from (
         f"data    {config.data.name}: {len(classes)} classes; {sizes} images",
         f"batch   images {_shape(batch.images)}, labels {_shape(batch.labels)}, "
         f"logits float32[{batch_size},{len(classes)}]",
@@ -103,8 +106,17 @@ def dry_run(config: Config, workdir: Path, devices: Devices = None) -> list[str]
         f"training images {_mib(train.padded_bytes)} decoded ({config.data.image_store})",
         f"writes  {workdir}: checkpoints of about {_mib(state_bytes)}, "
         f"at most {_KEPT_CHECKPOINTS} at a time, metrics, summary and predictions",
+        *_before(folder),
         "nothing was trained, and nothing written into the run folder",
-    ]
+    )
+
+
+def _before(folder: RunFolder) -> list[str]:
+    """What is in the run folder already, and changes what a run would do."""
+    if folder.summary() is not None:
+        return ["before  the run is finished: nothing would be done, and its summary printed"]
+    usable = StepFolders(folder.checkpoints, lambda line: None).usable()
+    return [f"before  it would go on after step {usable[-1]:,}"] if usable else []
 
 
 def _made_up(shapes: Variables) -> Variables:

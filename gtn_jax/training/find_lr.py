@@ -143,9 +143,8 @@ def write(found: RangeTest, folder: Path) -> list[Path]:
 
     Args:
         found: of `find_lr`.
-        folder: made if need be; a run may begin in it afterwards.
+        folder: that exists; a run may begin in it afterwards.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     files = [folder / "find_lr.json"]
     values = {name: np.asarray(value).tolist() for name, value in found._asdict().items()}
     write_text(files[0], json.dumps(values) + "\n")

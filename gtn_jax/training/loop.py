@@ -31,7 +31,7 @@ from gtn_jax.training.progress import ProgressBar
 from gtn_jax.training.refusal import refused_step
 from gtn_jax.training.run_folder import RunFolder
 from gtn_jax.training.selection import costs, evaluate_selected
-from gtn_jax.training.sharding import Devices, put_batch
+from gtn_jax.training.sharding import Devices, data_mesh, in_words, put_batch
 from gtn_jax.training.watching import Logger, ProfiledSteps, Watching
 
 
@@ -83,6 +83,8 @@ def _train(
 ) -> dict:
     """The other stations of `run`, in a folder that nobody else writes into."""
     # ---- images, programs, state, where it goes on ------------------------------------------
+    if not quiet:  # before the images, which can take a while
+        print(f"device  {in_words(data_mesh(devices))}", flush=True)
     ready = prepare_run(config, folder, devices)
     mesh, images, programs, state = ready.mesh, ready.images, ready.programs, ready.state
     batch_size, per_epoch, checkpoints = ready.batch_size, ready.per_epoch, ready.checkpoints

@@ -161,10 +161,9 @@ def check_parts(config: Config, parts: dict[str, Part]) -> None:
 
 def in_lines(prepared: Prepared, config: Config) -> list[str]:
     """What is about to happen, for a person."""
-    train, mesh = prepared.images["train"], prepared.mesh
+    train = prepared.images["train"]
     sizes = ", ".join(f"{name} {len(part)}" for name, part in prepared.images.items())
     lines = [
-        f"device  {in_words(mesh)}",
         f"data    {config.data.name}: {len(prepared.classes)} classes; {sizes} images",
         f"images  {train.place}",
         f"model   {config.model.backbone}, gate {config.model.gate}, "

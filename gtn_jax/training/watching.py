@@ -12,6 +12,8 @@ from typing import Any, NamedTuple, Protocol
 
 import jax
 
+from gtn_jax.errors import UsageError
+
 Row = Mapping[str, Any]
 
 
@@ -45,7 +47,7 @@ class ProfiledSteps(NamedTuple):
         """
         first, _, last = text.partition(":")
         if not (first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last)):
-            raise ValueError(f"--profile: {text!r} does not work; wanted FIRST:LAST, e.g. 10:20")
+            raise UsageError(f"--profile: {text!r} does not work; wanted FIRST:LAST, e.g. 10:20")
         return cls(int(first), int(last))
 
 

@@ -29,8 +29,8 @@ class CompareArguments:
     workdir: Path
     """Folder of the comparison; finished runs in it are kept."""
     methods: tuple[str, ...] = ("finetune", "gtn")
-    """Names of gtn_jax/analysis/methods.py; others are subtracted from finetune, or from the
-    first."""
+    """Of `gtn list methods`, or the experiment's own; others are subtracted from finetune, or from
+    the first."""
     seeds: int = 5
     """Final runs a method: seeds 0, 1, ..."""
     trials: int = 2
@@ -65,11 +65,11 @@ def quickstart(arguments: list[str]) -> None:
     # The tuning runs that ship with the experiment: its header has their command.
     tuned = read_rows(shipped_folder() / "quickstart_tuning.jsonl")
     methods = ("finetune", "gtn", "gtn_identity")
+    devices = choose_devices(1)
+    name_devices(devices)
     comparison.check(config, methods, seeds, 1, workdir)
     rates = {method: best_rate(tuned, method) for method in methods}
     per_class = config.data.train_images_per_class
-    devices = choose_devices(1)
-    name_devices(devices)
     say(f"{config.model.weights} backbone, {per_class} training images a class of "
          f"{config.data.name}; {len(methods)} methods x {seeds} seeds")  # fmt: skip
     with locked(workdir):
@@ -92,9 +92,9 @@ def compare(arguments: list[str]) -> None:
     from gtn_jax.analysis import comparison_table as tables
     from gtn_jax.analysis.trials import choose_devices
 
-    comparison.check(given.config, given.methods, given.seeds, given.trials, given.workdir)
     devices = choose_devices(given.devices)
     name_devices(devices)
+    comparison.check(given.config, given.methods, given.seeds, given.trials, given.workdir)
     with locked(given.workdir):
         rows = comparison.tune_and_compare(
             given.config, given.methods, range(given.seeds), given.trials, given.workdir, devices,

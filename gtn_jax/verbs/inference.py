@@ -8,6 +8,7 @@ from typing import Literal
 import tyro
 
 from gtn_jax.arguments import parse
+from gtn_jax.errors import UsageError
 from gtn_jax.process import name_devices, set_up_process
 from gtn_jax.terminal import Counting, complain, say, show
 
@@ -84,7 +85,8 @@ def predict(arguments: list[str]) -> None:
     elif good:
         show(prediction.prediction_table(good))
     if bad:
-        raise ValueError(f"{bad} of {len(good) + bad} could not be predicted; the others were")
+        others = "; the others were" if good else ""
+        raise ValueError(f"{bad} of {len(good) + bad} could not be predicted{others}")
 
 
 def export(arguments: list[str]) -> None:
@@ -117,7 +119,7 @@ def export(arguments: list[str]) -> None:
     name_devices()
     if given.keep_channels is not None:
         if given.to == "torch":
-            raise ValueError("--keep-channels: the authors' model has all channels; leave one out")
+            raise UsageError("--keep-channels: the authors' model has all channels; leave one out")
         from gtn_jax.analysis.channels import curve_table
         from gtn_jax.analysis.pruned_run import in_lines, pruned_run
 

@@ -7,6 +7,7 @@ from typing import Literal
 import tyro
 
 from gtn_jax.arguments import parse
+from gtn_jax.errors import UsageError
 from gtn_jax.terminal import say, show
 
 Positional = tyro.conf.Positional
@@ -89,9 +90,9 @@ def benchmark(arguments: list[str]) -> None:
     if given.show:
         print(command.tables(given.show, given.plots))
     elif given.plots is not None:
-        raise ValueError("--plots: of which files? e.g. `--show growth.json --plots docs`")
+        raise UsageError("--plots: of which files? e.g. `--show growth.json --plots docs`")
     elif given.out is None:
-        raise ValueError("--out: where to? e.g. `gtn benchmark --out benchmark.json`")
+        raise UsageError("--out: where to? e.g. `gtn benchmark --out benchmark.json`")
     else:
         groups = command.groups_of(given.quick, given.growth, given.only)
         words = ("gtn", "benchmark", *arguments)

@@ -9,9 +9,10 @@ import tyro
 
 from gtn_jax.arguments import parse, take_experiment, take_preset
 from gtn_jax.config import Config
+from gtn_jax.errors import UsageError
 from gtn_jax.experiment import load_experiment
 from gtn_jax.presets import PRESETS, REMAINING_DEVIATIONS
-from gtn_jax.process import set_up_process
+from gtn_jax.process import name_devices, set_up_process
 from gtn_jax.terminal import say
 
 Positional = tyro.conf.Positional
@@ -35,6 +36,9 @@ class TrainArguments:
     """How many there are."""
     process: int | None = None
     """The number of this one, from 0."""
+    preset: Literal["clean", "official"] | None = None
+    """The recipe: `official` is the authors', `clean` that without its quirks (docs/fidelity.md).
+    Fields given beside it win."""
     dry_run: bool = False
     """Train nothing: say what would be done, after one step on made-up images."""
     find_lr: bool = False
@@ -55,6 +59,8 @@ def train(arguments: list[str]) -> None:
         for deviation in REMAINING_DEVIATIONS:
             say(f"not as in the authors' code: {deviation}")
     parsed = parse(TrainArguments, f"gtn train {name}", rest, TrainArguments(config, tyro.MISSING))
+    if parsed.dry_run and parsed.find_lr:
+        raise UsageError("--dry-run, --find-lr: one at a time")
     set_up_process()
     from gtn_jax.training.cluster import is_first, joined
     from gtn_jax.training.loop import run
@@ -68,6 +74,8 @@ def train(arguments: list[str]) -> None:
     if parsed.find_lr:
         from gtn_jax.training import find_lr
 
+        name_devices()
+        parsed.workdir.mkdir(parents=True, exist_ok=True)
         found = find_lr.find_lr(parsed.config, say=say)
         files = find_lr.write(found, parsed.workdir)
         for file in files:
@@ -84,6 +92,12 @@ def train(arguments: list[str]) -> None:
     with joined(parsed.coordinator, parsed.processes, parsed.process):
         summary = run(parsed.config, parsed.workdir, loggers=loggers, profiled=profiled)
         if is_first():
+            for option, asked, part in (
+                ("--tensorboard", parsed.tensorboard, "tensorboard"),
+                ("--profile", parsed.profile, "profile"),
+            ):
+                if asked and not (parsed.workdir / part).exists():
+                    say(f"note    {option}: nothing to write; no such step was trained")
             print(json.dumps(summary, indent=2))
 
 

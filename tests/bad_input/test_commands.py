@@ -21,7 +21,6 @@ from gtn_jax.cli import VERBS, main
         ("--model.backbone", "resnet5", "unknown backbone 'resnet5'; did you mean resnet"),
         ("--model.gate", "sigmoyd", "unknown gate 'sigmoyd'; did you mean sigmoid"),
         ("--model.weights", "nowhere.safetensors", "nowhere.safetensors: no such weights file"),
-        ("--preset", "oficial", "unknown preset 'oficial'; did you mean official?"),
     ],
 )
 def test_fields(train_refuses, option, value, says):
@@ -32,6 +31,7 @@ def test_fields(train_refuses, option, value, says):
     ("option", "value", "says"),
     [
         ("--data.batch_sise", "8", "--data.batch_size"),
+        ("--preset", "oficial", "unknown preset 'oficial'; did you mean official?"),
         ("--data.batch_size", "many", "data.batch_size"),
         ("--data.batch_size", "-8", "data.batch_size: -8 does not work; wanted at least 1"),
         ("--data.batch_size", "", "data.batch_size"),

@@ -51,9 +51,9 @@ def test_no_time_is_a_reason(tmp_path):
 
 
 def test_usage(tmp_path, capsys):
-    assert main(["benchmark"]) == 1
+    assert main(["benchmark"]) == 2
     assert "--out" in capsys.readouterr().err
-    assert main(["benchmark", "--out", str(tmp_path / "f.json"), "--only", "stepp"]) == 1
+    assert main(["benchmark", "--out", str(tmp_path / "f.json"), "--only", "stepp"]) == 2
     assert "did you mean step" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 

@@ -35,5 +35,5 @@ def test_outputs_are_those_of_the_evaluation_and_gates_looks_at_them(
         assert sorted(file["channels_order_contribution"]) == list(range(16))
     assert "by contribution %" in output
 
-    assert main([*words, "tset"]) == 1
+    assert main([*words, "tset"]) == 2
     assert "no 'tset'" in capsys.readouterr().err

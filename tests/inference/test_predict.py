@@ -45,7 +45,12 @@ def test_what_paths_mean(photos, tmp_path):
     assert problems == [f"{tmp_path / 'nowhere'}: no such file or folder"]
     files, problems = image_files([photos / "**" / "[ad].*", photos / "*.webp"])
     assert [file.name for file in files] == ["a.png", "d.bmp"]
-    assert problems == [f"{photos}/*.webp: no file has such a name"]
+    assert problems == [f"{photos}/*.webp: no image has such a name"]
+    # Folders that match are looked into, what is no image is not, and nothing counts twice.
+    everything = ["a.png", "b.jpg", "broken.jpg", "c.GIF", "d.bmp"]
+    for pattern in ("*", "**"):
+        files, problems = image_files([photos / pattern])
+        assert (sorted(file.name for file in files), problems) == (everything, [])
     (tmp_path / "empty").mkdir()
     assert image_files([tmp_path / "empty"])[1] == [
         f"{tmp_path / 'empty'}: no image in this folder"
@@ -156,19 +161,19 @@ def test_exit_code_names_the_bad_file_and_keeps_the_rest(drawn_run, photos, tmp_
         (["--out", "no/where.csv"], "--out: no: no such folder"),
         (["--out", "photos"], "--out: photos must end in .csv"),
         (["--out", "kept.csv"], "--out: kept.csv exists; name another file, or add --overwrite"),
-        (["--topk", "0"], "--topk: 0, expected at least 1"),
+        (["--topk", "0"], "topk: 0, expected at least 1"),
     ],
 )
 def test_refusals(cli_refuses, drawn_run, photos, extra, message, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "kept.csv").write_text("of another day")
-    cli_refuses("predict", drawn_run, photos / "a.png", *extra, says=message)
+    cli_refuses("predict", drawn_run, photos / "a.png", *extra, says=message, code=2)
 
 
 def test_nothing_to_predict(cli_refuses, drawn_run, tmp_path):
     (tmp_path / "empty").mkdir()
     os.mkfifo(tmp_path / "pipe.jpg")
-    cli_refuses("predict", drawn_run, says="PATH: none given; name image files")
+    cli_refuses("predict", drawn_run, says="PATH: none given; name image files", code=2)
     empty = f"error: {tmp_path / 'empty'}: no image in this folder"
     cli_refuses("predict", drawn_run, tmp_path / "empty", says=[empty, "1 of 1 could not be"])
     pipe = f"error: {tmp_path / 'pipe.jpg'}: neither a file nor a folder"

@@ -1,6 +1,7 @@
 """A dry run says what the run then does, and leaves nothing behind."""
 
 import re
+import shutil
 
 import pytest
 
@@ -8,6 +9,7 @@ from gtn_jax.cli import main
 from gtn_jax.config import override
 from gtn_jax.training import loop
 from gtn_jax.training.dry_run import dry_run
+from gtn_jax.training.run_folder import RunFolder
 
 
 def numbers(line: str) -> list[float]:
@@ -53,7 +55,19 @@ def test_weights_that_are_not_there_are_missed_before_anything_is_compiled(
     )
     config = override(tiny_config, {"model.weights": "nowhere.safetensors"})
     with pytest.raises(ValueError, match="nowhere.safetensors"):
-        dry_run(config, tmp_path / "run")
+        list(dry_run(config, tmp_path / "run"))
+
+
+def test_what_is_there_already_changes_what_would_be_done(finished_run, tmp_path):
+    config = RunFolder(finished_run).config()
+    said = list(dry_run(config, finished_run, devices=1))
+    assert "before  the run is finished: nothing would be done, and its summary printed" in said
+    copied = tmp_path / "run"
+    shutil.copytree(finished_run, copied)
+    (copied / "summary.json").unlink()
+    newest = max(int(path.name) for path in (copied / "checkpoints").iterdir())
+    said = list(dry_run(config, copied, devices=1))
+    assert f"before  it would go on after step {newest}" in said
 
 
 def test_frozen_all_along_and_whole_images(tiny_config, tmp_path):
@@ -64,7 +78,7 @@ def test_frozen_all_along_and_whole_images(tiny_config, tmp_path):
             "data.random_shift_pixels": 0, "data.resize_size": 20,
         },
     )  # fmt: skip
-    lines = dry_run(config, tmp_path / "run")
+    lines = list(dry_run(config, tmp_path / "run"))
     batch = next(line for line in lines if line.startswith("batch"))
     assert "uint8[8,20,20,3]" in batch
     model = numbers(next(line for line in lines if line.startswith("model")))
