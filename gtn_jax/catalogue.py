@@ -11,23 +11,30 @@ from gtn_jax.experiment import shipped_experiments
 def _backbones() -> Table:
     from gtn_jax.models.backbones import BACKBONES, ResNetShape
 
-    table = _table("backbone", "block", "blocks a stage", "features", "shortcut")
+    weights: dict[str | None, list[str]] = {}
+    for name, info in _known_weights().items():
+        weights.setdefault(info.backbone, []).append(f"{name} ({info.licence or 'not recorded'})")
+    table = _table("backbone", "block", "blocks", "features", "weights (licence)")
     for name, shape in BACKBONES.items():
+        known = "\n".join(weights.get(name, ["-"]))
         if not isinstance(shape, ResNetShape):
-            table.add_row(name, "of another builder", "", "", "")
+            table.add_row(name, "another's", "", "", known)
             continue
         blocks = " ".join(map(str, shape.blocks_per_stage))
-        table.add_row(name, shape.block, blocks, str(shape.features), shape.shortcut)
+        table.add_row(name, shape.block, blocks, str(shape.features), known)
     return table
 
 
-def _weights() -> Table:
+def _known_weights() -> dict[str, Any]:
     from gtn_jax.weights.hub import PREFIX
     from gtn_jax.weights.registry import HUB, WEIGHTS
 
+    return {**WEIGHTS, **{PREFIX + name: info for name, info in HUB.items()}}
+
+
+def _weights() -> Table:
     table = _table("weights", "backbone", "licence", "what")
-    rows = {**WEIGHTS, **{PREFIX + name: info for name, info in HUB.items()}}
-    for name, info in rows.items():
+    for name, info in _known_weights().items():
         table.add_row(name, info.backbone or "", info.licence or "not recorded", info.description)
     return table
 

@@ -64,9 +64,11 @@ def test_missing_package_and_a_cache_that_cannot_be_written(monkeypatch):
 
 
 def test_a_part_that_fails_is_a_finding(monkeypatch):
+    monkeypatch.setenv("JAX_PLATFORMS", "cpu")
     monkeypatch.setattr(doctor, "nvidia_card", lambda: 1 / 0)
     found = {finding.topic: finding for finding in doctor.findings()}
-    assert "ZeroDivisionError" in found["devices"].text and found["devices"].fix
+    assert "ZeroDivisionError" in found["devices"].text
+    assert found["devices"].fix == "unset JAX_PLATFORMS"
 
 
 def test_list_has_every_name(capsys, monkeypatch):
@@ -75,6 +77,9 @@ def test_list_has_every_name(capsys, monkeypatch):
     printed = capsys.readouterr().out
     for name in (*BACKBONES, *WEIGHTS, *HUB, *DATASETS, "folder:PATH", "gtn_identity", "photos"):
         assert name in printed
+    assert main(["list", "backbones"]) == 0
+    printed = capsys.readouterr().out
+    assert "hf:timm/resnet101.tv_in1k" in printed and "(BSD-3-Clause)" in printed
     assert main(["list", "weights"]) == 0
     printed = capsys.readouterr().out
     assert "BSD-3-Clause" in printed and "non-commercial" in printed and "mlp" not in printed
@@ -98,6 +103,9 @@ def test_every_help_has_an_example_of_its_verb(capsys):
         (["gtn", "eval"], {"evaluate"}),
         (["gtn", "train", "quick"], {"quickstart"}),
         (["gtn", "train", "quickstart", "--model.gate_d"], {"--model.gate_dropout"}),
+        (["gtn", "train", "quickstart", "--dry-"], {"--dry-run"}),
+        (["gtn", "train", "quickstart", "--pres"], {"--preset"}),
+        (["gtn", "export", "--keep-"], {"--keep-channels"}),
         (["gtn", "predict", "--top"], {"--topk"}),
         (["gtn", "list", "back"], {"backbones"}),
         (["gtn", "evaluate", "runs/fi"], {"runs/first"}),
