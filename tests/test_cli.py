@@ -110,6 +110,9 @@ def test_train_then_evaluate_then_refuse(experiment, tmp_path, capsys):
     assert time.monotonic() - started < 2
     summary = json.loads(capsys.readouterr().out)
 
+    assert main(["train", experiment, "--workdir", workdir, "--seed", "3", "--profile", "2:3"]) == 0
+    assert capsys.readouterr().err == "note    --profile: no such step was trained\n"
+
     assert main(["evaluate", workdir]) == 0
     answer = capsys.readouterr()
     assert answer.err.splitlines()[0] == "device  4 x cpu"

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import sys
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -64,7 +65,9 @@ def train(arguments: list[str]) -> None:
     set_up_process()
     from gtn_jax.training.cluster import is_first, joined
     from gtn_jax.training.loop import run
+    from gtn_jax.training.watching import ProfiledSteps, TensorBoardLogger
 
+    profiled = ProfiledSteps.parse(parsed.profile) if parsed.profile else None
     if parsed.dry_run:
         from gtn_jax.training.dry_run import dry_run
 
@@ -85,9 +88,6 @@ def train(arguments: list[str]) -> None:
         say(f"the loss is lowest at {found.highest:.2g}, a little beyond it training comes apart; "
             f"try --optimizer.learning_rate {found.suggested:.2g}")  # fmt: skip
         return
-    from gtn_jax.training.watching import ProfiledSteps, TensorBoardLogger
-
-    profiled = ProfiledSteps.parse(parsed.profile) if parsed.profile else None
     loggers = [TensorBoardLogger(parsed.workdir / "tensorboard")] if parsed.tensorboard else []
     with joined(parsed.coordinator, parsed.processes, parsed.process):
         summary = run(parsed.config, parsed.workdir, loggers=loggers, profiled=profiled)
@@ -97,7 +97,7 @@ def train(arguments: list[str]) -> None:
                 ("--profile", parsed.profile, "profile"),
             ):
                 if asked and not (parsed.workdir / part).exists():
-                    say(f"note    {option}: nothing to write; no such step was trained")
+                    print(f"note    {option}: no such step was trained", file=sys.stderr)
             print(json.dumps(summary, indent=2))
 
 
