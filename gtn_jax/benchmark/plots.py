@@ -9,7 +9,6 @@ from typing import Any
 
 from gtn_jax.benchmark.growth import AXES, Curve, curves
 from gtn_jax.benchmark.rows import Row
-from gtn_jax.errors import UsageError
 
 _INCHES = (3.6, 2.7)
 
@@ -34,7 +33,7 @@ def draw(documents: Sequence[tuple[dict[str, Any], list[Row]]], folder: Path) ->
     found = {axis: [(about, curves(rows, axis)) for about, rows in documents] for axis in AXES}
     measured = {axis: each for axis, each in found.items() if any(costs for _, costs in each)}
     if not measured:
-        raise UsageError("--plots: no file is of `gtn benchmark --growth`")
+        raise ValueError("--plots: no file is of `gtn benchmark --growth`")
     folder.mkdir(parents=True, exist_ok=True)
     files = []
     # Text stays text, and names inside do not change from one drawing to the next.

@@ -152,7 +152,7 @@ def test_pictures_of_nothing(tmp_path, capsys, monkeypatch):
     write_document(path, MACHINE, [Row("step", "gtn_jax", 1.0, "images/s", 1)])
     assert main(["benchmark", "--show", str(path), "--plots", str(tmp_path / "docs")]) == 1
     assert "no file is of `gtn benchmark --growth`" in capsys.readouterr().err
-    assert main(["benchmark", "--plots", str(tmp_path / "docs")]) == 1
+    assert main(["benchmark", "--plots", str(tmp_path / "docs")]) == 2
     assert "--plots: of which files?" in capsys.readouterr().err
     monkeypatch.setitem(sys.modules, "matplotlib", None)
     assert main(["benchmark", "--show", str(path), "--plots", str(tmp_path / "docs")]) == 1

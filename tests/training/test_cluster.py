@@ -134,7 +134,7 @@ def test_one_process_is_first_and_agrees_with_itself():
     ["--processes", "2"],
 ])  # fmt: skip
 def test_arguments_that_do_not_go_together(arguments, tmp_path, capsys):
-    assert main(["train", "quickstart", "--workdir", str(tmp_path / "run"), *arguments]) == 1
+    assert main(["train", "quickstart", "--workdir", str(tmp_path / "run"), *arguments]) == 2
     assert "--coordinator HOST:PORT wants --processes and --process" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
