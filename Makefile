@@ -14,8 +14,12 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 quickstart: $(VENV)/installed
 	$(BIN)/gtn quickstart
 
+# Compiling is most of their time, and these programs run for moments: machine code is not optimised,
+# and a file's tests stay in one process, so that what they share is compiled once. The slow ones have
+# the code that users get.
+QUICK := XLA_FLAGS="$$XLA_FLAGS --xla_backend_optimization_level=0"
 test: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -m "not slow and not faults" --numprocesses auto --maxprocesses 4
+	$(QUICK) $(BIN)/python -m pytest -m "not slow and not faults" --dist loadfile --numprocesses auto --maxprocesses 4
 
 test-slow: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m "slow and not alone" --numprocesses auto --maxprocesses 2
