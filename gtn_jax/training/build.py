@@ -8,7 +8,7 @@ import jax
 import jax.numpy as jnp
 from jax.sharding import Mesh
 
-from gtn_jax.arrays import Variables
+from gtn_jax.arrays import Batch, PooledBatch, ResidentImages, RowBatch, Variables
 from gtn_jax.config import Config, override
 from gtn_jax.data import augment
 from gtn_jax.models.gtn import GTN, init_variables, variable_shapes
@@ -23,8 +23,10 @@ from gtn_jax.training.forward_steps import (
 from gtn_jax.training.optimizer import Optimizer, build_optimizer, relative_schedule
 from gtn_jax.training.resident import ResidentStep, make_resident_step
 from gtn_jax.training.run_folder import Preprocessing
+from gtn_jax.training.state import TrainState
 from gtn_jax.training.steps import (
     HeadStep,
+    Metrics,
     TrainStep,
     make_head_step,
     make_train_step,
@@ -55,6 +57,32 @@ class Programs(NamedTuple):
     pooling_step: PoolingStep
     evaluation_step: EvaluationStep
     probabilities_step: ProbabilitiesStep
+
+    def take_step(
+        self,
+        state: TrainState,
+        batch: Batch | RowBatch | PooledBatch,
+        frozen: bool,
+        small: bool,
+        resident: ResidentImages | None,
+        mesh: Mesh,
+    ) -> tuple[TrainState, Metrics]:
+        """One training step, by the program that the batch is for; donates the state.
+
+        Args:
+            state: before it.
+            batch: on the devices of `mesh`.
+            frozen: whether the trunk stands still.
+            small: whether images are small.
+            resident: the images that a batch of rows is of.
+            mesh: of the run.
+        """
+        if isinstance(batch, PooledBatch):
+            return self.head_step(state, batch)
+        if isinstance(batch, RowBatch):
+            assert resident is not None
+            return self.resident_step(frozen, small, mesh)(state, resident, batch)
+        return self.train_step(frozen, small)(state, batch)
 
 
 def build_module(config: Config, num_classes: int) -> GTN:

@@ -86,17 +86,12 @@ def find_lr(
     batches = pipeline.training_batches(
         train, batch_size, config.data.last_batch, config.seed % 2**32
     )
-    resident = train.resident
     rates = np.geomspace(LOWEST, HIGHEST, STEPS)
     losses: list[float] = []
     for rate in rates:
         batch: Any = put_batch(next(batches), mesh)
         state = state.replace(learning_rate=replicate(np.float32(rate), mesh))
-        if resident is not None:
-            step = programs.resident_step(frozen, False, mesh)
-            state, metrics = step(state, resident, batch)
-        else:
-            state, metrics = programs.train_step(frozen, False)(state, batch)
+        state, metrics = programs.take_step(state, batch, frozen, False, train.resident, mesh)
         found = jax.device_get(metrics)
         loss = float(found["loss"])
         if not math.isfinite(loss) or int(found["step"]) < 0:

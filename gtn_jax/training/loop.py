@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 import jax
 
-from gtn_jax.arrays import PooledBatch, RowBatch
+from gtn_jax.arrays import PooledBatch
 from gtn_jax.config import Config
 from gtn_jax.data import pipeline
 from gtn_jax.data.sources import absolute
@@ -197,14 +197,7 @@ def _train(
             except Interrupted:
                 stop(places[-1][1])
             watching.before_step()
-            if isinstance(batch, PooledBatch):
-                state, metrics = programs.head_step(state, batch)
-            elif isinstance(batch, RowBatch):
-                assert train.resident is not None
-                resident_step = programs.resident_step(frozen, small, mesh)
-                state, metrics = resident_step(state, train.resident, batch)
-            else:
-                state, metrics = programs.train_step(frozen, small)(state, batch)
+            state, metrics = programs.take_step(state, batch, frozen, small, train.resident, mesh)
             step += 1
             watching.after_step(metrics)
             checkpoints.check()
