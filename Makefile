@@ -17,9 +17,10 @@ quickstart: $(VENV)/installed
 # Compiling is most of their time, and these programs run for moments: machine code is not optimised,
 # and a file's tests stay in one process, so that what they share is compiled once. The slow ones have
 # the code that users get.
-QUICK := XLA_FLAGS="$$XLA_FLAGS --xla_backend_optimization_level=0"
+UNOPTIMISED := XLA_FLAGS="$$XLA_FLAGS --xla_backend_optimization_level=0"
+FAST_TESTS := -m "not slow and not faults" --dist loadfile --numprocesses auto --maxprocesses 4
 test: $(VENV)/installed-dev
-	$(QUICK) $(BIN)/python -m pytest -m "not slow and not faults" --dist loadfile --numprocesses auto --maxprocesses 4
+	$(UNOPTIMISED) $(BIN)/python -m pytest $(FAST_TESTS)
 
 test-slow: $(VENV)/installed-dev
 	$(BIN)/python -m pytest -m "slow and not alone" --numprocesses auto --maxprocesses 2
@@ -39,7 +40,7 @@ floors:
 	$(PYTHON) -c 'import tomllib; print(*(d.replace(">=", "==") for d in tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"]), sep="\n")' > $(FLOORS)/floors.txt
 	$(FLOORS)/bin/python -m pip install --quiet --disable-pip-version-check -r $(FLOORS)/floors.txt -r requirements-dev.txt
 	$(FLOORS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
-	$(FLOORS)/bin/python -m pytest -m "not slow and not faults" --numprocesses auto --maxprocesses 4
+	$(UNOPTIMISED) $(FLOORS)/bin/python -m pytest $(FAST_TESTS)
 
 # dist/ from `python -m build`; the wheel goes into a clean venv, and the quickstart runs from it in a
 # folder of its own, far from this one.
