@@ -111,7 +111,7 @@ def test_train_then_evaluate_then_refuse(experiment, tmp_path, capsys):
     summary = json.loads(capsys.readouterr().out)
 
     assert main(["train", experiment, "--workdir", workdir, "--seed", "3", "--profile", "2:3"]) == 0
-    assert capsys.readouterr().err == "note    --profile: no such step was trained\n"
+    assert capsys.readouterr().err == "note    --profile: nothing of that was trained\n"
 
     assert main(["evaluate", workdir]) == 0
     answer = capsys.readouterr()

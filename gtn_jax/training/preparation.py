@@ -78,7 +78,7 @@ def prepare_run(config: Config, folder: RunFolder, devices: Devices) -> Prepared
     classes = parts["train"].split.classes
     fingerprints = {name: fingerprint(part) for name, part in parts.items()}
     folder.check_data(fingerprints)
-    # All that can be refused is, before the images are decoded, which can take a while.
+    # What needs no image is refused before they are decoded, which can take a while.
     shares = mesh.size, config.training.accumulation_steps
     pipeline.fit_batch_size(
         config.data.batch_size, max(math.prod(shares), len(parts["train"].positions)), *shares

@@ -39,7 +39,7 @@ class TrainArguments:
     """The number of this one, from 0."""
     preset: Literal["clean", "official"] | None = None
     """The recipe: `official` is the authors', `clean` that without its quirks (docs/fidelity.md).
-    Fields given beside it win."""
+    Fields given beside it win."""  # for the help: `take_preset` takes it before the others
     dry_run: bool = False
     """Train nothing: say what would be done, after one step on made-up images."""
     find_lr: bool = False
@@ -97,7 +97,7 @@ def train(arguments: list[str]) -> None:
                 ("--profile", parsed.profile, "profile"),
             ):
                 if asked and not (parsed.workdir / part).exists():
-                    print(f"note    {option}: no such step was trained", file=sys.stderr)
+                    print(f"note    {option}: nothing of that was trained", file=sys.stderr)
             print(json.dumps(summary, indent=2))
 
 
