@@ -105,6 +105,7 @@ MUTATIONS = {
         (LOOP, "        folder.sync()\n", ""),
         (LOOP, 'position["images"] if position else 0', "0"),
         ("training/preparation.py", '        clock |= position["seconds"]\n', ""),
+        ("training/preparation.py", "config.optimizer.learning_rate", "1e-2"),
         ("training/selection.py", "if selected != step:", "if False:"),
     ),
     # The network, its images and weights.
