@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from PIL import Image
 
 from gtn_jax.data import augment
 
@@ -69,3 +70,19 @@ def test_evaluation_only_normalises():
     images = jax.random.randint(KEY, (2, 4, 4, 3), 0, 256).astype(jnp.uint8)
     result = augment.evaluation_transform((0.5,) * 3, (0.25,) * 3)(KEY, images)
     np.testing.assert_allclose(result, (np.asarray(images) / 255 - 0.5) / 0.25, atol=1e-6)
+
+
+def test_every_other_image_is_mirrored():
+    """Of 40,000: a half, give or take 4 standard deviations, which are 0.01."""
+    images = jnp.tile(jnp.array([0, 1], jnp.uint8).reshape(1, 1, 2, 1), (40_000, 1, 1, 1))
+    mirrored = np.asarray(augment.flip(KEY, images))[:, 0, 0, 0] == 1
+    assert abs(mirrored.mean() - 0.5) < 0.01
+
+
+def test_smaller_images_are_those_of_pillow():
+    """Bilinear with antialiasing, of noise."""
+    transform = augment.training_transform((0.0,) * 3, (1 / 255,) * 3, False, 0, image_size=5)
+    noise = np.random.default_rng(0).integers(0, 256, (12, 12), np.uint8)
+    found = transform(KEY, np.repeat(noise[None, ..., None], 3, axis=3))
+    expected = Image.fromarray(np.float32(noise)).resize((5, 5), Image.Resampling.BILINEAR)
+    np.testing.assert_allclose(found[0, ..., 1], expected, rtol=1e-4)

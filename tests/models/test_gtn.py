@@ -102,3 +102,9 @@ def test_classifier():
     found = Classifier(3, use_bias=True).apply(params, features, False)
     np.testing.assert_array_equal(found, [[1.5, 2.5, 0.5]])
     assert "bias" not in Classifier(3).init(jax.random.key(0), features, False)["params"]["fc"]
+
+
+def test_pool_of_what_bfloat16_cannot_hold():
+    """Of 256, 1, 1, 1: 64.75, between 64.5 and 65, its neighbours in bfloat16."""
+    x = jnp.array([256, 1, 1, 1], jnp.bfloat16).reshape(1, 2, 2, 1)
+    np.testing.assert_array_equal(pool(x), [[64.75]])

@@ -129,6 +129,8 @@ def test_a_channel_that_is_always_zero(folded, images, tmp_path):
     dead["layer1.0.conv1.weight"][7] = 0
     found = unfold(dead, [images])
     assert found["layer1.0.bn1.running_var"][7] == 0
+    # What scales it back is the root of that and 1e-5.
+    assert found["layer1.0.bn1.weight"][7] == pytest.approx(0.00316228, rel=1e-5)
     assert found["layer1.0.bn1.bias"][7] == dead["layer1.0.conv1.bias"][7]
     trained = logits(variables_of(found, tmp_path), images, train=True)
     assert relative(trained, logits(variables_of(found, tmp_path), images)) < 1e-4
