@@ -25,10 +25,10 @@ from gtn_jax.data.sources import open_data
 from gtn_jax.training.build import build_model, build_module, build_programs
 from gtn_jax.training.feature_cache import compute_features
 from gtn_jax.training.forward_steps import PoolingStep, make_pooling_step
-from gtn_jax.training.predictions import Predictions, write_predictions
+from gtn_jax.training.predictions import Predictions
 from gtn_jax.training.preparation import load_images
 from gtn_jax.training.refusal import Diverged
-from gtn_jax.training.run_folder import Preprocessing
+from gtn_jax.training.run_folder import Preprocessing, RunFolder
 from gtn_jax.training.sharding import Device, data_mesh, replicate
 
 _SILENT_SECONDS = 3.0
@@ -117,7 +117,7 @@ def _keep(
     trial.folder.mkdir(parents=True, exist_ok=True)
     said = (np.asarray(answer[at]) for answer in swept.test_answers)
     predictions = Predictions(found.test_files, found.test_labels, *said)
-    write_predictions(trial.folder / "predictions.npz", {"test": predictions})
+    RunFolder(trial.folder).keep_predictions({"test": predictions})
     return trial.finish({
         "validation_accuracy": float(swept.validation_accuracy[at]),
         "validation_loss": float(swept.validation_loss[at]),

@@ -113,7 +113,8 @@ def dry_run(config: Config, workdir: Path, devices: Devices = None) -> Iterator[
 
 def _before(folder: RunFolder) -> list[str]:
     """What is in the run folder already, and changes what a run would do."""
-    if folder.summary() is not None:
+    if folder.is_finished():
+        folder.summary()  # refuses a damaged one
         return ["before  the run is finished: nothing would be done, and its summary printed"]
     usable = StepFolders(folder.checkpoints, lambda line: None).usable()
     return [f"before  it would go on after step {usable[-1]:,}"] if usable else []
