@@ -91,6 +91,24 @@ def test_official_sets_every_field_but_those_that_are_the_experiments(monkeypatc
     assert values.keys() | LEFT_ALONE.keys() == set(field_names())
 
 
+def test_official_quirks():
+    """The rows of docs/fidelity.md."""
+    quirks = {
+        "optimizer.boundaries_epochs": [41, 81],
+        "optimizer.head_lr_multiplier": 1.0,
+        "training.freeze_epochs": 21,
+        "training.freeze_mode": "zero_lr",
+        "training.frozen_batch_norm": "batch",
+        "model.torch_running_variance": True,
+        "data.last_batch": "keep",
+        "training.select": "test_best",
+        "data.validation_fraction": 0.0,
+        "data.clip_eval": "random_frame",
+    }
+    found = flatten(official(Config()))
+    assert {name: found[name] for name in quirks} == quirks
+
+
 def test_official_takes_back_what_the_authors_do_not_have():
     """Each field that is not theirs, from an experiment that sets it; their values by hand."""
     theirs = {
