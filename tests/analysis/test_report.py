@@ -82,7 +82,8 @@ def test_more_classes_than_a_matrix_shows(tmp_path):
 
 def test_what_is_not_there_is_left_out(tmp_path):
     folder = made_up(tmp_path / "old")
-    (tmp_path / "old" / "predictions.npz").unlink()
+    for name in ("predictions.npz", "digests.json"):
+        (tmp_path / "old" / name).unlink()
     assert "an older version made it" in write_report([folder.path]).read_text()
     assert (
         "not evaluated on validation" in write_report([folder.path], None, "validation").read_text()

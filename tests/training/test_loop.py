@@ -192,6 +192,7 @@ def test_finished_run_is_left_alone(tiny_config, tmp_path):
         "classes.json",
         "config.json",
         "data.json",
+        "digests.json",
         "metrics.jsonl",
         "predictions.npz",
         "preprocessing.json",
