@@ -201,7 +201,7 @@ def test_divergence_is_a_row_in_tuning_and_an_error_in_a_final_run(frozen_config
         run_swept([trial], device, Clock(1, 1), said.append)
 
 
-@pytest.mark.parametrize("gate", ["none", "sigmoid"])
+@pytest.mark.parametrize("gate", [pytest.param("none", marks=pytest.mark.release), "sigmoid"])
 def test_dropouts_in_one_program_are_models_of_their_own(linear, gate):
     _, optimizer, heads = linear
     dropouts = [(0.0, 0.0), (0.5, 0.2), (0.1, 0.9)]
