@@ -132,31 +132,9 @@ def experiment(tmp_path, data_dir) -> str:
     return str(path)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_config(data_dir) -> Config:
     """40 digits, 5 steps an epoch, 4 epochs of which 1 is frozen; everything random is on."""
-    return _tiny_config(data_dir)
-
-
-@pytest.fixture(scope="session")
-def finished_run(tiny_backbone, data_dir, tmp_path_factory) -> Path:
-    """A finished run of one epoch on four devices, shared: nobody may write into it.
-
-    Its classifier has a bias and its images are cut out of larger ones.
-    """
-    from gtn_jax.config import override
-    from gtn_jax.training import loop
-
-    config = override(_tiny_config(data_dir), {
-        "training.epochs": 1, "model.classifier_bias": True, "data.eval_batch_size": 64,
-        "data.resize_size": 20,
-    })  # fmt: skip
-    path = tmp_path_factory.mktemp("finished") / "run"
-    loop.run(config, path, quiet=True, devices=4)
-    return path
-
-
-def _tiny_config(data_dir: str) -> Config:
     return Config(
         data=DataConfig(
             data_dir=data_dir,
@@ -172,6 +150,24 @@ def _tiny_config(data_dir: str) -> Config:
             epochs=4, freeze_epochs=1, log_every_steps=1, checkpoint_every_seconds=3600.0
         ),
     )
+
+
+@pytest.fixture(scope="session")
+def finished_run(tiny_backbone, tiny_config, tmp_path_factory) -> Path:
+    """A finished run of one epoch on four devices, shared: nobody may write into it.
+
+    Its classifier has a bias and its images are cut out of larger ones.
+    """
+    from gtn_jax.config import override
+    from gtn_jax.training import loop
+
+    config = override(tiny_config, {
+        "training.epochs": 1, "model.classifier_bias": True, "data.eval_batch_size": 64,
+        "data.resize_size": 20,
+    })  # fmt: skip
+    path = tmp_path_factory.mktemp("finished") / "run"
+    loop.run(config, path, quiet=True, devices=4)
+    return path
 
 
 TESTS = Path(__file__).parent

@@ -97,6 +97,7 @@ def straight(tmp_path_factory):
     [
         (7, SHORT, True),
         (9, SHORT, False),
+        pytest.param(7, {}, True, marks=pytest.mark.slow),
         pytest.param(8, CACHED | CROPS | AVERAGED, False, marks=pytest.mark.slow),
         pytest.param(10, CROPS | {"training.mixup_alpha": 0.4}, False, marks=pytest.mark.slow),
         pytest.param(18, CACHED, False, marks=pytest.mark.slow),
@@ -147,6 +148,7 @@ KEEP = {
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.parametrize(
     ("values", "devices"),
     [
