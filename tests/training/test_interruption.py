@@ -77,7 +77,10 @@ FOR_EVER = 10**6
 class Training:
     """`gtn train` in a process of its own, ended with the test."""
 
-    def __init__(self, folder: Path, data_dir: str, hook: str, epochs: int, every: int):
+    def __init__(
+        self, folder: Path, data_dir: str, environment: dict, hook: str, epochs: int, every: int
+    ):
+        self.environment = os.environ | environment | {"JAX_PLATFORMS": "cpu"}
         self.experiment = folder / "mine.py"
         self.mark = self.experiment.with_suffix(".mark")
         self.workdir = folder / "run"
@@ -94,7 +97,7 @@ class Training:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=os.environ | {"JAX_PLATFORMS": "cpu"},
+            env=self.environment,
         )
 
     def wait_for(self, condition):
@@ -127,12 +130,12 @@ class Training:
 
 
 @pytest.fixture
-def train(tmp_path, data_dir):
+def train(tmp_path, data_dir, kept_programs):
     """train(hook, epochs, every) starts a process."""
     started = []
 
     def train(hook="", epochs=FOR_EVER, every=FOR_EVER) -> Training:
-        started.append(Training(tmp_path, data_dir, hook, epochs, every))
+        started.append(Training(tmp_path, data_dir, kept_programs, hook, epochs, every))
         return started[-1]
 
     yield train
@@ -170,7 +173,7 @@ def test_twice_while_compiling(train):
 @pytest.mark.slow
 @pytest.mark.alone
 def test_while_compiling(train):
-    training = train(COMPILE.format(rounds=5_000_000))
+    training = train(COMPILE.format(rounds=2_000_000))
     training.wait_for(training.mark.exists)
     code, error = training.end(signal.SIGTERM)
     assert code == 143

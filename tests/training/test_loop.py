@@ -73,6 +73,7 @@ CROPS = {
 }
 CACHED = {"data.cache_views": 2, "training.freeze_epochs": 3}
 AVERAGED = {"training.ema_decay": 0.9, "training.label_smoothing": 0.1}
+LONG = pytest.mark.release
 
 
 @pytest.mark.parametrize(
@@ -81,8 +82,8 @@ AVERAGED = {"training.ema_decay": 0.9, "training.label_smoothing": 0.1}
         (7, {}, True),
         (19, {}, False),
         pytest.param(8, CACHED | CROPS | AVERAGED, False, marks=pytest.mark.slow),
-        pytest.param(10, CROPS | {"training.mixup_alpha": 0.4}, False, marks=pytest.mark.slow),
-        pytest.param(18, CACHED, False, marks=pytest.mark.slow),
+        pytest.param(10, CROPS | {"training.mixup_alpha": 0.4}, False, marks=LONG),
+        pytest.param(18, CACHED, False, marks=LONG),
     ],
 )
 def test_stop_and_resume_is_bitwise(
@@ -131,10 +132,10 @@ KEEP = {
     ("values", "devices"),
     [
         (CROPS | {"training.epochs": 1}, 1),
-        pytest.param(CROPS | {"training.freeze_epochs": 0}, 1, marks=pytest.mark.slow),
+        pytest.param(CROPS | {"training.freeze_epochs": 0}, 1, marks=LONG),
         # 40 images in batches of 12 leave 4, which three devices do not divide.
         pytest.param(CROPS | KEEP, 3, marks=pytest.mark.slow),
-        pytest.param(KEEP, 1, marks=pytest.mark.slow),
+        pytest.param(KEEP, 1, marks=LONG),
         pytest.param(CROPS | CACHED, 4, marks=pytest.mark.slow),
     ],
 )
