@@ -156,13 +156,15 @@ def test_seed_pairs_methods_for_real(tiny_config, tmp_path):
 
 EXPERIMENT = """
 from gtn_jax.config import *
+from gtn_jax.models.backbones import BACKBONES, ResNetShape
 
+BACKBONES["tiny"] = ResNetShape("basic", (1, 1), width=8, stem="small", stem_stride=2)
 CONFIG = Config(
     data=DataConfig(
         data_dir="{data_dir}", image_size=16, batch_size=20, train_images_per_class=4,
     ),
-    model=ModelConfig(backbone="resnet20", stages=2, gate_reduction=4),
-    training=TrainingConfig(epochs=2, freeze_epochs=1),
+    model=ModelConfig(backbone="tiny", gate_reduction=4),
+    training=TrainingConfig(epochs=1, freeze_epochs=0),
 )
 """
 

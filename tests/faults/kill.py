@@ -29,17 +29,20 @@ import jax
 
 from gtn_jax.data.sources import prepare
 from gtn_jax.inference.restore import template_of
+from gtn_jax.models.backbones import BACKBONES, ResNetShape
 from gtn_jax.training.checkpoint import Checkpoints
 from gtn_jax.training.run_folder import RunFolder
 
 EXPERIMENT = """
 from gtn_jax.config import *
+from gtn_jax.models.backbones import BACKBONES, ResNetShape
+BACKBONES["tiny"] = ResNetShape("basic", (1, 1), width=8, stem="small", stem_stride=2)
 CONFIG = Config(
     data=DataConfig(
         data_dir={data_dir!r}, image_size=16, batch_size=8, train_images_per_class=8,
         random_resized_crop=True, resize_size=20,
     ),
-    model=ModelConfig(backbone="resnet20", stages=2, gate_reduction=4),
+    model=ModelConfig(backbone={backbone!r}, stages=2, gate_reduction=4),
     training=TrainingConfig(
         epochs={epochs}, freeze_epochs=1, eval_every_epochs=5, log_every_steps=1,
         checkpoint_every_seconds=1e-3,
@@ -203,6 +206,7 @@ def trial(
     epochs: int = 30,
     devices: int = 1,
     number: signal.Signals = signal.SIGKILL,
+    backbone: str = "resnet20",
 ) -> list[Outcome]:
     """Runs that are killed `kills` times together, each compared with one that was left alone.
 
@@ -213,10 +217,14 @@ def trial(
         epochs: of a run.
         devices: CPU devices of a run.
         number: SIGKILL or SIGTERM.
+        backbone: of which the first two stages are taken; "tiny" has no more.
     """
+    BACKBONES["tiny"] = ResNetShape("basic", (1, 1), width=8, stem="small", stem_stride=2)
     prepare("digits", str(folder / "data"))
     experiment, env = folder / "experiment.py", environment(folder / "cache", devices)
-    experiment.write_text(EXPERIMENT.format(data_dir=str(folder / "data"), epochs=epochs))
+    experiment.write_text(
+        EXPERIMENT.format(data_dir=str(folder / "data"), epochs=epochs, backbone=backbone)
+    )
     subprocess.run(command(experiment, folder / "alone"), env=env, check=True, capture_output=True)
     expected = fingerprint(folder / "alone")
     outcomes, left = [], kills
@@ -242,6 +250,7 @@ def main() -> int:
     parser.add_argument("--epochs", type=int, default=30, help="of a run; 10 steps each")
     parser.add_argument("--devices", type=int, default=1, help="CPU devices of a run")
     parser.add_argument("--signal", choices=["KILL", "TERM"], default="KILL")
+    parser.add_argument("--backbone", choices=["resnet20", "tiny"], default="resnet20")
     parser.add_argument("--workdir", type=Path, help="an empty folder that is kept")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="gtn-kill-") as temporary:
@@ -249,7 +258,12 @@ def main() -> int:
         folder.mkdir(parents=True, exist_ok=True)
         number = signal.Signals[f"SIG{given.signal}"]
         outcomes = trial(
-            given.kills, folder, epochs=given.epochs, devices=given.devices, number=number
+            given.kills,
+            folder,
+            epochs=given.epochs,
+            devices=given.devices,
+            number=number,
+            backbone=given.backbone,
         )
     lost = [outcome.problem for outcome in outcomes if outcome.problem]
     kills = sum(outcome.kills for outcome in outcomes)

@@ -276,6 +276,23 @@ def test_nothing_is_installed_unless_asked():
     assert threading.active_count() == threads
 
 
+class Dropped:
+    """What is raised while it is destroyed goes nowhere."""
+
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.01)
+
+
+def test_raised_again_where_python_drops_it(capfd):
+    with pytest.raises(Interrupted, match="SIGTERM"), caught():
+        Dropped()
+        time.sleep(10)
+        raise AssertionError("dropped")
+    time.sleep(0.2)
+    assert capfd.readouterr().err == ""
+
+
 def test_raised_where_nothing_is_lost_and_noted_elsewhere():
     with pytest.raises(Interrupted, match="interrupted by SIGTERM") as error, caught():
         os.kill(os.getpid(), signal.SIGTERM)
