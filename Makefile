@@ -9,7 +9,7 @@ comma := ,
 EXTRAS_LIST := $(subst $(empty) $(empty),$(comma),$(strip $(EXTRAS)))
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 
-.PHONY: quickstart test test-slow faults floors wheel fuzz parity benchmark site lint format
+.PHONY: quickstart test test-slow test-release faults floors wheel fuzz parity benchmark site lint format
 
 quickstart: $(VENV)/installed
 	$(BIN)/gtn quickstart
@@ -27,8 +27,20 @@ test: $(VENV)/installed-dev
 	$(call UNOPTIMISED,$(BIN)/python) $(BIN)/python -m pytest $(FAST_TESTS)
 
 test-slow: $(VENV)/installed-dev
-	$(BIN)/python -m pytest -m "slow and not alone" --numprocesses auto --maxprocesses 2
-	$(BIN)/python -m pytest -m "slow and alone"
+	$(call UNOPTIMISED,$(BIN)/python) $(BIN)/python -m pytest -m "slow and not alone and not release" --numprocesses auto --maxprocesses 2
+	$(BIN)/python -m pytest -m "slow and alone and not release"
+
+# The long forms of what CI shows briefly, and all that only a person starts: before a release, on a
+# machine that does nothing else. Hours; the figures go into docs/reliability.md, with the date.
+# EXTRAS=torch for parity.
+test-release: FUZZ_MINUTES := 30
+test-release: $(VENV)/installed-dev
+	$(BIN)/python -m pytest -m "release and not faults"
+	$(MAKE) faults
+	$(MAKE) fuzz FUZZ_MINUTES=$(FUZZ_MINUTES)
+	$(MAKE) parity
+	$(MAKE) wheel
+	$(MAKE) floors
 
 # Saves whose system calls are refused, one after the other, and a training that is killed 200 times;
 # KILLS=1000 before a release. By hand, on a machine that does nothing else.

@@ -15,7 +15,7 @@ from gtn_jax.training.allocator import collect_garbage_rarely
 # The command line would keep compiled programs in the home of whoever tests.
 os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
 # Compiling is most of what tests do, and many compile the same: what one process of this run has
-# compiled, the others read. Subprocesses of tests stay without, as the line above says.
+# compiled, the others read. Subprocesses stay without, unless they get `kept_programs`.
 _RUN = os.environ.setdefault("GTN_JAX_TEST_RUN", str(os.getpid()))  # workers inherit it
 PROGRAMS = Path(tempfile.gettempdir()) / f"gtn_jax_tests_{_RUN}"
 jax.config.update("jax_enable_compilation_cache", True)
@@ -180,6 +180,17 @@ def _load(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def kept_programs() -> dict[str, str]:
+    """For the environment of processes of which the first may compile for the others."""
+    return {
+        "JAX_ENABLE_COMPILATION_CACHE": "true",
+        "JAX_COMPILATION_CACHE_DIR": str(PROGRAMS / "processes"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
 
 
 @pytest.fixture(scope="session")

@@ -30,7 +30,7 @@ def frozen_config(tiny_config):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["finetune", "gtn"])
+@pytest.mark.parametrize("method", [pytest.param("finetune", marks=pytest.mark.release), "gtn"])
 def test_the_same_as_one_run_each(frozen_config, tmp_path, method):
     """Order, views, start, dropout, rate, selection: a head is what its run would have given."""
     config = override(frozen_config, {"training.watch_test": True})

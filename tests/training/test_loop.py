@@ -76,6 +76,7 @@ SHORT = {"training.epochs": 2}
 ALWAYS_SAVED = {"training.checkpoint_every_seconds": 1e-3}
 CACHED = {"data.cache_views": 2, "training.freeze_epochs": 3}
 AVERAGED = {"training.ema_decay": 0.9, "training.label_smoothing": 0.1}
+LONG = pytest.mark.release
 
 
 @pytest.fixture(scope="module")
@@ -99,8 +100,8 @@ def straight(tmp_path_factory):
         (9, SHORT, False),
         pytest.param(7, {}, True, marks=pytest.mark.slow),
         pytest.param(8, CACHED | CROPS | AVERAGED, False, marks=pytest.mark.slow),
-        pytest.param(10, CROPS | {"training.mixup_alpha": 0.4}, False, marks=pytest.mark.slow),
-        pytest.param(18, CACHED, False, marks=pytest.mark.slow),
+        pytest.param(10, CROPS | {"training.mixup_alpha": 0.4}, False, marks=LONG),
+        pytest.param(18, CACHED, False, marks=LONG),
     ],
 )
 def test_stop_and_resume_is_bitwise(
@@ -153,10 +154,10 @@ KEEP = {
     ("values", "devices"),
     [
         (CROPS | {"training.epochs": 1}, 1),
-        (CROPS | {"training.freeze_epochs": 0}, 1),
+        pytest.param(CROPS | {"training.freeze_epochs": 0}, 1, marks=LONG),
         # 40 images in batches of 12 leave 4, which three devices do not divide.
         (CROPS | KEEP, 3),
-        (KEEP, 1),
+        pytest.param(KEEP, 1, marks=LONG),
         (CROPS | CACHED, 4),
     ],
 )
