@@ -26,11 +26,11 @@ test: $(VENV)/installed-dev
 	$(call UNOPTIMISED,$(BIN)/python) $(BIN)/python -m pytest $(FAST_TESTS)
 
 # In this order of what they need: nothing, both cores, the machine code that users get.
-BY_TWO := --dist worksteal --numprocesses auto --maxprocesses 2
+BY_FILE := --dist loadfile --numprocesses auto --maxprocesses 2
 test-slow: $(VENV)/installed-dev
-	$(call UNOPTIMISED,$(BIN)/python) $(BIN)/python -m pytest -m "slow and not alone and not optimised and not release" $(BY_TWO)
+	$(call UNOPTIMISED,$(BIN)/python) $(BIN)/python -m pytest -m "slow and not alone and not optimised and not release" $(BY_FILE)
 	$(call UNOPTIMISED,$(BIN)/python) $(BIN)/python -m pytest -m "slow and alone and not release"
-	$(BIN)/python -m pytest -m "slow and optimised and not release" $(BY_TWO)
+	$(BIN)/python -m pytest -m "slow and optimised and not release" $(BY_FILE)
 
 # The long forms of what CI shows briefly, and all that only a person starts: before a release, on a
 # machine that does nothing else. Hours; the figures go into docs/reliability.md, with the date.
