@@ -16,8 +16,7 @@ quickstart: $(VENV)/installed
 
 # Compiling is most of their time, and these programs run for moments: machine code is not optimised,
 # and loops are made by XLA's older, quicker emitters where it has them (from 0.11 on it ends at a flag
-# it does not know). A file's tests stay in one process, so that what they share is compiled once. The
-# slow ones have the code that users get.
+# it does not know). A file's tests stay in one process: what they share is compiled once.
 QUICK := from importlib.metadata import version as v; \
 	new = [*map(int, v("jaxlib").split(".")[:2])] > [0, 10]; \
 	print("--xla_backend_optimization_level=0", "" if new else "--xla_cpu_use_fusion_emitters=false")
@@ -26,9 +25,12 @@ FAST_TESTS := -m "not slow and not faults and not release" --dist loadfile --num
 test: $(VENV)/installed-dev
 	$(call UNOPTIMISED,$(BIN)/python) $(BIN)/python -m pytest $(FAST_TESTS)
 
+# In this order of what they need: nothing, both cores, the machine code that users get.
+BY_FILE := --dist loadfile --numprocesses auto --maxprocesses 2
 test-slow: $(VENV)/installed-dev
-	$(call UNOPTIMISED,$(BIN)/python) $(BIN)/python -m pytest -m "slow and not alone and not release" --numprocesses auto --maxprocesses 2
-	$(BIN)/python -m pytest -m "slow and alone and not release"
+	$(call UNOPTIMISED,$(BIN)/python) $(BIN)/python -m pytest -m "slow and not alone and not optimised and not release" $(BY_FILE)
+	$(call UNOPTIMISED,$(BIN)/python) $(BIN)/python -m pytest -m "slow and alone and not release"
+	$(BIN)/python -m pytest -m "slow and optimised and not release" $(BY_FILE)
 
 # The long forms of what CI shows briefly, and all that only a person starts: before a release, on a
 # machine that does nothing else. Hours; the figures go into docs/reliability.md, with the date.

@@ -18,7 +18,7 @@ LONG = pytest.mark.release
         # `make faults` has 200 on one device.
         pytest.param(20, "KILL", 2, 10, "resnet20", marks=LONG),
         pytest.param(20, "KILL", 8, 10, "resnet20", marks=LONG),
-        pytest.param(100, "TERM", 1, 20, "resnet20", marks=LONG),
+        pytest.param(100, "TERM", 1, 20, "tiny", marks=LONG),
     ],
 )
 def test_nothing_is_lost(tmp_path, kills, number, devices, epochs, backbone):

@@ -149,7 +149,7 @@ KEEP = {
 
 
 @pytest.mark.slow
-@pytest.mark.alone
+@pytest.mark.optimised
 @pytest.mark.parametrize(
     ("values", "devices"),
     [
@@ -158,7 +158,7 @@ KEEP = {
         # 40 images in batches of 12 leave 4, which three devices do not divide.
         (CROPS | KEEP, 3),
         pytest.param(KEEP, 1, marks=LONG),
-        (CROPS | CACHED, 4),
+        pytest.param(CROPS | CACHED, 4, marks=LONG),
     ],
 )
 def test_where_images_are_kept_changes_no_bit(tiny_config, tmp_path, capsys, values, devices):
