@@ -34,7 +34,7 @@ def frozen_config(tiny_config):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", ["finetune", "gtn"])
+@pytest.mark.parametrize("method", [pytest.param("finetune", marks=pytest.mark.release), "gtn"])
 def test_the_same_as_one_run_each(frozen_config, tmp_path, method):
     """Order, views, start, dropout, rate, selection: a head is what its run would have given."""
     config = override(frozen_config, {"training.watch_test": True})
@@ -259,7 +259,7 @@ def test_divergence_is_a_row_in_tuning_and_an_error_in_a_final_run(frozen_config
         run_swept([trial], device, Clock(1, 1), said.append)
 
 
-@pytest.mark.parametrize("gate", ["none", "sigmoid"])
+@pytest.mark.parametrize("gate", [pytest.param("none", marks=pytest.mark.release), "sigmoid"])
 def test_dropouts_in_one_program_are_models_of_their_own(linear, gate):
     _, optimizer, heads = linear
     dropouts = [(0.0, 0.0), (0.5, 0.2), (0.1, 0.9)]

@@ -66,7 +66,8 @@ def test_for_inference(run, written):
         assert written.digest(restored.variables[name]) == DIGESTS[name]
     # The names still stand for the same layers.
     image = np.arange(192, dtype=np.float32).reshape(1, 8, 8, 3) / 192
-    outputs = restored.model.apply(restored.variables, image, train=False)
+    forward = jax.jit(lambda variables: restored.model.apply(variables, image, train=False))
+    outputs = forward(restored.variables)
     np.testing.assert_allclose(outputs.logits[0], LOGITS, rtol=1e-4)
 
 

@@ -19,7 +19,7 @@ def test_normalise_by_hand():
 
 def test_flip_mirrors_about_half():
     images = jnp.arange(6, dtype=jnp.uint8).reshape(1, 1, 6, 1).repeat(400, axis=0)
-    result = np.asarray(augment.flip(KEY, images))[:, 0, :, 0]
+    result = np.asarray(jax.jit(augment.flip)(KEY, images))[:, 0, :, 0]
     mirrored = (result == np.arange(6)[::-1]).all(axis=1)
     straight = (result == np.arange(6)).all(axis=1)
     assert np.all(mirrored ^ straight)
@@ -28,7 +28,7 @@ def test_flip_mirrors_about_half():
 
 def test_shift_reaches_every_corner_and_pads_with_zeros():
     images = jnp.full((500, 5, 5, 1), 9, jnp.uint8).at[:, 2, 2].set(1)
-    result = np.asarray(augment.shift(KEY, images, 2))[..., 0]
+    result = np.asarray(jax.jit(augment.shift, static_argnums=2)(KEY, images, 2))[..., 0]
     places = {tuple(np.argwhere(image == 1)[0]) for image in result}
     assert places == {(row, column) for row in range(5) for column in range(5)}
     for image in result:
@@ -38,7 +38,7 @@ def test_shift_reaches_every_corner_and_pads_with_zeros():
 
 
 def test_transform_is_a_function_of_the_key():
-    transform = augment.training_transform((0.0,) * 3, (1.0,) * 3, True, 2)
+    transform = jax.jit(augment.training_transform((0.0,) * 3, (1.0,) * 3, True, 2))
     images = jax.random.randint(KEY, (16, 8, 8, 3), 0, 256).astype(jnp.uint8)
     first, second = transform(KEY, images), transform(KEY, images)
     np.testing.assert_array_equal(first, second)

@@ -103,6 +103,7 @@ def test_round_trip_is_bit_exact_and_loads_strictly(run, state, checkpoint, refe
         export_torch(run, out)
 
 
+@pytest.mark.slow
 def test_predict_accepts_it(run, tmp_path):
     image = tmp_path / "photo.png"
     Image.fromarray(np.full((300, 240, 3), 90, np.uint8)).save(image)

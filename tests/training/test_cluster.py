@@ -46,8 +46,11 @@ FOR_EVER = 10**6
 class Cluster:
     """`gtn train` in several processes, which end with the test."""
 
-    def __init__(self, folder, data_dir):
+    def __init__(self, folder, data_dir, environment):
         self.folder, self.data_dir, self.processes = folder, data_dir, []
+        self.environment = os.environ | environment | {
+            "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "1",
+        }  # fmt: skip
 
     def start(
         self, count: int, workdir: str, epochs: int = 4, store: str = "auto",
@@ -76,7 +79,7 @@ class Cluster:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
-                env=os.environ | {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "1"},
+                env=self.environment,
             )
             self.processes.append(process)
         return self.processes[-(present or count) :]
@@ -114,8 +117,8 @@ class Cluster:
 
 
 @pytest.fixture
-def cluster(tmp_path, data_dir):
-    started = Cluster(tmp_path, data_dir)
+def cluster(tmp_path, data_dir, kept_programs):
+    started = Cluster(tmp_path, data_dir, kept_programs)
     yield started
     for process in started.processes:
         process.kill()
@@ -192,10 +195,13 @@ def test_a_signal_that_is_forwarded_leaves_the_process_alone():
 
 @pytest.mark.slow
 @pytest.mark.alone
-@pytest.mark.parametrize("store", ["device", "stream"])
-def test_as_one_process_does(cluster, store):
+@pytest.mark.parametrize("clusters", [
+    [(2, "device"), (2, "stream")],
+    pytest.param([(4, "device"), (4, "stream")], marks=pytest.mark.release),
+])  # fmt: skip
+def test_as_one_process_does(cluster, clusters):
     results = []
-    for count in (1, 2, 4) if store == "device" else (1, 2):
+    for count, store in [(1, "device"), *clusters]:
         processes = cluster.start(count, f"{store}{count}", store=store)
         for number, (code, error) in enumerate(cluster.end(processes, 240)):
             assert code == 0, error
@@ -217,14 +223,14 @@ def test_as_one_process_does(cluster, store):
 @pytest.mark.alone
 def test_killed_resumed_told_to_end_and_finished_by_one(cluster):
     shared_memory = set(os.listdir("/dev/shm"))
-    processes = cluster.start(2, "killed", epochs=60)
+    processes = cluster.start(2, "killed", epochs=30)
     cluster.wait_for_steps(8)
     processes[1].kill()
     (code, said), _ = cluster.end(processes, SILENCE_SECONDS + 15)
     assert code > 128 or code < 0, said
     assert set(os.listdir("/dev/shm")) <= shared_memory
 
-    processes = cluster.start(2, "killed", epochs=60)
+    processes = cluster.start(2, "killed", epochs=30)
     cluster.wait_for_steps(40)
     processes[1].send_signal(signal.SIGTERM)
     (code, said), (other, _) = cluster.end(processes, 30)
@@ -233,15 +239,15 @@ def test_killed_resumed_told_to_end_and_finished_by_one(cluster):
     saved = int(said.partition("interrupted by SIGTERM; step ")[2].split()[0])
     assert cluster.result()[0] == saved
 
-    ((code, said),) = cluster.end(cluster.start(1, "killed", epochs=60), 120)
+    ((code, said),) = cluster.end(cluster.start(1, "killed", epochs=30), 120)
     assert code == 0, said
-    assert f"resume  at step {saved} of 300" in said
-    assert cluster.result()[0] == 300
+    assert f"resume  at step {saved} of 150" in said
+    assert cluster.result()[0] == 150
 
 
 @pytest.mark.slow
 @pytest.mark.alone
-@pytest.mark.parametrize("stuck", [0, 1])
+@pytest.mark.parametrize("stuck", [0, pytest.param(1, marks=pytest.mark.release)])
 def test_one_is_stuck(cluster, stuck):
     processes = cluster.start(2, "stuck", epochs=FOR_EVER)
     cluster.wait_for_steps(8)
@@ -254,8 +260,7 @@ def test_one_is_stuck(cluster, stuck):
     assert code not in (0, 1), error
 
 
-@pytest.mark.slow
-@pytest.mark.alone
+@pytest.mark.release
 def test_a_signal_to_the_first_saves_and_ends_all(cluster):
     processes = cluster.start(2, "signal", epochs=FOR_EVER)
     cluster.wait_for_steps(8)
