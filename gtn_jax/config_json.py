@@ -36,11 +36,16 @@ def from_json(path: Path) -> Config:
     Raises:
         ValueError: not such a file, or fields of another version of this package.
     """
+    return from_bytes(path.read_bytes(), str(path))
+
+
+def from_bytes(content: bytes, where: str) -> Config:
+    """As `from_json`, of what was read already; `where` it stands, for the error."""
     try:
-        tree = json.loads(path.read_text())
+        tree = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not a config of this version: {error}") from error
-    return from_tree(tree, str(path))
+        raise ValueError(f"{where} is not a config of this version: {error}") from error
+    return from_tree(tree, where)
 
 
 def from_tree(tree: Any, where: str) -> Config:

@@ -15,7 +15,7 @@ from gtn_jax.training.allocator import collect_garbage_rarely
 # The command line would keep compiled programs in the home of whoever tests.
 os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
 # Compiling is most of what tests do, and many compile the same: what one process of this run has
-# compiled, the others read. Subprocesses of tests stay without, as the line above says.
+# compiled, the others read. Subprocesses stay without, unless they get `kept_programs`.
 _RUN = os.environ.setdefault("GTN_JAX_TEST_RUN", str(os.getpid()))  # workers inherit it
 PROGRAMS = Path(tempfile.gettempdir()) / f"gtn_jax_tests_{_RUN}"
 jax.config.update("jax_enable_compilation_cache", True)
@@ -132,31 +132,9 @@ def experiment(tmp_path, data_dir) -> str:
     return str(path)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def tiny_config(data_dir) -> Config:
     """40 digits, 5 steps an epoch, 4 epochs of which 1 is frozen; everything random is on."""
-    return _tiny_config(data_dir)
-
-
-@pytest.fixture(scope="session")
-def finished_run(tiny_backbone, data_dir, tmp_path_factory) -> Path:
-    """A finished run of one epoch on four devices, shared: nobody may write into it.
-
-    Its classifier has a bias and its images are cut out of larger ones.
-    """
-    from gtn_jax.config import override
-    from gtn_jax.training import loop
-
-    config = override(_tiny_config(data_dir), {
-        "training.epochs": 1, "model.classifier_bias": True, "data.eval_batch_size": 64,
-        "data.resize_size": 20,
-    })  # fmt: skip
-    path = tmp_path_factory.mktemp("finished") / "run"
-    loop.run(config, path, quiet=True, devices=4)
-    return path
-
-
-def _tiny_config(data_dir: str) -> Config:
     return Config(
         data=DataConfig(
             data_dir=data_dir,
@@ -167,10 +145,29 @@ def _tiny_config(data_dir: str) -> Config:
         ),
         model=ModelConfig(backbone="tiny", gate_reduction=4),
         optimizer=OptimizerConfig(learning_rate=0.05),
+        # A save costs as much as ten steps: one an epoch, unless a test asks for more.
         training=TrainingConfig(
-            epochs=4, freeze_epochs=1, log_every_steps=1, checkpoint_every_seconds=1e-3
+            epochs=4, freeze_epochs=1, log_every_steps=1, checkpoint_every_seconds=3600.0
         ),
     )
+
+
+@pytest.fixture(scope="session")
+def finished_run(tiny_backbone, tiny_config, tmp_path_factory) -> Path:
+    """A finished run of one epoch on four devices, shared: nobody may write into it.
+
+    Its classifier has a bias and its images are cut out of larger ones.
+    """
+    from gtn_jax.config import override
+    from gtn_jax.training import loop
+
+    config = override(tiny_config, {
+        "training.epochs": 1, "model.classifier_bias": True, "data.eval_batch_size": 64,
+        "data.resize_size": 20,
+    })  # fmt: skip
+    path = tmp_path_factory.mktemp("finished") / "run"
+    loop.run(config, path, quiet=True, devices=4)
+    return path
 
 
 TESTS = Path(__file__).parent
@@ -183,6 +180,17 @@ def _load(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+@pytest.fixture(scope="session")
+def kept_programs() -> dict[str, str]:
+    """For the environment of processes of which the first may compile for the others."""
+    return {
+        "JAX_ENABLE_COMPILATION_CACHE": "true",
+        "JAX_COMPILATION_CACHE_DIR": str(PROGRAMS / "processes"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -102,19 +103,32 @@ def test_debug_shows_the_traceback():
 
 def test_train_then_evaluate_then_refuse(experiment, tmp_path, capsys):
     workdir = str(tmp_path / "run")
-    assert main(["train", experiment, "--workdir", workdir, "--seed", "3"]) == 0
+    train = ["train", experiment, "--workdir", workdir, "--seed", "3"]
+    with locked(tmp_path / "run"):  # by another trainer
+        assert main(train) == 1
+        error = capsys.readouterr().err
+        assert f"{workdir} is in use by pid {os.getpid()} on host {socket.gethostname()}" in error
+        assert len(error.splitlines()) <= 3
+    assert main(train) == 0
     assert '"test_images": 500' in capsys.readouterr().out
     # A finished run: its summary again, at once.
     started = time.monotonic()
-    assert main(["train", experiment, "--workdir", workdir, "--seed", "3"]) == 0
+    assert main(train) == 0
     assert time.monotonic() - started < 2
     summary = json.loads(capsys.readouterr().out)
 
-    assert main(["train", experiment, "--workdir", workdir, "--seed", "3", "--profile", "2:3"]) == 0
+    assert main([*train, "--profile", "2:3"]) == 0
     assert capsys.readouterr().err == "note    --profile: nothing of that was trained\n"
 
-    assert main(["evaluate", workdir]) == 0
-    answer = capsys.readouterr()
+    # Readers are not asked for the lock, and leave a save in flight alone.
+    unfinished = tmp_path / "run" / "checkpoints" / "7.saving"
+    unfinished.mkdir()
+    with locked(tmp_path / "run"):
+        assert main(["evaluate", workdir]) == 0
+        answer = capsys.readouterr()
+        assert main(train) == 0  # its summary
+        assert json.loads(capsys.readouterr().out) == summary
+    assert unfinished.is_dir()
     assert answer.err.splitlines()[0] == "device  4 x cpu"
     evaluated = json.loads(answer.out)
     assert evaluated["accuracy"] == summary["test_accuracy"]
@@ -153,19 +167,9 @@ def test_run_becomes_weights_for_another(experiment, tmp_path, capsys):
             np.testing.assert_array_equal(tensor, tensors[name])
 
 
-def test_reader_beside_a_writer(experiment, tmp_path):
-    """A reader leaves a save in flight alone, and needs no weights that the run started from."""
+def test_truncated_checkpoint_is_named(finished_run, tmp_path, capsys):
     workdir = tmp_path / "run"
-    assert main(["train", experiment, "--workdir", str(workdir)]) == 0
-    unfinished = workdir / "checkpoints" / "7.saving"
-    unfinished.mkdir()
-    assert main(["evaluate", str(workdir)]) == 0
-    assert unfinished.is_dir()
-
-
-def test_truncated_checkpoint_is_named(experiment, tmp_path, capsys):
-    workdir = tmp_path / "run"
-    assert main(["train", experiment, "--workdir", str(workdir)]) == 0
+    shutil.copytree(finished_run, workdir)
     for path in (workdir / "checkpoints" / "5").rglob("*"):
         if path.is_file():
             path.write_bytes(path.read_bytes()[:3])
@@ -175,18 +179,7 @@ def test_truncated_checkpoint_is_named(experiment, tmp_path, capsys):
     assert len(error.splitlines()) <= 3
 
 
-def test_second_trainer_is_refused_and_readers_are_not(experiment, tmp_path, capsys):
-    workdir = tmp_path / "run"
-    train = ["train", experiment, "--workdir", str(workdir)]
-    with locked(workdir):
-        assert main(train) == 1
-        error = capsys.readouterr().err
-        assert f"{workdir} is in use by pid {os.getpid()} on host {socket.gethostname()}" in error
-        assert len(error.splitlines()) <= 3
-    assert main(train) == 0
-    with locked(workdir):
-        assert main(["evaluate", str(workdir)]) == 0
-        assert main(train) == 0  # its summary
+def test_second_comparison_is_refused(tmp_path, capsys):
     compare = ["compare", "quickstart", "--workdir", str(tmp_path / "c"), "--methods", "finetune"]
     with locked(tmp_path / "c"):
         assert main(compare) == 1

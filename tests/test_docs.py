@@ -1,5 +1,7 @@
 """The pages of docs/, executed as they stand, a section at a time."""
 
+import contextlib
+import io
 import re
 import sys
 import types
@@ -8,9 +10,11 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
-from gtn_jax.config import Config, DataConfig, ModelConfig, TrainingConfig
+from gtn_jax.config import override
 from gtn_jax.experiment import load_experiment
+from gtn_jax.models.backbones import BACKBONES
 from gtn_jax.models.gate import build_gate
 from gtn_jax.models.gtn import GTN, init_variables
 from gtn_jax.training.loop import run as run_training
@@ -32,9 +36,9 @@ def blocks(heading: str, page: str = "extending.md") -> list[str]:
     return found
 
 
-def run(*headings: str, page: str = "extending.md") -> dict:
+def run(*headings: str, page: str = "extending.md", names: dict | None = None) -> dict:
     """Execute the blocks of these sections, one after the other, as one program."""
-    names = {"__name__": "page"}
+    names = names or {"__name__": "page"}
     for heading in headings:
         for number, block in enumerate(blocks(heading, page)):
             exec(compile(block, f"{page}: {heading}, block {number}", "exec"), names)
@@ -77,17 +81,29 @@ def test_experiment_file_with_a_gate(tmp_path):
     assert build_gate("softmax", reduction=2, dropout=0.7).reduction == 2
 
 
-def test_new_backbone(capsys):
-    names = run("A new backbone")
-    assert capsys.readouterr().out == "(2, 64) (2, 10)\n"
-    variables = names["variables"]
+@pytest.fixture(scope="module")
+def backbone_and_loss():
+    """What both sections leave behind, and what they print."""
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output):
+        names = run("A new backbone")
+        of_the_backbone = names["variables"]
+        names = run("A new loss term", names=names)
+    yield names, of_the_backbone, output.getvalue()
+    del BACKBONES["plain3"], BACKBONES["resnet26"]
+
+
+def test_new_backbone(backbone_and_loss):
+    _, variables, printed = backbone_and_loss
+    assert printed.startswith("(2, 64) (2, 10)\n")
     sizes = [leaf.size for leaf in jax.tree.leaves(variables["params"]["backbone"])]
     assert sum(sizes) == 9 * (3 * 16 + 16 * 32 + 32 * 64) + 2 * (16 + 32 + 64)
     # Cut short, and in training: two stages, and statistics that move.
     model = GTN("plain3", 10, stages=2, gate_dropout=0.0, classifier_dropout=0.0)
     images = jnp.ones((2, 16, 16, 3))
-    variables = model.init(jax.random.key(0), images, False)
-    outputs, changed = model.apply(variables, images, train=True, mutable=["batch_stats"])
+    variables = init_variables(model, 0)
+    train = jax.jit(lambda v: model.apply(v, images, train=True, mutable=["batch_stats"]))
+    outputs, changed = train(variables)
     assert outputs.features.shape == (2, 32)
     mean = changed["batch_stats"]["backbone"]["BatchNorm_0"]["mean"]
     assert float(jnp.abs(mean).max()) > 0
@@ -101,8 +117,8 @@ def test_new_backbone(capsys):
     assert looks_like({}, "torchvision") is None
 
 
-def test_new_loss_term():
-    names = run("A new backbone", "A new loss term")
+def test_new_loss_term(backbone_and_loss):
+    names, _, _ = backbone_and_loss
     penalty = names["l2_sp"]({"backbone": {"w": jnp.array([1.0, 2.0])}}, alpha=0.5, beta=4.0)
     params = {"backbone": {"w": jnp.array([4.0, 2.0])}, "gate": {"w": jnp.array([3.0])}}
     # 0.5 / 2 * 3^2 + 4 / 2 * 3^2, and the slopes alpha (w - w0) and beta w.
@@ -147,7 +163,7 @@ def test_mesh_and_pmap_of_the_page():
         assert kernel.sharding.is_fully_replicated
 
 
-def test_loggers_of_the_page(monkeypatch, tmp_path, data_dir):
+def test_loggers_of_the_page(monkeypatch, tmp_path, tiny_config):
     """Weights & Biases and MLflow are stand-ins that keep what they are told."""
     told: dict[str, list] = {"wandb": [], "mlflow": []}
     wandb_run = types.SimpleNamespace(
@@ -163,11 +179,7 @@ def test_loggers_of_the_page(monkeypatch, tmp_path, data_dir):
     first, second, _ = blocks("Anything else", page="watching.md")
     names: dict = {}
     exec(first + second, names)
-    config = Config(
-        data=DataConfig(data_dir=data_dir, image_size=16, batch_size=8, train_images_per_class=4),
-        model=ModelConfig(backbone="tiny"),
-        training=TrainingConfig(epochs=1, log_every_steps=5),
-    )
+    config = override(tiny_config, {"training.epochs": 1, "training.log_every_steps": 5})
     loggers = [names["Wandb"](), names["Mlflow"]()]
     run_training(config, tmp_path / "run", quiet=True, devices=1, loggers=loggers)
     rows = RunFolder(tmp_path / "run").rows()

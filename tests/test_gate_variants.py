@@ -6,6 +6,7 @@ import pytest
 
 import gtn_jax
 from gtn_jax.analysis.methods import METHODS, method_config
+from gtn_jax.arrays import Pooled
 from gtn_jax.config import override
 from gtn_jax.experiment import load_experiment
 from gtn_jax.models.gate import GATES
@@ -43,11 +44,17 @@ def variants():
 
 @pytest.fixture(scope="module")
 def seen():
-    """Images, and the pooled maps of the plain backbone with the same weights."""
+    """Images, and the last two maps of the plain backbone with the same weights."""
     images = np.random.default_rng(0).normal(size=(3, 32, 32, 3)).astype(np.float32)
     model, variables = gtn_jax.create("resnet8_wide", 10, gate="none", weights="tiny_imagenet")
-    pooled = model.apply(variables, images, True, method=type(model).pooled)
-    return images, np.asarray(pooled.last), np.asarray(pooled.before_last)
+    maps = jax.jit(lambda v, x: model.apply(v, x, method=lambda m, x: m.trunk(x, True)))
+    before, last = maps(variables, images)[-2:]
+    return images, np.asarray(last), np.asarray(before)
+
+
+def rows_of(last, before):
+    """What the heads see: every position of the last map, then the pooled map before."""
+    return np.concatenate([last.reshape(len(last), -1), before.mean((1, 2))], axis=1)
 
 
 def test_all_are_here(variants):
@@ -58,13 +65,24 @@ def test_all_are_here(variants):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", STARTS)
 def test_start(seen, name):
-    images, last, before = seen
+    _, last, before = seen
     model, variables = gtn_jax.create(
         "resnet8_wide_positions", 10, gate=name, weights="tiny_imagenet", auxiliary=False
     )
-    found = jax.jit(lambda v, x: model.apply(v, x, False).logits)(variables, images)
+    found = model.apply(variables, Pooled(rows_of(last, before), None), False, method="heads")
     kernel = variables["params"]["classifier"]["fc"]["kernel"]
-    np.testing.assert_allclose(found, STARTS[name](last, before) @ kernel, rtol=1e-3, atol=1e-3)
+    expected = STARTS[name](last.mean((1, 2)), before.mean((1, 2))) @ kernel
+    np.testing.assert_allclose(found.logits, expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.slow
+def test_backbone_of_positions(seen):
+    images, last, before = seen
+    model, variables = gtn_jax.create(
+        "resnet8_wide_positions", 10, gate="attention", weights="tiny_imagenet", auxiliary=False
+    )
+    outputs = jax.jit(lambda v, x: model.apply(v, x, False))(variables, images)
+    np.testing.assert_allclose(outputs.features, rows_of(last, before), rtol=1e-4, atol=1e-4)
 
 
 def test_attention_and_positions_look_at_positions():

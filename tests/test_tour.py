@@ -20,7 +20,7 @@ def test_no_output_is_stored_and_every_step_has_words():
     assert len(cells("markdown")) >= 7
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_runs(monkeypatch, tmp_path, capsys):
     pyplot = pytest.importorskip("matplotlib.pyplot")
     pytest.importorskip("flatbuffers")

@@ -12,6 +12,7 @@ asks with `caught`: the command line does, `loop.run` does not. No jax here.
 import contextlib
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -59,7 +60,9 @@ class Interruption:
         self._since = 0.0
         self._deferred = False
         self._raised = False
+        self._is_repeated = False
         self._is_ours = True
+        self._drop = sys.unraisablehook
 
     @contextlib.contextmanager
     def deferring(self) -> Iterator[None]:
@@ -116,6 +119,16 @@ class Interruption:
             self._raised = True
             raise Interrupted(number)
 
+    def _repeat(self, dropped: "sys.UnraisableHookArgs") -> None:
+        """Where Python drops what `_handle` raised, in a destructor or a callback of its garbage
+        collector (JAX has one), the signal comes once more, when that is over."""
+        if not isinstance(dropped.exc_value, Interrupted):
+            self._drop(dropped)
+            return
+        self._raised, self._is_repeated = False, True
+        arguments = (threading.get_ident(), dropped.exc_value.number)
+        threading.Timer(0.01, signal.pthread_kill, arguments).start()
+
     def _listen(self, pipe: int) -> None:
         """In a thread of its own: a byte a signal, as it comes."""
         first = None
@@ -129,6 +142,8 @@ class Interruption:
                 if self._deferred and not self._raised:
                     name = signal.Signals(number).name
                     _complain(f"{name}: saves and ends; a second one ends it at once")
+            elif self._is_repeated:
+                self._is_repeated = False
             elif time.monotonic() - first >= _ONE_SIGNAL_SECONDS:
                 _complain(f"{signal.Signals(number).name} again: ended at once, nothing more saved")
                 os._exit(128 + number)
@@ -161,9 +176,11 @@ def caught() -> Iterator[Interruption]:
     wakeup = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     _active = interruption
     before = {number: signal.signal(number, interruption._handle) for number in SIGNALS}
+    sys.unraisablehook = interruption._repeat
     try:
         yield interruption
     finally:
+        sys.unraisablehook = interruption._drop
         for number, handler in before.items():
             signal.signal(number, handler)
         _active = None

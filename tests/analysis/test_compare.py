@@ -126,7 +126,10 @@ def test_data_without_test_split_is_refused(tiny_config, tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_seed_pairs_methods_for_real(tiny_config, tmp_path):
     """Two methods, two seeds, two devices: rows that match the run folders, and an interval."""
-    config = override(tiny_config, {"training.epochs": 2, "data.batch_size": 40})
+    config = override(
+        tiny_config,
+        {"training.epochs": 2, "training.freeze_epochs": 0, "data.batch_size": 40},
+    )
     rates = {"finetune": 0.01, "gtn": 0.01}
     todo = comparison.final_trials(config, rates, [0, 1], tmp_path, watch_test=True)
     trials.run_trials(todo, choose_devices(2), trials.Clock(4, 2), silent)
@@ -153,20 +156,23 @@ def test_seed_pairs_methods_for_real(tiny_config, tmp_path):
 
 EXPERIMENT = """
 from gtn_jax.config import *
+from gtn_jax.models.backbones import BACKBONES, ResNetShape
 
+BACKBONES["tiny"] = ResNetShape("basic", (1, 1), width=8, stem="small", stem_stride=2)
 CONFIG = Config(
     data=DataConfig(
         data_dir="{data_dir}", image_size=16, batch_size=20, train_images_per_class=4,
     ),
-    model=ModelConfig(backbone="resnet20", stages=2, gate_reduction=4),
-    training=TrainingConfig(epochs=2, freeze_epochs=1),
+    model=ModelConfig(backbone="tiny", gate_reduction=4),
+    training=TrainingConfig(epochs=1, freeze_epochs=0),
 )
 """
 
 
 @pytest.mark.slow
-def test_killed_anywhere_it_goes_on_to_the_same_rows(data_dir, tmp_path, monkeypatch):
-    """SIGKILL, three times, at other places; what an uninterrupted comparison says comes out."""
+@pytest.mark.parametrize("kills", [(9,), pytest.param((2, 9, 14), marks=pytest.mark.release)])
+def test_killed_anywhere_it_goes_on_to_the_same_rows(data_dir, tmp_path, kills):
+    """SIGKILL after so many rows; what an uninterrupted comparison says comes out."""
     experiment = tmp_path / "small.py"
     experiment.write_text(EXPERIMENT.format(data_dir=data_dir))
     words = [sys.executable, "-m", "gtn_jax", "compare", str(experiment), "--seeds", "1",
@@ -179,7 +185,7 @@ def test_killed_anywhere_it_goes_on_to_the_same_rows(data_dir, tmp_path, monkeyp
         files = [killed / tuning.FILE, killed / comparison.FILE]
         return sum(len(read_rows(file)) for file in files)
 
-    for wanted in (2, 9, 14):
+    for wanted in kills:
         process = subprocess.Popen([*words, str(killed)], env=env, stdout=subprocess.DEVNULL)
         while lines() < wanted:
             assert process.poll() is None, "it ended before it was killed"

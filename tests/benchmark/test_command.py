@@ -30,12 +30,16 @@ def rows_of(path) -> dict:
 @pytest.mark.slow
 def test_missing_peer_is_null_with_reason(tmp_path, no_torch, capsys, monkeypatch):
     out = tmp_path / "f.json"
-    assert main(["benchmark", "--quick", "--out", str(out), "--only", "limits", "evaluation"]) == 0
+    groups = ["limits", "step", "evaluation"]
+    assert main(["benchmark", "--quick", "--out", str(out), "--only", *groups]) == 0
     found = rows_of(out)
     assert found["copy", "numpy"]["value"] > 0
     assert found["matmul", "torch"]["value"] is None
     assert found["matmul", "torch"]["reason"] == "torch is not installed"
     assert found["evaluation", "gtn_jax"]["value"] > 0
+    assert found["train_step", "gtn_jax / flax"]["repeats"] >= 1
+    assert found["train_step", "torch_nchw"]["reason"] == "torch is not installed"
+    assert found["train_step", "gtn_jax / torch_best"]["value"] is None
     capsys.readouterr()
     assert main(["benchmark", "--show", str(out)]) == 0
     assert "not measured: torch is not installed" in capsys.readouterr().out
@@ -58,7 +62,7 @@ def test_usage(tmp_path, capsys):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.slow
+@pytest.mark.release
 def test_quick_run(tmp_path, no_torch):
     out = tmp_path / "f.json"
     assert main(["benchmark", "--quick", "--out", str(out)]) == 0

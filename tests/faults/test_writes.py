@@ -4,6 +4,7 @@ strace makes the kernel refuse (https://strace.io, `inject`), which needs no pri
 is really full or read-only needs root, for a small tmpfs. Where a tool is missing its tests skip.
 """
 
+import functools
 import itertools
 import os
 import shutil
@@ -17,6 +18,8 @@ import pytest
 from gtn_jax.training.step_folders import look_over
 
 pytestmark = pytest.mark.faults
+IN_CI = functools.partial(pytest.param, marks=pytest.mark.slow)
+"""Of `make test-slow` as well."""
 
 SCRIPT = str(Path(__file__).parent / "save_step.py")
 ENVIRONMENT = {**os.environ, "JAX_PLATFORMS": "cpu", "JAX_ENABLE_COMPILATION_CACHE": "false"}
@@ -85,7 +88,7 @@ def failed(folder: Path, code: int, lines: list[str], reason: str) -> bool:
     return True
 
 
-@pytest.mark.parametrize("limit", [0, 50, 1000, 5000, 100_000])
+@pytest.mark.parametrize("limit", [0, 50, 1000, IN_CI(5000), 100_000])
 def test_file_size_limit(saved, tmp_path, limit):
     folder = copy(saved, tmp_path / "run")
     assert failed(folder, *save(folder, 2, limit=limit), "File too large")
@@ -174,7 +177,7 @@ def disk(tmp_path):
         subprocess.run(["umount", str(path)], check=True)
 
 
-@pytest.mark.parametrize("spare", [0, 8, 40, 120, 170])
+@pytest.mark.parametrize("spare", [0, 8, IN_CI(40), 120, 170])
 def test_full_disk(saved, disk, spare):
     """Step 1 takes about 200 kB on this disk, `spare` kB are left for a step of as much."""
     folder = copy(saved, disk(2000) / "checkpoints")

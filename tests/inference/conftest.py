@@ -1,5 +1,6 @@
 """A run folder with drawn weights, made without training."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,14 @@ CLASSES = tuple(f"digit {number}" for number in range(10))
 
 
 @pytest.fixture
-def drawn_run(tiny_config, tmp_path) -> Path:
-    """A finished run of `tiny_config` whose weights are its random start."""
-    folder = RunFolder(tmp_path / "drawn_run")
+def drawn_run(_drawn_run, tmp_path) -> Path:
+    """A finished run of `tiny_config` whose weights are its random start; the test's own."""
+    return shutil.copytree(_drawn_run, tmp_path / "drawn_run")
+
+
+@pytest.fixture(scope="session")
+def _drawn_run(tiny_backbone, tiny_config, tmp_path_factory) -> Path:
+    folder = RunFolder(tmp_path_factory.mktemp("drawn") / "drawn_run")
     preprocessing = Preprocessing((0.4, 0.5, 0.6), (0.2, 0.3, 0.4))
     folder.start(tiny_config, CLASSES, preprocessing)
     model = build_module(tiny_config, len(CLASSES))

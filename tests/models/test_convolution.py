@@ -35,9 +35,14 @@ def test_same_as_xla_in_float64(size, stride, side, channels, features):
     with jax.enable_x64(True):
         x = jnp.asarray(generator.standard_normal((2, side, side + 1, channels)))
         kernel = jnp.asarray(generator.standard_normal((size, size, channels, features)))
-        weights = jnp.asarray(generator.standard_normal(plain(x, kernel, stride).shape))
-        found = passes(conv2d, x, kernel, stride, weights)
-        expected = passes(plain, x, kernel, stride, weights)
+        rows, columns = -(-side // stride), -(-(side + 1) // stride)
+        weights = jnp.asarray(generator.standard_normal((2, rows, columns, features)))
+
+        @jax.jit  # one program, where each operation would be one of its own
+        def both(x, kernel, weights):
+            return [passes(each, x, kernel, stride, weights) for each in (conv2d, plain)]
+
+        found, expected = both(x, kernel, weights)
         for ours, theirs in zip(found, expected, strict=True):
             assert ours.dtype == jnp.float64
             np.testing.assert_allclose(ours, theirs, rtol=1e-12, atol=1e-12)
@@ -55,7 +60,7 @@ def test_padding_is_symmetric_as_in_pytorch(size, stride):
     # On an even side, XLA's "SAME" would pad less before than after.
     x = jnp.zeros((1, 8, 8, 1)).at[0, 0, 0, 0].set(1)
     kernel = jnp.arange(size * size, dtype=jnp.float32).reshape(size, size, 1, 1)
-    found = conv2d(x, kernel, stride)
+    found = jax.jit(conv2d, static_argnums=2)(x, kernel, stride)
     assert found.shape == (1, 8 // stride, 8 // stride, 1)
     assert found[0, 0, 0, 0] == kernel[size // 2, size // 2, 0, 0]
 

@@ -25,7 +25,11 @@ def test_pad_shortcut():
 
 @pytest.mark.parametrize(
     ("block", "shortcut", "blocks"),
-    [("basic", "projection", 1), ("bottleneck", "projection", 2), ("basic", "pad", 2)],
+    [
+        ("basic", "projection", 1),
+        pytest.param("bottleneck", "projection", 2, marks=pytest.mark.slow),
+        pytest.param("basic", "pad", 2, marks=pytest.mark.slow),
+    ],
 )
 def test_kept_channels_are_those_of_the_whole_map(block, shortcut, blocks):
     arguments = {"width": 4, "stem": "small", "shortcut": shortcut}

@@ -15,7 +15,7 @@ import pytest
 from gtn_jax.cli import main
 from gtn_jax.inference.restore import template_of
 from gtn_jax.training.checkpoint import Checkpoints
-from gtn_jax.training.cluster import agreed, is_first
+from gtn_jax.training.cluster import _check_port, agreed, is_first
 from gtn_jax.training.interruption import caught
 from gtn_jax.training.run_folder import RunFolder
 
@@ -46,8 +46,11 @@ FOR_EVER = 10**6
 class Cluster:
     """`gtn train` in several processes, which end with the test."""
 
-    def __init__(self, folder, data_dir):
+    def __init__(self, folder, data_dir, environment):
         self.folder, self.data_dir, self.processes = folder, data_dir, []
+        self.environment = os.environ | environment | {
+            "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "1",
+        }  # fmt: skip
 
     def start(
         self, count: int, workdir: str, epochs: int = 4, store: str = "auto",
@@ -76,7 +79,7 @@ class Cluster:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
-                env=os.environ | {"JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "1"},
+                env=self.environment,
             )
             self.processes.append(process)
         return self.processes[-(present or count) :]
@@ -114,8 +117,8 @@ class Cluster:
 
 
 @pytest.fixture
-def cluster(tmp_path, data_dir):
-    started = Cluster(tmp_path, data_dir)
+def cluster(tmp_path, data_dir, kept_programs):
+    started = Cluster(tmp_path, data_dir, kept_programs)
     yield started
     for process in started.processes:
         process.kill()
@@ -139,6 +142,47 @@ def test_arguments_that_do_not_go_together(arguments, tmp_path, capsys):
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("host", "family", "bound"),
+    [
+        ("127.0.0.1", socket.AF_INET, None),
+        ("0.0.0.0", socket.AF_INET, None),
+        ("::", socket.AF_INET6, None),
+        ("127.0.0.1", socket.AF_INET, "127.0.0.1"),
+    ],
+)
+def test_a_port_that_is_taken(host, family, bound, tmp_path, monkeypatch, cli_refuses):
+    """Before JAX looks at it, which would end this process."""
+    monkeypatch.setattr(jax.distributed, "initialize", lambda *_, **__: pytest.fail("called"))
+    try:
+        taken = socket.create_server((host, 0), family=family)
+    except OSError:
+        pytest.skip(f"no {host} here")
+    with taken:
+        port = taken.getsockname()[1]
+        if bound is not None:
+            monkeypatch.setenv("JAX_COORDINATOR_BIND_ADDRESS", f"{bound}:{port}")
+        words = ["train", "quickstart", "--workdir", str(tmp_path / "run")]
+        words += ["--coordinator", f"localhost:{port}", "--processes", "2", "--process", "0"]
+        said = cli_refuses(*words, says=f"--coordinator: port {port} of {socket.gethostname()} is")
+        assert len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize("coordinator", ["localhost", "localhost:http", "localhost:0", "a:70000"])
+def test_no_port(coordinator, tmp_path, monkeypatch, cli_refuses):
+    monkeypatch.setattr(jax.distributed, "initialize", lambda *_, **__: pytest.fail("called"))
+    words = ["train", "quickstart", "--workdir", str(tmp_path / "run")]
+    words += ["--coordinator", coordinator, "--processes", "2", "--process", "0"]
+    cli_refuses(*words, says=f"--coordinator: {coordinator}: expected HOST:PORT", code=2)
+
+
+def test_a_port_that_is_free_is_left_free():
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    for _ in range(2):
+        _check_port(f"localhost:{port}")
+
+
 def test_a_signal_that_is_forwarded_leaves_the_process_alone():
     with caught() as interruption:
         interruption.leave_to_others()
@@ -151,10 +195,13 @@ def test_a_signal_that_is_forwarded_leaves_the_process_alone():
 
 @pytest.mark.slow
 @pytest.mark.alone
-@pytest.mark.parametrize("store", ["device", "stream"])
-def test_as_one_process_does(cluster, store):
+@pytest.mark.parametrize("clusters", [
+    [(2, "device"), (2, "stream")],
+    pytest.param([(4, "device"), (4, "stream")], marks=pytest.mark.release),
+])  # fmt: skip
+def test_as_one_process_does(cluster, clusters):
     results = []
-    for count in (1, 2, 4) if store == "device" else (1, 2):
+    for count, store in [(1, "device"), *clusters]:
         processes = cluster.start(count, f"{store}{count}", store=store)
         for number, (code, error) in enumerate(cluster.end(processes, 240)):
             assert code == 0, error
@@ -176,14 +223,14 @@ def test_as_one_process_does(cluster, store):
 @pytest.mark.alone
 def test_killed_resumed_told_to_end_and_finished_by_one(cluster):
     shared_memory = set(os.listdir("/dev/shm"))
-    processes = cluster.start(2, "killed", epochs=60)
+    processes = cluster.start(2, "killed", epochs=30)
     cluster.wait_for_steps(8)
     processes[1].kill()
     (code, said), _ = cluster.end(processes, SILENCE_SECONDS + 15)
     assert code > 128 or code < 0, said
     assert set(os.listdir("/dev/shm")) <= shared_memory
 
-    processes = cluster.start(2, "killed", epochs=60)
+    processes = cluster.start(2, "killed", epochs=30)
     cluster.wait_for_steps(40)
     processes[1].send_signal(signal.SIGTERM)
     (code, said), (other, _) = cluster.end(processes, 30)
@@ -192,15 +239,15 @@ def test_killed_resumed_told_to_end_and_finished_by_one(cluster):
     saved = int(said.partition("interrupted by SIGTERM; step ")[2].split()[0])
     assert cluster.result()[0] == saved
 
-    ((code, said),) = cluster.end(cluster.start(1, "killed", epochs=60), 120)
+    ((code, said),) = cluster.end(cluster.start(1, "killed", epochs=30), 120)
     assert code == 0, said
-    assert f"resume  at step {saved} of 300" in said
-    assert cluster.result()[0] == 300
+    assert f"resume  at step {saved} of 150" in said
+    assert cluster.result()[0] == 150
 
 
 @pytest.mark.slow
 @pytest.mark.alone
-@pytest.mark.parametrize("stuck", [0, 1])
+@pytest.mark.parametrize("stuck", [0, pytest.param(1, marks=pytest.mark.release)])
 def test_one_is_stuck(cluster, stuck):
     processes = cluster.start(2, "stuck", epochs=FOR_EVER)
     cluster.wait_for_steps(8)
@@ -213,8 +260,7 @@ def test_one_is_stuck(cluster, stuck):
     assert code not in (0, 1), error
 
 
-@pytest.mark.slow
-@pytest.mark.alone
+@pytest.mark.release
 def test_a_signal_to_the_first_saves_and_ends_all(cluster):
     processes = cluster.start(2, "signal", epochs=FOR_EVER)
     cluster.wait_for_steps(8)

@@ -77,7 +77,10 @@ FOR_EVER = 10**6
 class Training:
     """`gtn train` in a process of its own, ended with the test."""
 
-    def __init__(self, folder: Path, data_dir: str, hook: str, epochs: int, every: int):
+    def __init__(
+        self, folder: Path, data_dir: str, environment: dict, hook: str, epochs: int, every: int
+    ):
+        self.environment = os.environ | environment | {"JAX_PLATFORMS": "cpu"}
         self.experiment = folder / "mine.py"
         self.mark = self.experiment.with_suffix(".mark")
         self.workdir = folder / "run"
@@ -94,7 +97,7 @@ class Training:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            env=os.environ | {"JAX_PLATFORMS": "cpu"},
+            env=self.environment,
         )
 
     def wait_for(self, condition):
@@ -127,12 +130,12 @@ class Training:
 
 
 @pytest.fixture
-def train(tmp_path, data_dir):
+def train(tmp_path, data_dir, kept_programs):
     """train(hook, epochs, every) starts a process."""
     started = []
 
     def train(hook="", epochs=FOR_EVER, every=FOR_EVER) -> Training:
-        started.append(Training(tmp_path, data_dir, hook, epochs, every))
+        started.append(Training(tmp_path, data_dir, kept_programs, hook, epochs, every))
         return started[-1]
 
     yield train
@@ -170,7 +173,7 @@ def test_twice_while_compiling(train):
 @pytest.mark.slow
 @pytest.mark.alone
 def test_while_compiling(train):
-    training = train(COMPILE.format(rounds=5_000_000))
+    training = train(COMPILE.format(rounds=2_000_000))
     training.wait_for(training.mark.exists)
     code, error = training.end(signal.SIGTERM)
     assert code == 143
@@ -271,6 +274,23 @@ def test_nothing_is_installed_unless_asked():
     thread.join()
     assert seen == before
     assert threading.active_count() == threads
+
+
+class Dropped:
+    """What is raised while it is destroyed goes nowhere."""
+
+    def __del__(self):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(0.01)
+
+
+def test_raised_again_where_python_drops_it(capfd):
+    with pytest.raises(Interrupted, match="SIGTERM"), caught():
+        Dropped()
+        time.sleep(10)
+        raise AssertionError("dropped")
+    time.sleep(0.2)
+    assert capfd.readouterr().err == ""
 
 
 def test_raised_where_nothing_is_lost_and_noted_elsewhere():

@@ -3,6 +3,7 @@
 import io
 import json
 import re
+import shutil
 from pathlib import Path
 
 import jax
@@ -71,29 +72,47 @@ CROPS = {
     "data.random_resized_crop": True,
     "data.resize_size": 20,
 }
+SHORT = {"training.epochs": 2}
+ALWAYS_SAVED = {"training.checkpoint_every_seconds": 1e-3}
 CACHED = {"data.cache_views": 2, "training.freeze_epochs": 3}
 AVERAGED = {"training.ema_decay": 0.9, "training.label_smoothing": 0.1}
+LONG = pytest.mark.release
+
+
+@pytest.fixture(scope="module")
+def straight(tmp_path_factory):
+    """straight(config): the folder and the summary of the run, made once."""
+    made = {}
+
+    def straight(config):
+        if config not in made:
+            folder = tmp_path_factory.mktemp("straight")
+            made[config] = folder, loop.run(config, folder, quiet=True, devices=1)
+        return made[config]
+
+    return straight
 
 
 @pytest.mark.parametrize(
     ("stop_at", "values", "harm"),
     [
-        (7, {}, True),
-        (19, {}, False),
+        (7, SHORT, True),
+        (9, SHORT, False),
+        pytest.param(7, {}, True, marks=pytest.mark.slow),
         pytest.param(8, CACHED | CROPS | AVERAGED, False, marks=pytest.mark.slow),
-        pytest.param(10, CROPS | {"training.mixup_alpha": 0.4}, False, marks=pytest.mark.slow),
-        pytest.param(18, CACHED, False, marks=pytest.mark.slow),
+        pytest.param(10, CROPS | {"training.mixup_alpha": 0.4}, False, marks=LONG),
+        pytest.param(18, CACHED, False, marks=LONG),
     ],
 )
 def test_stop_and_resume_is_bitwise(
-    tiny_config, tmp_path, monkeypatch, capsys, stop_at, values, harm
+    tiny_config, tmp_path, monkeypatch, capsys, straight, stop_at, values, harm
 ):
-    """20 steps straight = stopped somewhere, then resumed; freezing ends at step 5, or 15.
+    """10 or 20 steps straight = stopped somewhere, then resumed; freezing ends at step 5, or 15.
 
     Also where the last step was harmed on the disk, and the one before it is resumed from.
     """
-    tiny_config = override(tiny_config, values)
-    straight = loop.run(tiny_config, tmp_path / "straight", quiet=True, devices=1)
+    tiny_config = override(tiny_config, values | ALWAYS_SAVED)
+    folder, summary = straight(tiny_config)
     with monkeypatch.context() as patched:
         stop_before_step(patched, stop_at)
         with pytest.raises(Stopped):
@@ -107,12 +126,14 @@ def test_stop_and_resume_is_bitwise(
     resumed = loop.run(tiny_config, tmp_path / "resumed", quiet=True, devices=1)
 
     assert capsys.readouterr().err == line
-    assert timeless(resumed) == timeless(straight)
-    rows = [list(map(timeless, RunFolder(tmp_path / n).rows())) for n in ("straight", "resumed")]
+    assert timeless(resumed) == timeless(summary)
+    folders = folder, tmp_path / "resumed"
+    rows = [list(map(timeless, RunFolder(each).rows())) for each in folders]
     assert rows[0] == rows[1]
-    assert [row["step"] for row in rows[0] if row["split"] == "train"] == list(range(1, 21))
+    steps = 5 * tiny_config.training.epochs
+    assert [row["step"] for row in rows[0] if row["split"] == "train"] == [*range(1, steps + 1)]
     (leaves, position), (again, position_again) = (
-        final_state(tiny_config, tmp_path / name) for name in ("straight", "resumed")
+        final_state(tiny_config, each) for each in folders
     )
     assert position == position_again
     for a, b in zip(leaves, again, strict=True):
@@ -127,18 +148,21 @@ KEEP = {
 }
 
 
+@pytest.mark.slow
+@pytest.mark.optimised
 @pytest.mark.parametrize(
     ("values", "devices"),
     [
         (CROPS | {"training.epochs": 1}, 1),
-        pytest.param(CROPS | {"training.freeze_epochs": 0}, 1, marks=pytest.mark.slow),
+        pytest.param(CROPS | {"training.freeze_epochs": 0}, 1, marks=LONG),
         # 40 images in batches of 12 leave 4, which three devices do not divide.
-        pytest.param(CROPS | KEEP, 3, marks=pytest.mark.slow),
-        pytest.param(KEEP, 1, marks=pytest.mark.slow),
-        pytest.param(CROPS | CACHED, 4, marks=pytest.mark.slow),
+        (CROPS | KEEP, 3),
+        pytest.param(KEEP, 1, marks=LONG),
+        pytest.param(CROPS | CACHED, 4, marks=LONG),
     ],
 )
 def test_where_images_are_kept_changes_no_bit(tiny_config, tmp_path, capsys, values, devices):
+    """Two programs, whose bits agree as users compile them; the images: test_resident.py."""
     ends = {}
     for store in ("device", "host"):
         config = override(tiny_config, {**values, "data.image_store": store})
@@ -163,12 +187,13 @@ def test_a_folder_that_vanishes_ends_the_run(tiny_config, tmp_path, monkeypatch)
         self.wait()
 
     def put_batch(batch, mesh):
-        if next(steps) == 7:
+        if next(steps) == 2:
             (tmp_path / "run").rename(tmp_path / "gone")
         return original(batch, mesh)
 
     monkeypatch.setattr(loop, "put_batch", put_batch)
     monkeypatch.setattr(Checkpoints, "save", save_and_wait)
+    tiny_config = override(tiny_config, ALWAYS_SAVED)
     with pytest.raises(ValueError, match="run(/checkpoints)? has vanished") as error:
         loop.run(tiny_config, tmp_path / "run", quiet=True, devices=1)
     assert len(str(error.value).splitlines()) <= 3
@@ -181,29 +206,32 @@ def test_a_place_that_cannot_be_written_to_is_refused_before_any_work(tiny_confi
         loop.run(tiny_config, Path("/proc/run"), quiet=True)
 
 
-def test_finished_run_is_left_alone(tiny_config, tmp_path):
-    short = override(tiny_config, {"training.epochs": 1})
-    summary = loop.run(short, tmp_path, quiet=True, devices=1)
-    before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")}
-    assert loop.run(short, tmp_path, quiet=True) == summary
-    assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")} == before
-    assert sorted(p.name for p in tmp_path.iterdir()) == [
+def test_finished_run_is_left_alone(finished_run, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(finished_run, run)
+    summary = RunFolder(run).summary()
+    assert summary is not None
+    before = {p: p.stat().st_mtime_ns for p in run.rglob("*")}
+    assert loop.run(RunFolder(run).config(), run, quiet=True) == summary
+    assert {p: p.stat().st_mtime_ns for p in run.rglob("*")} == before
+    assert sorted(p.name for p in run.iterdir()) == [
         "checkpoints",
         "classes.json",
         "config.json",
         "data.json",
+        "digests.json",
         "metrics.jsonl",
         "predictions.npz",
         "preprocessing.json",
         "starts.jsonl",
         "summary.json",
     ]
-    said = RunFolder(tmp_path).predictions("test")
+    said = RunFolder(run).predictions("test")
     assert said is not None and len(set(said.files)) == len(said.labels) == 500
     assert np.mean(said.predicted == said.labels) == summary["test_accuracy"]
     loss = -np.mean(np.log(said.label_probability.astype(np.float64)))
     assert loss == pytest.approx(summary["test_loss"], rel=1e-5)
-    assert json.loads((tmp_path / "classes.json").read_text()) == list("0123456789")
+    assert json.loads((run / "classes.json").read_text()) == list("0123456789")
     assert summary["test_images"] == 500
     assert summary["validation_images"] == 300
 
@@ -245,9 +273,9 @@ def test_partial_batches_small_images_and_every_mode(tiny_config, tmp_path, caps
 def test_fewer_images_than_a_batch_shrinks_it(tiny_config, tmp_path, capsys):
     config = override(
         tiny_config,
-        {"data.batch_size": 256, "data.train_images_per_class": 1, "training.epochs": 2},
+        {"data.batch_size": 256, "data.train_images_per_class": 1, "training.epochs": 1},
     )
-    assert loop.run(config, tmp_path, devices=4)["steps"] == 2
+    assert loop.run(config, tmp_path, devices=4)["steps"] == 1
     assert "batch of 8 images: there are only 10" in capsys.readouterr().out
 
 
@@ -266,7 +294,7 @@ def test_another_batch_size_than_the_position_was_saved_with(tiny_config, tmp_pa
 
 def test_cached_features_are_told_and_timed(tiny_config, tmp_path, capsys):
     """Whatever the number of devices; and a run of frozen epochs only needs no other step."""
-    config = override(tiny_config, CACHED | {"training.epochs": 2, "training.freeze_epochs": 2})
+    config = override(tiny_config, CACHED | {"training.epochs": 1, "training.freeze_epochs": 1})
     summary = loop.run(config, tmp_path, devices=4)
     # 2 views of 40 images: 16 features of the last stage and 8 of the one before.
     found = re.search(
@@ -349,13 +377,14 @@ def test_training_crops_whole_images_and_evaluation_does_not(tiny_config):
 
 def test_the_step_draws_crops_where_the_config_says_so(tiny_config):
     """Without dropout and flips, only crops make one batch give different losses."""
-    still = {"data.random_flip": False, "model.gate": "none", "model.classifier_dropout": 0.0}
+    still = {"data.random_flip": False, "model.gate": "none", "model.classifier_dropout": 0.0,
+             "model.aux_weight": 0.0}  # fmt: skip
     pixels = np.random.default_rng(0).integers(0, 256, (8, 20, 26, 3), dtype=np.uint8)
     for changes, count in (({"data.random_shift_pixels": 0}, 1), (CROPS, 3)):
-        config = override(tiny_config, {**still, **changes, "training.freeze_epochs": 0})
+        config = override(tiny_config, {**still, **changes})
         model, variables, preprocessing = build_model(config, 10)
         programs = build_programs(config, model, preprocessing, 5)
-        step = programs.train_step(False, False)
+        step = programs.train_step(True, False)  # the trunk frozen: least to compile
         images = pixels if config.data.random_resized_crop else pixels[:, :16, :16]
         batch = Batch(images, np.arange(8, dtype=np.int32), np.ones(8, np.float32))
         losses = set()
@@ -377,10 +406,10 @@ def test_videos_train_on_a_frame_a_clip_and_answer_for_clips(tiny_config, tmp_pa
 
     splits = {"train": split("train", 10), "test": split("test", 4)}
     monkeypatch.setattr(preparation, "open_data", lambda data: splits)
-    config = override(tiny_config, {"data.train_images_per_class": None, "training.epochs": 2})
+    config = override(tiny_config, {"data.train_images_per_class": None, "training.epochs": 1})
     summary = loop.run(config, tmp_path / "run", quiet=True, devices=1)
     # 20 clips, one of 10 groups a class held out: 18 clips, 2 batches of 8 an epoch.
-    assert summary["steps"] == 4
+    assert summary["steps"] == 2
     assert (summary["test_images"], summary["test_clips"]) == (24, 8)
     assert (summary["validation_images"], summary["validation_clips"]) == (6, 2)
     assert summary["test_accuracy"] == summary["test_clip_accuracy"]
@@ -400,14 +429,14 @@ def test_a_folder_that_changes_is_refused(tiny_config, tmp_path, monkeypatch):
             "data.name": f"folder:{folder}",
             "data.data_dir": str(tmp_path / "data"),
             "data.train_images_per_class": None,
-            "training.epochs": 2,
+            "training.epochs": 1,
         },
     )
     summary = loop.run(config, tmp_path / "run", quiet=True, devices=1)
     assert (summary["test_images"], summary["validation_images"]) == (4, 2)
     assert evaluate_run(tmp_path / "run", "test")["accuracy"] == summary["test_accuracy"]
     with monkeypatch.context() as patched:
-        stop_before_step(patched, 1)
+        stop_before_step(patched, 0)
         with pytest.raises(Stopped):
             loop.run(config, tmp_path / "stopped", quiet=True, devices=1)
     Image.new("RGB", (20, 24)).save(folder / "cat/new.png")

@@ -23,7 +23,7 @@ class Kept:
 
 
 def test_loggers_get_every_row_and_are_closed(tiny_config, tmp_path):
-    config = override(tiny_config, {"training.epochs": 2})
+    config = override(tiny_config, {"training.epochs": 1})
     first, second = Kept(), Kept()
     loop.run(config, tmp_path / "run", quiet=True, devices=1, loggers=[first, second])
     assert first.rows == second.rows == RunFolder(tmp_path / "run").rows()
