@@ -232,3 +232,8 @@ def test_left_out_classes_are_divided(tmp_path, monkeypatch):
         assert sizes == [20, 20, 20]
     first = {path.name for path in (tmp_path / "first" / "train").iterdir()}
     assert not first & {path.name for path in (tmp_path / "second" / "train").iterdir()}
+
+
+def test_a_head_that_is_solved(capsys):
+    run("A head that is solved")
+    assert capsys.readouterr().out == "(16, 3) cross-validation 60\n[0 1 2 0 1 2]\n"
