@@ -109,22 +109,31 @@ class _Problem(NamedTuple):
         kept = variances > 1e-10 * variances[-1]
         kept[-1] = True  # where all features are equal, one axis on which nothing varies
         axes, variances = axes[:, kept], variances[kept]
-        projected = np.float32(rows @ axes)
+        projected = np.asarray(rows @ axes, np.float32)
         labels = np.asarray(labels, np.int32)
-        return cls(projected, labels, np.float32(variances), axes, mean, scale, num_classes)
+        return cls(
+            projected, labels, np.asarray(variances, np.float32), axes, mean, scale, num_classes
+        )
 
     def solve(self, strengths: tuple[float, ...], weights: Array | None = None) -> Heads:
         """One head a strength; rows count by their weights, float R, or 1 each."""
         weights = np.ones(len(self.rows)) if weights is None else weights
         # scikit-learn penalizes one vector for two classes, the difference of ours.
-        halves = np.float32(strengths) / (2 if self.num_classes == 2 else 1)
+        halves = np.asarray(strengths, np.float32) / (2 if self.num_classes == 2 else 1)
         found, biases, iterations = _minimize(
-            self.rows, self.labels, np.float32(weights), self.variances, halves, self.num_classes
+            self.rows,
+            self.labels,
+            np.asarray(weights, np.float32),
+            self.variances,
+            halves,
+            self.num_classes,
         )
         rotated = np.einsum("ka,san->skn", self.axes, np.asarray(found, np.float64))
         kernels = rotated / self.scale[:, None]
         biases = np.asarray(biases, np.float64) - np.einsum("k,skn->sn", self.mean, kernels)
-        return Heads(np.float32(kernels), np.float32(biases), np.asarray(iterations))
+        return Heads(
+            np.asarray(kernels, np.float32), np.asarray(biases, np.float32), np.asarray(iterations)
+        )
 
 
 @functools.partial(jax.jit, static_argnums=5)
