@@ -4,7 +4,8 @@
     gtn quickstart                               this against fine-tuning and an identity gate
 
 The rates of `gtn quickstart` are the best of quickstart_tuning.jsonl, beside this file, which is
-what this command wrote on two CPU cores (seeds 1000 and 1001; test images did not enter):
+what this command wrote on two CPU cores (seeds 1000 and 1001; test images did not enter; another
+machine rounds differently, and gives other last digits):
 
     gtn compare quickstart --methods finetune gtn gtn_identity --trials 2 --workdir runs/tuning
 

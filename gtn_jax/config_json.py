@@ -3,9 +3,10 @@
 import dataclasses
 import json
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
-from gtn_jax.config import Config
+from gtn_jax.config import Config, field_names, override
+from gtn_jax.config_migration import migrate
 
 
 def to_tree(config: Config) -> dict[str, Any]:
@@ -15,13 +16,7 @@ def to_tree(config: Config) -> dict[str, Any]:
 
 def flatten(config: Config) -> dict[str, Any]:
     """`{"data.name": ..., ..., "seed": ...}`, as `to_tree`."""
-    flat = {}
-    for name, value in to_tree(config).items():
-        if isinstance(value, dict):
-            flat.update({f"{name}.{field}": leaf for field, leaf in value.items()})
-        else:
-            flat[name] = value
-    return flat
+    return _flat(to_tree(config))
 
 
 def differences(old: Config, new: Config) -> list[str]:
@@ -41,11 +36,16 @@ def from_json(path: Path) -> Config:
     Raises:
         ValueError: not such a file, or fields of another version of this package.
     """
+    return from_bytes(path.read_bytes(), str(path))
+
+
+def from_bytes(content: bytes, where: str) -> Config:
+    """As `from_json`, of what was read already; `where` it stands, for the error."""
     try:
-        tree = json.loads(path.read_text())
+        tree = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is not a config of this version: {error}") from error
-    return from_tree(tree, str(path))
+        raise ValueError(f"{where} is not a config of this version: {error}") from error
+    return from_tree(tree, where)
 
 
 def from_tree(tree: Any, where: str) -> Config:
@@ -59,15 +59,21 @@ def from_tree(tree: Any, where: str) -> Config:
         ValueError: not such a tree, or fields of another version of this package.
     """
     try:
-        sections = get_type_hints(Config)
-        values = {
-            name: sections[name](**_tuples(value)) if isinstance(value, dict) else value
-            for name, value in tree.items()
-        }
-        return Config(**values)
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        values = migrate(_flat(tree), field_names())
+        return override(Config(), {name: _tuple(value) for name, value in values.items()})
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{where} is not a config of this version: {error}") from error
 
 
-def _tuples(section: dict[str, Any]) -> dict[str, Any]:
-    return {k: tuple(v) if isinstance(v, list) else v for k, v in section.items()}
+def _flat(tree: dict[str, Any]) -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            flat.update({f"{name}.{field}": leaf for field, leaf in value.items()})
+        else:
+            flat[name] = value
+    return flat
+
+
+def _tuple(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value

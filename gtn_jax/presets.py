@@ -11,7 +11,10 @@ from gtn_jax.config import Config, override
 
 
 def official(config: Config) -> Config:
-    """The authors' recipe: everything but data set, backbone, weights, image size and seed."""
+    """The authors' recipe: everything but data set, backbone, weights, image size and seed.
+
+    `tests/test_presets.py` lists the fields that are left alone, each with its reason.
+    """
     return override(
         config,
         {
@@ -20,6 +23,8 @@ def official(config: Config) -> Config:
             "optimizer.learning_rate": 1e-2,
             "optimizer.momentum": 0.9,
             "optimizer.weight_decay": 1e-4,
+            "optimizer.l2_sp": 0.0,
+            "training.accumulation_steps": 1,
             "training.epochs": 100,
             # rate = 1e-2 * 0.1 ** max(0, (epoch - 1) // 40), epochs from 0: 41 epochs before the
             # first fall, 40 between.
@@ -33,6 +38,7 @@ def official(config: Config) -> Config:
             # momentum, and is released at epoch 21.
             "training.freeze_epochs": 21,
             "training.freeze_mode": "zero_lr",
+            "training.trainable": "all",
             # model.train() throughout: a frozen trunk normalises with, and learns, statistics.
             "training.frozen_batch_norm": "batch",
             "model.torch_running_variance": True,
@@ -58,10 +64,16 @@ def official(config: Config) -> Config:
             "data.clip_eval": "random_frame",
             "model.gate": "sigmoid",
             "model.gate_reduction": 16,
+            "model.gate_hidden_units": None,
+            "model.gate_bias": False,
             "model.gate_dropout": 0.7,
             "model.classifier_dropout": 0.5,
             "model.classifier_bias": False,
             "model.aux_weight": 0.2,
+            # float32 throughout, all channels, and only the trunk is pretrained.
+            "model.compute_dtype": "float32",
+            "model.kept_channels": (),
+            "model.weights_heads": "fresh",
         },
     )
 

@@ -8,7 +8,16 @@ import pytest
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "gtn_jax"
 ROOMS = (
-    ("errors", "fields", "config", "config_json", "presets", "experiment", "arrays"),
+    (
+        "errors",
+        "fields",
+        "config",
+        "config_json",
+        "config_migration",
+        "presets",
+        "experiment",
+        "arrays",
+    ),
     ("data",),
     ("models",),
     ("weights",),

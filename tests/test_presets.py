@@ -3,9 +3,11 @@
 import numpy as np
 import pytest
 
+from gtn_jax import presets
 from gtn_jax.cli import main
 from gtn_jax.config import Config, DataConfig, override
-from gtn_jax.config_json import differences
+from gtn_jax.config.run import field_names
+from gtn_jax.config_json import differences, flatten
 from gtn_jax.data.pipeline import steps_per_epoch
 from gtn_jax.presets import clean, official
 from gtn_jax.training.optimizer import build_optimizer, relative_schedule
@@ -57,6 +59,82 @@ def test_official_changes_only_the_recipe():
     # 5,994 images of CUB-200-2011: 93 full batches of 64, and one of 42 that is kept.
     assert steps_per_epoch(5994, config.data.batch_size, config.data.last_batch) == 94
     assert steps_per_epoch(5994, config.data.batch_size, clean(config).data.last_batch) == 93
+
+
+LEFT_ALONE = {
+    "data.name": "the data set",
+    "data.data_dir": "the data set: where it is",
+    "data.bad_images": "the data set: which of its files are broken",
+    "data.test_fraction": "the data set: its splits, where it has none of its own",
+    "data.train_images_per_class": "how many images",
+    "data.image_size": "the image size",
+    "data.small_image_size": "nothing, as small_image_epochs is 0",
+    "data.eval_batch_size": "nothing: an evaluation is exact",
+    "data.image_store": "nothing: the same pixels from elsewhere",
+    "model.backbone": "the backbone",
+    "model.stages": "the backbone: how much of it",
+    "model.weights": "the weights",
+    "training.rematerialise": "nothing: the same numbers, computed twice",
+    "training.watch_test": "nothing: test is looked at in any case",
+    "training.checkpoint_every_seconds": "nothing that is trained",
+    "training.log_every_steps": "nothing that is trained",
+    "seed": "the seed",
+}
+"""Fields that `official` does not set: what they change, which is the experiment's or nothing."""
+
+
+def test_official_sets_every_field_but_those_that_are_the_experiments(monkeypatch):
+    monkeypatch.setattr(presets, "override", lambda config, values: values)
+    values = official(Config())
+    assert isinstance(values, dict)
+    assert not values.keys() & LEFT_ALONE.keys()
+    assert values.keys() | LEFT_ALONE.keys() == set(field_names())
+
+
+def test_official_quirks():
+    """The rows of docs/fidelity.md."""
+    quirks = {
+        "optimizer.boundaries_epochs": [41, 81],
+        "optimizer.head_lr_multiplier": 1.0,
+        "training.freeze_epochs": 21,
+        "training.freeze_mode": "zero_lr",
+        "training.frozen_batch_norm": "batch",
+        "model.torch_running_variance": True,
+        "data.last_batch": "keep",
+        "training.select": "test_best",
+        "data.validation_fraction": 0.0,
+        "data.clip_eval": "random_frame",
+    }
+    found = flatten(official(Config()))
+    assert {name: found[name] for name in quirks} == quirks
+
+
+def test_official_takes_back_what_the_authors_do_not_have():
+    """Each field that is not theirs, from an experiment that sets it; their values by hand."""
+    theirs = {
+        "optimizer.l2_sp": 0.0,
+        "training.accumulation_steps": 1,
+        "training.trainable": "all",
+        "model.gate_hidden_units": None,
+        "model.gate_bias": False,
+        "model.compute_dtype": "float32",
+        "model.kept_channels": (),
+        "model.weights_heads": "fresh",
+    }
+    other = {
+        "optimizer.l2_sp": 0.01,
+        "training.accumulation_steps": 2,
+        "training.trainable": "batch_norm",
+        "model.gate_hidden_units": 8,
+        "model.gate_bias": True,
+        "model.compute_dtype": "bfloat16",
+        "model.kept_channels": (1, 2),
+        "model.weights": "tiny_imagenet",
+        "model.weights_heads": "load",
+    }
+    found = flatten(official(override(Config(), other)))
+    assert {name: found[name] for name in theirs} == theirs | {"model.kept_channels": []}
+    assert found["model.weights"] == "tiny_imagenet"
 
 
 def test_official_has_no_aids():

@@ -4,9 +4,10 @@ The rows are those of `trials.run_trials`, and what was said of each test image 
 trial's folder; run folders that can be resumed or restored are not made.
 """
 
+import collections
 import functools
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, cast
 
 import jax
@@ -25,10 +26,10 @@ from gtn_jax.data.sources import open_data
 from gtn_jax.training.build import build_model, build_module, build_programs
 from gtn_jax.training.feature_cache import compute_features
 from gtn_jax.training.forward_steps import PoolingStep, make_pooling_step
-from gtn_jax.training.predictions import Predictions, write_predictions
+from gtn_jax.training.predictions import Predictions
 from gtn_jax.training.preparation import load_images
 from gtn_jax.training.refusal import Diverged
-from gtn_jax.training.run_folder import Preprocessing
+from gtn_jax.training.run_folder import Preprocessing, RunFolder
 from gtn_jax.training.sharding import Device, data_mesh, replicate
 
 _SILENT_SECONDS = 3.0
@@ -63,20 +64,43 @@ def run_swept(trials: Sequence[Trial], device: Device, clock: Clock, say: Say) -
     sweeps: dict[Config, list[Trial]] = {}
     for trial in trials:
         sweeps.setdefault(_without_seed_and_rate(trial.config), []).append(trial)
+    users = collections.Counter(_trunk_only(trial.config) for trial in trials)
+    costs: dict[Config, float] = {}
     for own in sweeps.values():
-        _run_sweep(own, device, clock, say)
+        _run_sweep(own, device, clock, say, users, costs)
 
 
-def _run_sweep(trials: Sequence[Trial], device: Device, clock: Clock, say: Say) -> None:
+def _run_sweep(
+    trials: Sequence[Trial],
+    device: Device,
+    clock: Clock,
+    say: Say,
+    users: Mapping[Config, int],
+    costs: dict[Config, float],
+) -> None:
+    """One sweep; the seconds of features are shared by all trials that look at them.
+
+    Args:
+        trials: of the sweep.
+        device: to run on.
+        clock: knows about them.
+        say: told of each.
+        users: what features are of -> trials, of all sweeps, that look at them.
+        costs: the same -> seconds; where it is missing, the features are computed here.
+    """
     started = time.monotonic()
     seeds = list(dict.fromkeys(trial.config.seed for trial in trials))
     rates = list(dict.fromkeys(trial.config.optimizer.learning_rate for trial in trials))
     config = trials[0].config
-    features = []
+    features, shares, shared = [], [], 0.0
     for seed in seeds:
-        before = time.monotonic()
-        features.append(_features(_trunk_only(override(config, {"seed": seed})), device))
+        before, trunk = time.monotonic(), _trunk_only(override(config, {"seed": seed}))
+        features.append(_features(trunk, device))
         spent = time.monotonic() - before
+        if trunk not in costs:
+            costs[trunk] = spent
+            shared += spent
+        shares.append(costs[trunk] / users[trunk])
         if spent > _SILENT_SECONDS:
             say(f"features of seed {seed}: {spent:.0f} s")
     first = features[0]
@@ -95,15 +119,16 @@ def _run_sweep(trials: Sequence[Trial], device: Device, clock: Clock, say: Say) 
         trained = sum(leaf.size for leaf in jax.tree.leaves(heads))
     with jax.default_device(device):
         swept = train_heads(sweep, data, rates)
+    own_seconds = (time.monotonic() - started - shared) / (len(seeds) * len(rates))
     known = {
-        "seconds": (time.monotonic() - started) / (len(seeds) * len(rates)),
         "compile_seconds": 0.0,  # one program for all of them, in the seconds
         "parameters": parameters,
         "trained_parameters": trained,
     }
     for trial in trials:
         at = seeds.index(trial.config.seed), rates.index(trial.config.optimizer.learning_rate)
-        line = _keep(trial, swept, at, features[at[0]], known)
+        seconds = {"seconds": own_seconds + shares[at[0]]}
+        line = _keep(trial, swept, at, features[at[0]], known | seconds)
         say(f"{clock.tick()} {line}")
 
 
@@ -117,7 +142,7 @@ def _keep(
     trial.folder.mkdir(parents=True, exist_ok=True)
     said = (np.asarray(answer[at]) for answer in swept.test_answers)
     predictions = Predictions(found.test_files, found.test_labels, *said)
-    write_predictions(trial.folder / "predictions.npz", {"test": predictions})
+    RunFolder(trial.folder).keep_predictions({"test": predictions})
     return trial.finish({
         "validation_accuracy": float(swept.validation_accuracy[at]),
         "validation_loss": float(swept.validation_loss[at]),

@@ -8,9 +8,10 @@ enter a Module: builders pass plain arguments.
 from gtn_jax.config.data import DataConfig
 from gtn_jax.config.model import ModelConfig
 from gtn_jax.config.optimizer import OptimizerConfig
-from gtn_jax.config.run import Config, override
+from gtn_jax.config.run import Config, field_names, override
 from gtn_jax.config.training import TrainingConfig
 
 __all__ = [
-    "Config", "DataConfig", "ModelConfig", "OptimizerConfig", "TrainingConfig", "override",
+    "Config", "DataConfig", "ModelConfig", "OptimizerConfig", "TrainingConfig",
+    "field_names", "override",
 ]  # fmt: skip

@@ -117,13 +117,13 @@ class _Writer:
             raise self.refuse(member, f"{size:,} bytes out of {packed:,}; this looks like a bomb")
 
     def make_folder(self, member: str) -> None:
-        with self._clash(member):
+        with self.clash(member):
             self.admit(member, 0).mkdir(parents=True, exist_ok=True)
 
     def write(self, member: str, size: int, source: IO[bytes]) -> None:
         """Copy exactly `size` bytes into a new file."""
         path = self.admit(member, size)
-        with self._clash(member):
+        with self.clash(member):
             path.parent.mkdir(parents=True, exist_ok=True)
             target = path.open("xb")
         with target:
@@ -139,7 +139,8 @@ class _Writer:
         self.bytes += size
 
     @contextlib.contextmanager
-    def _clash(self, member: str) -> Iterator[None]:
+    def clash(self, member: str) -> Iterator[None]:
+        """Turn what the disk says of a name that cannot be into our sentence."""
         try:
             yield
         except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
@@ -217,7 +218,8 @@ def _check_member(member: tarfile.TarInfo, writer: _Writer) -> None:
         raise writer.refuse(member.name, "a link or a special file; only files are unpacked")
     if hasattr(tarfile, "data_filter"):
         # Python's own opinion, on top: https://docs.python.org/3/library/tarfile.html
-        tarfile.data_filter(member, str(writer.root))
+        with writer.clash(member.name):  # since Python 3.13 it looks at the disk
+            tarfile.data_filter(member, str(writer.root))
 
 
 def _decompressed(archive: Path, file: IO[bytes]) -> Any:

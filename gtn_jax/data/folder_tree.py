@@ -6,6 +6,7 @@ folders mean is folder.py's.
 
 import collections
 import dataclasses
+import errno
 import os
 import unicodedata
 from collections.abc import Iterator
@@ -74,10 +75,13 @@ def _scan(
 
 
 def _check_link(path: Path, root: Path, above: tuple[Path, ...]) -> None:
+    target = Path(os.path.realpath(path))
     try:
-        target = path.resolve()
-    except (RuntimeError, OSError):  # Python 3.11 calls a link to itself a RuntimeError
-        target = path.parent
+        path.stat()
+    except OSError as error:
+        # Path.resolve raises this in Python 3.11 and 3.12, and passes over it in 3.13.
+        if error.errno == errno.ELOOP:
+            target = path.parent
     if not target.is_relative_to(root):
         raise ValueError(
             f"{shown(str(path))}: a link that leaves {root}; copy what it points to, or use a "

@@ -3,7 +3,7 @@
 Their script (https://github.com/jiaxue-ai/GTN, `experiments/*/train.py`) writes a dict with
 `state_dict`, every name under "module.", for ResNet-50 with the sigmoid gate. It records neither
 class names nor data, which is why both are asked for. Counters that only PyTorch uses are kept in
-`new_run.SOURCE`. The optimizer is not taken over: a run made here counts as finished and is not
+`source.json`. The optimizer is not taken over: a run made here counts as finished and is not
 trained on.
 """
 

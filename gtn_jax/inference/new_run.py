@@ -11,11 +11,8 @@ from gtn_jax.arrays import Variables
 from gtn_jax.config import Config
 from gtn_jax.training.build import build_module, build_programs
 from gtn_jax.training.checkpoint import Checkpoints
-from gtn_jax.training.run_folder import Preprocessing, RunFolder
+from gtn_jax.training.run_folder import SOURCE, Preprocessing, RunFolder
 from gtn_jax.training.state import create_state
-
-SOURCE = "source.json"
-"""In such a run folder: where its weights come from."""
 
 
 def check_new_folder(dst: Path) -> None:

@@ -3,10 +3,11 @@
 `model.stablehlo` is `jax.export`'s (https://docs.jax.dev/en/latest/export/export.html): pixels to
 probabilities, for CPU, CUDA and TPU, of any number of images. JAX promises to read it for six
 months; `model.safetensors`, the same numbers under the names of the modules, does not expire.
-`labels.json`, `preprocessing.json`, `README.md` (card.py's) and `predict.py`, which needs JAX,
-NumPy, Pillow and flatbuffers only, go with them. Needs the extra `export`.
+`labels.json`, `preprocessing.json`, `README.md` (card.py's), `predict.py`, which needs JAX, NumPy,
+Pillow and flatbuffers only, and the digests of all of them go along. Needs the extra `export`.
 """
 
+import contextlib
 import importlib.util
 import json
 import os
@@ -29,6 +30,7 @@ from gtn_jax.data.augment import evaluation_transform
 from gtn_jax.inference.card import card
 from gtn_jax.inference.new_run import check_new_folder
 from gtn_jax.inference.restore import Restored, restore
+from gtn_jax.training import digests
 from gtn_jax.training.build import build_module
 from gtn_jax.training.run_folder import RunFolder
 from gtn_jax.weights.read import read_safetensors
@@ -37,13 +39,26 @@ from gtn_jax.weights.write import write_safetensors
 PLATFORMS = ("cpu", "cuda", "tpu")
 FUNCTION, NUMBERS = "model.stablehlo", "model.safetensors"
 SCRIPT = '''"""python predict.py IMAGE...: class names and probabilities. No gtn_jax here."""
-import json, pathlib, sys
+import hashlib, json, pathlib, sys
 import jax.export, numpy as np
 from PIL import Image, ImageOps
 
-here = pathlib.Path(__file__).parent
-function = jax.export.deserialize(bytearray((here / "model.stablehlo").read_bytes()))
-labels, how = (json.loads((here / f).read_bytes()) for f in ("labels.json", "preprocessing.json"))
+here, files = pathlib.Path(__file__).parent, {}
+for name in ("digests.json", "model.stablehlo", "labels.json", "preprocessing.json"):
+    try:  # one flipped bit, and the answers are others, without a word
+        content = files[name] = (here / name).read_bytes()
+        if name == "digests.json":
+            known = json.loads(content)
+            wanted, content = known.pop("sha256"), json.dumps(known).encode()
+        else:
+            wanted = known["files"][name]["sha256"]
+        sound = hashlib.sha256(content).hexdigest() == wanted
+    except Exception:
+        sound = False
+    if not sound:
+        sys.exit(f"error: {here / name} is missing or has changed; put it back from a copy")
+function = jax.export.deserialize(bytearray(files["model.stablehlo"]))
+labels, how = (json.loads(files[name]) for name in ("labels.json", "preprocessing.json"))
 side, short = how["image_size"], how["resize_size"]
 for file in sys.argv[1:]:
     image = ImageOps.exif_transpose(Image.open(file)).convert("RGBA")
@@ -112,6 +127,8 @@ def export_portable(workdir: Path, out: Path) -> Portable:
         summary = RunFolder(workdir).summary() or {}
         words = card(_without_paths(run.config), run.classes, summary, parameters, PLATFORMS)
         (partial / "README.md").write_text(words, encoding="utf-8")
+        names = sorted(file.name for file in partial.iterdir())
+        digests.write(partial, {name: digests.of_file(partial / name, name) for name in names})
         partial.chmod(0o755)  # mkdtemp's is for one user only
         if out.exists():
             out.rmdir()
@@ -178,13 +195,15 @@ def load_portable(folder: str | Path) -> tuple[Any, Variables, tuple[str, ...]]:
         GTN, variables for `model.apply` (float32), class names in label order.
 
     Raises:
-        ValueError: not such a folder.
+        ValueError: not such a folder, or a file that is not as it was written.
     """
-    path = Path(folder) / NUMBERS
+    path, labels = Path(folder) / NUMBERS, Path(folder) / "labels.json"
+    for file in (path, labels):
+        with contextlib.suppress(OSError):  # said below
+            digests.read_file(file)
     tensors = read_safetensors(path)
     with safe_open(path, "np") as file:
         metadata = file.metadata() or {}
-    labels = Path(folder) / "labels.json"
     if metadata.get("format") != "gtn_jax" or not labels.is_file():
         raise ValueError(f"{folder}: not a folder of `gtn export`")
     config = from_tree(json.loads(metadata["config"]), str(path))

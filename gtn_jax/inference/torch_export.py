@@ -4,7 +4,6 @@ Their model is model/GTN.py of https://github.com/jiaxue-ai/GTN; names and layou
 weights/keymaps.py's. Needs the extra `torch`, as a state dict is PyTorch's own format.
 """
 
-import json
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +11,6 @@ import numpy as np
 
 from gtn_jax.config import ModelConfig
 from gtn_jax.errors import UsageError
-from gtn_jax.inference.new_run import SOURCE
 from gtn_jax.inference.restore import restore
 from gtn_jax.models.backbones import BACKBONES, ResNetShape
 from gtn_jax.training.run_folder import RunFolder
@@ -93,5 +91,4 @@ def check_authors_model(model: ModelConfig, workdir: Path) -> None:
 
 
 def _counters(workdir: Path) -> dict[str, int]:
-    path = workdir / SOURCE
-    return json.loads(path.read_text())["num_batches_tracked"] if path.exists() else {}
+    return (RunFolder(workdir).source() or {}).get("num_batches_tracked", {})

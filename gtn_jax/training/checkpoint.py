@@ -17,8 +17,9 @@ import jax
 
 from gtn_jax.config import Config
 from gtn_jax.config_json import differences, from_tree, to_tree
-from gtn_jax.training import durable, manifest, orbax_files
+from gtn_jax.training import durable, manifest, orbax_files, state_migration
 from gtn_jax.training.cluster import is_first
+from gtn_jax.training.interruption import active
 from gtn_jax.training.state import TrainState, describe, difference
 from gtn_jax.training.step_folders import StepFolders
 
@@ -162,11 +163,19 @@ class Checkpoints:
             names = [name for name in _TREES if (path / name).is_dir()]
             trees = orbax_files.read_trees(path, names)
         self._check_run(trees, where)
-        differing = difference(found.arrays, describe(template))
+        rules, wanted = state_migration.MIGRATIONS, describe(template)
+        names = state_migration.migrated_names(found.arrays, wanted, rules)
+        there = {name: wanted[name] for name in rules.added if name in wanted}
+        differing = difference(
+            there | {new: found.arrays[old] for new, old in names.items()}, wanted
+        )
         if differing:
             raise ValueError(f"{where} is of another model (there -> here).\n{differing}")
         with _readable(where):
-            return orbax_files.read_arrays(path, template), trees["position"]
+            if found.arrays.keys() == wanted.keys():
+                return orbax_files.read_arrays(path, template), trees["position"]
+            arrays = orbax_files.read_named_arrays(path)
+            return state_migration.fill(template, arrays, names, rules), trees["position"]
 
     def check(self) -> None:
         """Raise what a save in the background failed with; does not wait for it.
@@ -264,8 +273,12 @@ class Checkpoints:
 
 @contextlib.contextmanager
 def _readable(where: str) -> Iterator[None]:
-    """Turn whatever Orbax and the libraries below it raise into one sentence."""
-    try:
-        yield
-    except Exception as error:
-        raise ValueError(f"{where}: unreadable ({durable.reason(error)})") from error
+    """Turn whatever Orbax and the libraries below it raise into one sentence.
+
+    Orbax takes any exception for a file that it cannot read, that of a signal too: it has to wait.
+    """
+    with active().held():
+        try:
+            yield
+        except Exception as error:
+            raise ValueError(f"{where}: unreadable ({durable.reason(error)})") from error

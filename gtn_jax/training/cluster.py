@@ -9,8 +9,10 @@ that it is alive, and the first one ends all when one falls silent, fails or is 
 
 import atexit
 import contextlib
+import errno
 import json
 import os
+import socket
 import sys
 import threading
 import time
@@ -56,7 +58,7 @@ def joined(coordinator: str | None, processes: int | None, process: int | None) 
         process: the number of this one, from 0; None with "auto".
 
     Raises:
-        ValueError: arguments that do not go together, or nobody is there.
+        ValueError: arguments that do not go together, a port that is taken, or nobody is there.
     """
     if coordinator is None and processes is None and process is None:
         yield
@@ -67,6 +69,8 @@ def joined(coordinator: str | None, processes: int | None, process: int | None) 
             "--coordinator HOST:PORT wants --processes and --process, --coordinator auto neither"
         )
     assert coordinator is not None
+    if given is not None and process == 0:
+        _check_port(given)
     # JAX's own would take SIGTERM away from interruption.py.
     jax.config.update("jax_enable_preemption_service", False)
     late = threading.Timer(JOIN_SECONDS, _give_up, (coordinator,))
@@ -94,6 +98,30 @@ def joined(coordinator: str | None, processes: int | None, process: int | None) 
             raise lost from error
         member.leave_with(error, error.exit_code if isinstance(error, Interrupted) else 1)
         raise
+
+
+def _check_port(coordinator: str) -> None:
+    """Refuse a port that cannot be listened on: JAX's service ends the process with a signal."""
+    port = coordinator.rpartition(":")[2]
+    address = os.environ.get("JAX_COORDINATOR_BIND_ADDRESS", f"[::]:{port}")
+    host, _, number = address.rpartition(":")
+    host = host.strip("[]")
+    if not number.isdecimal() or not 0 < int(number) < 2**16:
+        raise UsageError(f"--coordinator: {coordinator}: expected HOST:PORT, a port below 65536")
+    try:
+        if ":" not in host:
+            socket.create_server((host, int(number))).close()
+        elif socket.has_dualstack_ipv6():
+            options: dict[str, Any] = {"dualstack_ipv6": host == "::"}
+            socket.create_server((host, int(number)), family=socket.AF_INET6, **options).close()
+        else:
+            socket.create_server(("", int(number))).close()
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise ValueError(
+                f"--coordinator: port {number} of {socket.gethostname()} is in use by another "
+                "process; choose another, or wait for its end"
+            ) from error
 
 
 def _no_cluster(coordinator: str, reason: str) -> ValueError:

@@ -1,8 +1,9 @@
 """What a run would do, found out without training: its data, its shapes, one step, its memory.
 
-The step is the real program on made-up images and weights, so no weights are fetched, and nothing
-is written into the run folder. A data set that is not prepared yet is prepared, as its images are
-counted: a folder gets its resized copy under `data.data_dir`, one of TFDS is downloaded.
+The step is the real program on made-up images. Weights on this disk are loaded as training loads
+them; those of a hub that are not in the cache are not fetched, and made up. Nothing is written into
+the run folder. A data set that is not prepared yet is prepared, as its images are counted: a folder
+gets its resized copy under `data.data_dir`, one of TFDS is downloaded.
 """
 
 import dataclasses
@@ -22,15 +23,14 @@ from gtn_jax.data.choice import choose
 from gtn_jax.data.images import Images, View, open_images
 from gtn_jax.data.sources import absolute, open_data
 from gtn_jax.models.gtn import variable_shapes
-from gtn_jax.training.build import build_module, build_programs, check_model
+from gtn_jax.training.build import build_model, build_module, build_programs, check_model
 from gtn_jax.training.optimizer import trained_parameters
 from gtn_jax.training.preparation import check_parts
 from gtn_jax.training.run_folder import Preprocessing, RunFolder
 from gtn_jax.training.sharding import Devices, data_mesh, in_words, put_batch, replicate
 from gtn_jax.training.state import create_state
 from gtn_jax.training.step_folders import StepFolders
-from gtn_jax.weights.hub import PREFIX
-from gtn_jax.weights.registry import IMAGENET_MEAN, IMAGENET_STD, resolve
+from gtn_jax.weights.registry import IMAGENET_MEAN, IMAGENET_STD, is_here, resolve
 
 _KEPT_CHECKPOINTS = 3
 """At most, for a moment: the best, the newest, and the one that replaces it."""
@@ -61,11 +61,18 @@ def dry_run(config: Config, workdir: Path, devices: Devices = None) -> Iterator[
     shares = mesh.size, training.accumulation_steps
     batch_size = pipeline.fit_batch_size(config.data.batch_size, train.epoch_images, *shares)
     per_epoch = pipeline.steps_per_epoch(train.epoch_images, batch_size, config.data.last_batch)
-    model = build_module(config, len(classes))
-    preprocessing = Preprocessing(IMAGENET_MEAN, IMAGENET_STD)
+    weights = config.model.weights
+    if weights is not None and is_here(weights):
+        model, variables, preprocessing = build_model(config, len(classes))
+    else:
+        model, preprocessing = (
+            build_module(config, len(classes)),
+            Preprocessing(IMAGENET_MEAN, IMAGENET_STD),
+        )
+        variables = _made_up(variable_shapes(model))
     programs = build_programs(config, model, preprocessing, per_epoch, batch_size)
     rate = config.optimizer.learning_rate
-    state = create_state(_made_up(variable_shapes(model)), programs.optimizer, rate, config.seed)
+    state = create_state(variables, programs.optimizer, rate, config.seed)
     state = replicate(state, mesh)
     frozen_epochs = min(training.freeze_epochs, training.epochs)
     learning = trained_parameters(
@@ -97,7 +104,7 @@ def dry_run(config: Config, workdir: Path, devices: Devices = None) -> Iterator[
         f"logits float32[{batch_size},{len(classes)}]",
         f"model   {config.model.backbone}, gate {config.model.gate}: {state.parameters:,} "
         f"parameters, {learning:,} of which learn",
-        f"weights {_weights(config.model.weights)}",
+        f"weights {_weights(weights)}",
         f"steps   {per_epoch:,} an epoch x {training.epochs} = {steps:,}"
         f"{frozen if frozen_epochs else ''}; {evaluations} evaluations",
         f"step    ok on made-up images: loss {loss:.3f}; {compile_seconds:.1f} s to compile, "
@@ -113,7 +120,8 @@ def dry_run(config: Config, workdir: Path, devices: Devices = None) -> Iterator[
 
 def _before(folder: RunFolder) -> list[str]:
     """What is in the run folder already, and changes what a run would do."""
-    if folder.summary() is not None:
+    if folder.is_finished():
+        folder.summary()  # refuses a damaged one
         return ["before  the run is finished: nothing would be done, and its summary printed"]
     usable = StepFolders(folder.checkpoints, lambda line: None).usable()
     return [f"before  it would go on after step {usable[-1]:,}"] if usable else []
@@ -146,12 +154,11 @@ def _made_up_batch(train: Images, batch_size: int, classes: int) -> Batch:
 def _weights(weights: str | None) -> str:
     if weights is None:
         return "none: the trunk starts at random"
-    if weights.startswith(PREFIX):
-        return f"{weights}, not looked at: fetched, if need be, when training starts"
+    if not is_here(weights):
+        return f"{weights}, not looked at: fetched when training starts"
     path, info = resolve(weights)
-    return (
-        f"{weights} ({path.stat().st_size / 2**20:.1f} MiB; {info.licence or 'no licence given'})"
-    )
+    size = f"{path.stat().st_size / 2**20:.1f} MiB"
+    return f"{weights} ({size}, loaded; {info.licence or 'no licence given'})"
 
 
 def _step_memory(compiled: Any) -> str:

@@ -65,13 +65,19 @@ def run(
     config = dataclasses.replace(config, data=absolute(config.data))
     folder = RunFolder(workdir, writes=is_first())
     folder.check(config)
-    finished = folder.summary()
+    # One that should be there and is gone is made anew; for who only reads it is an error.
+    finished = folder.summary() if folder.is_finished() else None
     if agreed(finished is not None):
+        if folder.unsealed() and is_first():
+            # A kill came before the digests, or an older version wrote it. If somebody is at it,
+            # or nothing can be written there, it is not this process's to do.
+            with contextlib.suppress(ValueError), locked(workdir):
+                folder.seal()
         return finished or {}
     folder.check_writable()
     with locked(workdir) if is_first() else contextlib.nullcontext():
         # Whoever had the lock may have finished just now.
-        finished = folder.summary()
+        finished = folder.summary() if folder.is_finished() else None
         if agreed(finished is not None):
             return finished or {}
         watching = Watching(loggers if is_first() else (), profiled, workdir / "profile")

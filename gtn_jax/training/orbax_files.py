@@ -52,6 +52,22 @@ def read_arrays(path: Path, template: Any) -> Any:
     return jax.tree.map(lambda leaf, like: put(leaf, like.sharding), found, template)
 
 
+def read_named_arrays(path: Path) -> dict[str, jax.Array]:
+    """The arrays by their names, as `state.describe` gives them, on one device of this process.
+
+    For a state whose classes have changed since: Orbax would want them as they were.
+    """
+    sharding = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    with _context(()):
+        stored = ocp.checkpointables_metadata(str(path.absolute())).metadata["state"]
+        abstract = jax.tree.map(
+            lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), stored
+        )
+        found = ocp.load_checkpointables(str(path.absolute()), {"state": abstract})["state"]
+    leaves, _ = jax.tree_util.tree_flatten_with_path(found)
+    return {jax.tree_util.keystr(key, simple=True, separator="/"): leaf for key, leaf in leaves}
+
+
 def _own(sharding: jax.sharding.Sharding) -> jax.sharding.Sharding:
     """A place in this process, as Orbax reads nothing for others."""
     if sharding.is_fully_addressable:

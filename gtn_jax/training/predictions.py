@@ -3,6 +3,7 @@
 Enough to see where a run was wrong, and to compare runs image by image. No jax here.
 """
 
+import io
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -51,11 +52,13 @@ def read_predictions(path: Path, split: str) -> Predictions | None:
     Raises:
         ValueError: the file is damaged.
     """
-    if not path.exists():
-        return None
+    return parse_predictions(path.read_bytes(), path, split) if path.exists() else None
+
+
+def parse_predictions(content: bytes, path: Path, split: str) -> Predictions | None:
+    """As `read_predictions`, of what was read of `path` already."""
     try:
-        # Opened here: numpy leaves a file open that is no archive.
-        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
             if f"{split}_labels" not in file:
                 return None
             found = Predictions(*(file[f"{split}_{field}"] for field in Predictions._fields))

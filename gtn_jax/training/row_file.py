@@ -21,10 +21,13 @@ def read_rows(path: Path, fields: Sequence[str] = ()) -> list[dict[str, Any]]:
     Raises:
         ValueError: a line is no JSON object, or lacks a field.
     """
-    if not path.exists():
-        return []
+    return parse_rows(path.read_bytes(), path, fields) if path.exists() else []
+
+
+def parse_rows(content: bytes, path: Path, fields: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """As `read_rows`, of what was read of `path` already."""
     rows = []
-    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], 1):
+    for number, line in enumerate(content.split(b"\n")[:-1], 1):
         try:
             row = json.loads(line)
         except (ValueError, RecursionError) as error:

@@ -3,21 +3,31 @@
 `config.json` (resolved), `classes.json`, `preprocessing.json`, `data.json` (which images),
 `starts.jsonl` (one row each time that training began or went on; environment.py), `metrics.jsonl`
 (one row per step and split), `summary.json` and `predictions.npz` (only of a finished run;
-predictions.py), `checkpoints/` (checkpoint.py) and, while somebody trains here, `.lock` (lock.py).
-No jax here.
+predictions.py), `digests.json` (of each of these files that does not change any more; digests.py),
+`checkpoints/` (checkpoint.py) and, while somebody trains here, `.lock` (lock.py). No jax here.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from gtn_jax.config import Config
-from gtn_jax.config_json import differences, from_json, to_json
-from gtn_jax.training import durable, run_json
+from gtn_jax.config_json import differences, from_bytes, to_json
+from gtn_jax.training import digests, durable, run_json
 from gtn_jax.training.lock import LOCK_NAME
-from gtn_jax.training.predictions import Predictions, read_predictions, write_predictions
-from gtn_jax.training.row_file import append_row, read_rows
+from gtn_jax.training.predictions import Predictions, parse_predictions, write_predictions
+from gtn_jax.training.row_file import append_row, parse_rows
+from gtn_jax.training.sealed_files import SealedFiles
+
+_CONFIG, _CLASSES, _PREPROCESSING = "config.json", "classes.json", "preprocessing.json"
+_DATA, _STARTS, _METRICS = "data.json", "starts.jsonl", "metrics.jsonl"
+_SUMMARY, _PREDICTIONS = "summary.json", "predictions.npz"
+SOURCE = "source.json"
+"""Of a run that nobody trained: where its weights come from (inference/new_run.py)."""
+_AT_THE_END = (_STARTS, _METRICS, _PREDICTIONS, _SUMMARY)
+"""What has a digest only once the run is finished."""
+_FROM_THE_START = (_CONFIG, _CLASSES, _PREPROCESSING, _DATA, SOURCE)
 
 
 class Preprocessing(NamedTuple):
@@ -46,14 +56,9 @@ class RunFolder:
         self.path = path
         self._writes = writes
         self.checkpoints = path / "checkpoints"
-        self._config = path / "config.json"
-        self._classes = path / "classes.json"
-        self._preprocessing = path / "preprocessing.json"
-        self._data = path / "data.json"
-        self._starts = path / "starts.jsonl"
-        self._metrics = path / "metrics.jsonl"
-        self._summary = path / "summary.json"
-        self._predictions = path / "predictions.npz"
+        self._files = SealedFiles(path, writes, growing=(_STARTS, _METRICS))
+        self._starts = path / _STARTS
+        self._metrics = path / _METRICS
 
     def check(self, config: Config) -> None:
         """Refuse a folder that a run of `config` must not use; an absent one is fine.
@@ -62,8 +67,10 @@ class RunFolder:
             ValueError: a run of another config (each field is named), files that are no run, or
                 no folder at all.
         """
-        if self._config.exists():
-            changed = differences(from_json(self._config), config)
+        if self._files.was_written(_CONFIG, to_json(config)):
+            return
+        if (self.path / _CONFIG).exists():
+            changed = differences(self.config(), config)
             if changed:
                 raise ValueError(
                     f"{self.path} holds a run of another config; use another --workdir.\n"
@@ -105,9 +112,12 @@ class RunFolder:
         if self._writes:
             self.path.mkdir(parents=True, exist_ok=True)
         # config.json comes first: it is what makes the folder a run.
-        self._write(self._config, to_json(config))
-        self._write(self._classes, json.dumps(classes, indent=2) + "\n")
-        self._write(self._preprocessing, json.dumps(preprocessing._asdict(), indent=2) + "\n")
+        texts = {
+            _CONFIG: to_json(config),
+            _CLASSES: json.dumps(classes, indent=2) + "\n",
+            _PREPROCESSING: json.dumps(preprocessing._asdict(), indent=2) + "\n",
+        }
+        self._files.replace(texts, without=_AT_THE_END)
 
     def check_data(self, found: dict[str, dict[str, Any]]) -> None:
         """Refuse images that are not those that the run began with.
@@ -121,7 +131,12 @@ class RunFolder:
         Raises:
             ValueError: other images, or the file is not readable.
         """
-        kept = run_json.read(self._data, run_json.are_fingerprints) if self._data.exists() else {}
+        if self._files.was_written(_DATA, _data_text(found)):
+            return
+        content = self._files.read(_DATA)
+        if content is None:
+            return
+        kept = run_json.parse(content, self.path / _DATA, run_json.are_fingerprints)
         for split in found:
             if split in kept and kept[split] != found[split]:
                 before, now = kept[split]["images"], found[split]["images"]
@@ -133,17 +148,18 @@ class RunFolder:
 
     def keep_data(self, found: dict[str, dict[str, Any]]) -> None:
         """Write down what `check_data` will compare with."""
-        self._write(self._data, json.dumps(found, indent=2) + "\n")
+        self._files.replace({_DATA: _data_text(found)})
 
     def config(self) -> Config:
         """The run's config.
 
         Raises:
-            ValueError: the folder holds no run.
+            ValueError: the folder holds no run, or it is not readable.
         """
-        if not self._config.is_file():
+        content = self._files.read(_CONFIG)
+        if content is None:
             raise ValueError(f"{self.path} holds no run (no config.json)")
-        return from_json(self._config)
+        return from_bytes(content, str(self.path / _CONFIG))
 
     def classes(self) -> tuple[str, ...]:
         """Class names in label order.
@@ -151,7 +167,7 @@ class RunFolder:
         Raises:
             ValueError: not readable.
         """
-        return tuple(run_json.read(self._classes, run_json.are_names))
+        return tuple(self._json(_CLASSES, run_json.are_names))
 
     def preprocessing(self) -> Preprocessing:
         """Mean and std of the images.
@@ -159,7 +175,7 @@ class RunFolder:
         Raises:
             ValueError: not readable.
         """
-        found = run_json.read(self._preprocessing, run_json.is_preprocessing)
+        found = self._json(_PREPROCESSING, run_json.is_preprocessing)
         return Preprocessing(tuple(found["mean"]), tuple(found["std"]))
 
     def append_start(self, row: dict[str, Any]) -> None:
@@ -177,7 +193,7 @@ class RunFolder:
         Raises:
             ValueError: a line is no row.
         """
-        return read_rows(self._starts)
+        return parse_rows(self._files.read(_STARTS) or b"", self._starts)
 
     def append(self, row: dict[str, Any]) -> None:
         """Add one row to `metrics.jsonl`.
@@ -206,7 +222,7 @@ class RunFolder:
         Raises:
             ValueError: a line is no row of a run.
         """
-        rows = read_rows(self._metrics)
+        rows = parse_rows(self._files.read(_METRICS) or b"", self._metrics)
         for number, row in enumerate(rows, 1):
             if not isinstance(row.get("step"), int):
                 raise ValueError(f"{self._metrics}, line {number}: no step; mend or remove it")
@@ -215,21 +231,55 @@ class RunFolder:
     def rewind(self, step: int) -> None:
         """Drop rows after `step`, and a torn last line: what a resumed run will write again."""
         kept = [json.dumps(row) + "\n" for row in self.rows() if row["step"] <= step]
-        if self._metrics.exists():
-            self._write(self._metrics, "".join(kept))
+        if self._writes and self._metrics.exists():
+            durable.write_text(self._metrics, "".join(kept))
 
     def finish(
         self, summary: dict[str, Any], said: Mapping[str, Predictions] | None = None
     ) -> None:
-        """Write `predictions.npz`, then `summary.json`, which makes the run a finished one.
+        """Write `predictions.npz`, then `summary.json`, which makes the run a finished one; `seal`.
 
         Args:
             summary: figures.
             said: split -> what the selected weights said of its images; None where nobody asked.
         """
-        if self._writes and said is not None:
-            write_predictions(self._predictions, said)
-        self._write(self._summary, json.dumps(summary, indent=2) + "\n")
+        if not self._writes:
+            return
+        if said is not None:
+            write_predictions(self.path / _PREDICTIONS, said)
+        durable.write_text(self.path / _SUMMARY, json.dumps(summary, indent=2) + "\n")
+        self.seal()
+
+    def keep_predictions(self, said: Mapping[str, Predictions]) -> None:
+        """Write `predictions.npz` alone: of what was trained without a run (swept_trials.py)."""
+        self._files.replace({}, without=[_PREDICTIONS])
+        write_predictions(self.path / _PREDICTIONS, said)
+        self._files.seal([_PREDICTIONS])
+
+    def unsealed(self) -> list[str]:
+        """Files without a digest that a run of this version, as far as it has come, has one of.
+
+        Raises:
+            ValueError: `digests.json` is damaged.
+        """
+        names = _FROM_THE_START + (_AT_THE_END if self.is_finished() else ())
+        return self._files.unsealed(names)
+
+    def seal(self) -> None:
+        """Give each of the `unsealed` files a digest.
+
+        Raises:
+            ValueError: `digests.json` is damaged, or cannot be written.
+        """
+        self._files.seal(self.unsealed())
+
+    def is_run(self) -> bool:
+        """Whether `config.json` is there, or has a digest."""
+        return (self.path / _CONFIG).exists() or _CONFIG in (digests.read(self.path) or {})
+
+    def is_finished(self) -> bool:
+        """Whether `summary.json` is there; that it should be is not asked."""
+        return (self.path / _SUMMARY).exists()
 
     def summary(self) -> dict[str, Any] | None:
         """What `finish` wrote, or None for an unfinished run.
@@ -237,7 +287,10 @@ class RunFolder:
         Raises:
             ValueError: not readable.
         """
-        return run_json.read(self._summary, run_json.is_summary) if self._summary.exists() else None
+        content = self._files.read(_SUMMARY)
+        if content is None:
+            return None
+        return run_json.parse(content, self.path / _SUMMARY, run_json.is_summary)
 
     def predictions(self, split: str) -> Predictions | None:
         """What was said of a split's images; None where nothing was (an older version's run).
@@ -245,8 +298,28 @@ class RunFolder:
         Raises:
             ValueError: not readable.
         """
-        return read_predictions(self._predictions, split)
+        content = self._files.read(_PREDICTIONS)
+        if content is None:
+            return None
+        return parse_predictions(content, self.path / _PREDICTIONS, split)
 
-    def _write(self, path: Path, text: str) -> None:
-        if self._writes:
-            durable.write_text(path, text)
+    def source(self) -> dict[str, Any] | None:
+        """Where the weights of a run come from that nobody trained; None of any other.
+
+        Raises:
+            ValueError: not readable.
+        """
+        content = self._files.read(SOURCE)
+        if content is None:
+            return None
+        return run_json.parse(content, self.path / SOURCE, run_json.is_source)
+
+    def _json(self, name: str, is_right: Callable[[Any], bool]) -> Any:
+        content = self._files.read(name)
+        if content is None:
+            raise ValueError(f"{self.path / name}: not readable (no such file)")
+        return run_json.parse(content, self.path / name, is_right)
+
+
+def _data_text(found: dict[str, dict[str, Any]]) -> str:
+    return json.dumps(found, indent=2) + "\n"

@@ -10,19 +10,20 @@ from pathlib import Path
 from typing import Any
 
 
-def read(path: Path, is_right: Callable[[Any], bool]) -> Any:
+def parse(content: bytes, path: Path, is_right: Callable[[Any], bool]) -> Any:
     """JSON of the form that this version writes.
 
     Args:
-        path: of the file.
+        content: of the file.
+        path: of the file, for the error.
         is_right: one of the checks below.
 
     Raises:
-        ValueError: not readable, or of another form.
+        ValueError: not JSON, or of another form.
     """
     try:
-        found = json.loads(path.read_bytes())
-    except (ValueError, OSError, RecursionError) as error:
+        found = json.loads(content)
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"{path}: not readable ({error})") from error
     if not is_right(found):
         raise ValueError(f"{path}: not readable (not what a run writes there)")
@@ -56,3 +57,8 @@ def are_fingerprints(found: Any) -> bool:
 def is_summary(found: Any) -> bool:
     """Whether it is what a finished run sums up."""
     return isinstance(found, dict) and isinstance(found.get("selected_step"), int | None)
+
+
+def is_source(found: Any) -> bool:
+    """Whether it says where weights come from, which differs from one origin to the other."""
+    return isinstance(found, dict)

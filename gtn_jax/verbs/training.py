@@ -102,28 +102,51 @@ def train(arguments: list[str]) -> None:
 
 
 def checkpoint(arguments: list[str]) -> None:
-    """Check that every saved step of a run is as it was written; 1 if one is not."""
+    """Check that every file of a run or an export is as it was written; 1 if one is not."""
 
     def form(action: Positional[Literal["verify"]], run: Positional[Path]) -> Path:
-        """Read every file of every step and compare it with its digest.
+        """Read every small file and every file of every step, and compare it with its digest.
 
         Example: gtn checkpoint verify runs/first
 
         Args:
             action: verify.
-            run: run folder.
+            run: run folder, or a folder of `gtn export`.
         """
         return run
 
     workdir = parse(form, "gtn checkpoint", arguments)
+    from gtn_jax.training import digests
     from gtn_jax.training.manifest import Manifest
     from gtn_jax.training.run_folder import RunFolder
     from gtn_jax.training.step_folders import look_over
 
     folder = RunFolder(workdir)
-    folder.config()
-    summary = folder.summary() or {}
-    found = look_over(folder.checkpoints, summary.get("selected_step"))
+    is_export = (workdir / "model.stablehlo").is_file() and not folder.is_run()
+    if not is_export and not folder.is_run():
+        raise ValueError(f"{workdir} holds no run (no config.json)")
+    files, unsealed = digests.verify(workdir), [] if is_export else folder.unsealed()
+    bad_files = [problem for problem in files.values() if problem]
+    for problem in bad_files:
+        say(f"files: {problem}")
+    if not bad_files and files:
+        say(f"files: ok, {len(files)} files")
+    if unsealed:
+        say(f"files: no digest of {', '.join(unsealed)} (an older version wrote them)")
+    if is_export:
+        if not files:
+            raise ValueError(f"{workdir} has no {digests.NAME}: an older version wrote it")
+        if bad_files:
+            raise ValueError(f"{workdir}: {len(bad_files)} of {len(files)} files cannot be used")
+        return
+    try:
+        selected = (folder.summary() or {}).get("selected_step")
+    except ValueError:
+        # Said above, unless it has no digest.
+        if "summary.json" not in files:
+            raise
+        selected = None
+    found = look_over(folder.checkpoints, selected)
     for step, manifest in sorted(found.items()):
         if isinstance(manifest, Manifest):
             sizes = f"{len(manifest.files)} files, {manifest.bytes / 2**20:.1f} MiB"
@@ -131,8 +154,13 @@ def checkpoint(arguments: list[str]) -> None:
             say(f"step {step}: ok, {sizes}{accuracy}")
         else:
             say(f"step {step}: {manifest}")
-    bad = [step for step, manifest in found.items() if isinstance(manifest, str)]
+    bad_steps = [step for step, manifest in found.items() if isinstance(manifest, str)]
+    bad = [
+        f"{len(bad)} of {total} {kind}"
+        for kind, bad, total in (("files", bad_files, len(files)), ("steps", bad_steps, len(found)))
+        if bad
+    ]
     if bad:
-        raise ValueError(f"{workdir}: {len(bad)} of {len(found)} steps cannot be used")
+        raise ValueError(f"{workdir}: {', '.join(bad)} cannot be used")
     if not found:
         raise ValueError(f"{workdir} has no checkpoint yet; continue it with `gtn train`")

@@ -93,6 +93,15 @@ def fetch(name: HubName, pinned: str = "") -> Path:
         ) from error
 
 
+def is_here(name: HubName, pinned: str = "") -> bool:
+    """Whether `fetch` finds the file on this disk: brought by hand, or in the cache."""
+    if local_path(name).is_file():
+        return True
+    revision = name.revision or pinned or None
+    found = _import_hub(name).try_to_load_from_cache(name.repository, FILE, revision=revision)
+    return isinstance(found, str)
+
+
 def local_path(name: HubName) -> Path:
     """Where a file that is brought by hand is looked for."""
     parts = [*name.repository.split("/"), *([name.revision] if name.revision else [])]

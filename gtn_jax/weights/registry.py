@@ -155,6 +155,19 @@ def resolve(weights: str | Path) -> tuple[Path, WeightsInfo]:
     raise ValueError(f"{unknown_name('weights', name, WEIGHTS)}\nor give a .safetensors file")
 
 
+def is_here(weights: str | Path) -> bool:
+    """Whether `resolve` would find the file on this disk, or it is none of a hub's.
+
+    Raises:
+        ValueError: a name of a hub that is none.
+    """
+    if not str(weights).startswith(hub.PREFIX):
+        return True
+    name = hub.parse_name(str(weights))
+    row = HUB.get(name.repository)
+    return hub.is_here(name, row.revision if row else "")
+
+
 def _resolve_hub(name: hub.HubName) -> tuple[Path, WeightsInfo]:
     row = HUB.get(name.repository)
     path = hub.fetch(name, row.revision if row else "")

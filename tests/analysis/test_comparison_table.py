@@ -89,3 +89,18 @@ def test_widest_rows_fit_80_columns(tmp_path):
     ]
     for table in (accuracy_table(summaries), cost_table(summaries)):
         assert not [line for line in printed(table) if "…" in line or len(line) > 80]
+
+
+def test_no_interval_over_images_that_are_not_the_same(tmp_path):
+    """In another order, row by row, other images would be compared."""
+    labels = np.zeros(4, np.int32)
+    files = np.array(["a.png", "b.png", "c.png", "d.png"])
+    for method, names in (("gtn", files[::-1]), ("finetune", files)):
+        for seed in (0, 1):
+            folder = RunFolder(tmp_path / "runs" / f"{method}-seed{seed}")
+            folder.start(Config(), ("a", "b"), Preprocessing((0.5,) * 3, (0.5,) * 3))
+            chance = np.full(4, 0.5, np.float32)
+            folder.finish({}, {"test": Predictions(names, labels, labels, chance, chance)})
+    rows = [row(m, s, 0.5) for m in ("gtn", "finetune") for s in (0, 1)]
+    gtn, _ = summarise(rows, tmp_path)
+    assert gtn.interval == (0.0, 0.0) and gtn.interval_with_images is None

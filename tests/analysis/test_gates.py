@@ -88,3 +88,11 @@ def test_file_has_it_all(tmp_path):
         assert str(file["split"]) == "test"
         assert file["mean"].tolist() == found.mean.tolist()
         assert float(file["accuracy_shuffled"]) == found.accuracy["shuffled"]
+
+
+def test_another_images_gate_by_hand():
+    """Images 0 to 3 get the gates of 2, 0, 1 and 3: two of them a gate of the other class."""
+    assert np.random.default_rng(0).permutation(4).tolist() == [2, 0, 1, 3]
+    # Logits 2 g0 and 1.5 g1: 0.4 and 1.5 is wrong, 2 and 0.3 right, 1.6 and 0.6 wrong, 0.8 and 1.2
+    # right.
+    assert gate_statistics(outputs()).accuracy["shuffled"] == 0.5

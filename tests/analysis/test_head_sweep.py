@@ -1,11 +1,14 @@
 """Heads of a sweep against one run each, and against a step at a time."""
 
+import functools
+
 import jax
 import numpy as np
 import pytest
 
 from gtn_jax.analysis import compare as comparison
-from gtn_jax.analysis.head_sweep import SeedData, make_sweep, train_heads
+from gtn_jax.analysis import swept_trials
+from gtn_jax.analysis.head_sweep import SeedData, SweptHeads, make_sweep, train_heads
 from gtn_jax.analysis.methods import method_config
 from gtn_jax.analysis.swept_trials import is_sweepable, run_swept
 from gtn_jax.analysis.trials import Clock, Trial, choose_devices
@@ -13,10 +16,11 @@ from gtn_jax.arrays import Pooled
 from gtn_jax.config import override
 from gtn_jax.models.gtn import GTN
 from gtn_jax.training import loop
+from gtn_jax.training.metrics import Answers
 from gtn_jax.training.optimizer import build_optimizer, relative_schedule
 from gtn_jax.training.predictions import read_predictions
 from gtn_jax.training.refusal import Diverged
-from gtn_jax.training.run_folder import RunFolder
+from gtn_jax.training.run_folder import Preprocessing, RunFolder
 
 RATES, SEEDS = (0.02, 0.5), (0, 3)
 
@@ -86,6 +90,60 @@ def test_comparison_of_frozen_methods_is_a_sweep(frozen_config, tmp_path, monkey
         config, methods, range(2), 1, tmp_path, choose_devices(1), said.append
     )
     assert again == rows
+
+
+def test_features_cost_each_method_that_looks_at_them_the_same(
+    frozen_config, tmp_path, monkeypatch
+):
+    """By a clock of its own: 60 s for the features of a seed, once, and 8 s for each sweep."""
+    methods, seeds, found, now = ("finetune", "half", "gtn"), (0, 1), {}, [0.0]
+    nothing = Pooled(np.zeros((2, 3, 16), np.float32), np.zeros((2, 3, 16), np.float32))
+    of_split = nothing, np.zeros(3, np.int32)
+    model = GTN("tiny", 5, auxiliary=False)
+
+    @functools.lru_cache
+    def features(config, device):
+        now[0] += 60
+        return swept_trials._Features(
+            *of_split, np.zeros((1, 1, 3)), *of_split, *of_split, np.zeros(3, str), 5, 3,
+            Preprocessing((0.5,) * 3, (0.5,) * 3),
+        )  # fmt: skip
+
+    def train(sweep, data, rates):
+        now[0] += 8
+        shape = len(data), len(rates)
+        zeros = np.zeros(shape)
+        answers = Answers(*[np.zeros((*shape, 3), np.int32)] * 3)
+        return SweptHeads(None, zeros, zeros, zeros, zeros, answers, zeros, zeros > 0)
+
+    def finish(name, summary):
+        found[name] = summary["seconds"]
+        return name
+
+    monkeypatch.setattr(swept_trials.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(swept_trials, "_features", features)
+    monkeypatch.setattr(swept_trials, "_sweep", lambda *_: None)
+    monkeypatch.setattr(swept_trials, "train_heads", train)
+    monkeypatch.setattr(
+        swept_trials, "build_model", lambda *_: (model, {"params": {"backbone": {}}}, None)
+    )
+    trials = [
+        Trial(
+            method_config(frozen_config, method, 0.1, seed), tmp_path / f"{method}{seed}",
+            functools.partial(finish, (method, seed)),
+        )
+        for method in methods
+        for seed in seeds
+    ]  # fmt: skip
+    auxiliary = {m: method_config(frozen_config, m, 0.1, 0).model.aux_weight > 0 for m in methods}
+    assert list(auxiliary.values()) == [False, False, True]  # whose features are others
+    run_swept(trials, choose_devices(1)[0], Clock(6, 1), lambda line: None)
+    assert found == {
+        (method, seed): 4 + (60 if auxiliary[method] else 30)
+        for method in methods
+        for seed in seeds
+    }
+    assert sum(found.values()) == now[0]
 
 
 @pytest.mark.parametrize(

@@ -27,13 +27,20 @@ def test_smaller_run_is_what_the_curve_says_and_is_a_run(
     assert f"{100 * said['validation_accuracy']:.2f}" == row.split()[1]
     found = evaluate_run(out, "validation")
     assert found["accuracy"] == pytest.approx(said["validation_accuracy"])
+    cli_refuses(*words, says=f"{out}: exists already")
+
+
+@pytest.mark.slow
+def test_channels_are_those_of_the_whole_and_no_other_form_is_made(
+    finished_run, tmp_path, cli_refuses
+):
+    out = tmp_path / "small"
+    pruned_run(finished_run, out, 0.25)
     assert run_outputs(out, "test").features.shape == (500, 4)
-    # The channels are those of the whole network's features.
     kept = json.loads((out / "config.json").read_text())["model"]["kept_channels"]
     whole = run_outputs(finished_run, "test").features[:, kept]
     np.testing.assert_allclose(run_outputs(out, "test").features, whole, rtol=1e-4, atol=1e-6)
 
-    cli_refuses(*words, says=f"{out}: exists already")
     cli_refuses("convert", str(out), str(tmp_path / "w.safetensors"), says="no trunk for others")
     authors = ["export", str(out), "--out", str(tmp_path / "pth"), "--to", "torch"]
     pytest.importorskip("torch")

@@ -73,3 +73,13 @@ def test_equal_accuracy_is_decided_by_loss_and_what_diverged_is_last():
     assert tuning.best_rate(rows[::2], "gtn") == 0.01
     with pytest.raises(ValueError, match="no tuning runs of method 'aux'"):
         tuning.best_rate(rows, "aux")
+
+
+def test_a_rate_is_as_good_as_its_seeds_on_average():
+    """0.9 and 0.5 are worse than 0.8 twice, though the best of all is among them."""
+    rows = [
+        {"method": "gtn", "learning_rate": rate, "seed": seed, "accuracy": accuracy, "loss": 1.0}
+        for rate, both in [(0.01, (0.9, 0.5)), (0.1, (0.8, 0.8)), (1.0, (0.75, 0.84))]
+        for seed, accuracy in enumerate(both)
+    ]
+    assert tuning.best_rate(rows, "gtn") == 0.1

@@ -46,7 +46,13 @@ def test_there_is_one():
 def test_every_file_is_as_it_was_written(run, capsys):
     """Also after git has stored it and fetched it again."""
     assert main(["checkpoint", "verify", str(run)]) == 0
-    assert "step 7: ok" in capsys.readouterr().out
+    first, second = capsys.readouterr().out.splitlines()
+    if run.name == "0.1.0":  # its small files have no digests yet
+        names = "config.json, classes.json, preprocessing.json, metrics.jsonl, summary.json"
+        assert first == f"files: no digest of {names} (an older version wrote them)"
+    else:
+        assert first.startswith("files: ok, ")
+    assert second.startswith("step 7: ok")
 
 
 @pytest.mark.parametrize("run", RUNS, ids=lambda run: run.name)
@@ -60,7 +66,8 @@ def test_for_inference(run, written):
         assert written.digest(restored.variables[name]) == DIGESTS[name]
     # The names still stand for the same layers.
     image = np.arange(192, dtype=np.float32).reshape(1, 8, 8, 3) / 192
-    outputs = restored.model.apply(restored.variables, image, train=False)
+    forward = jax.jit(lambda variables: restored.model.apply(variables, image, train=False))
+    outputs = forward(restored.variables)
     np.testing.assert_allclose(outputs.logits[0], LOGITS, rtol=1e-4)
 
 

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+from PIL import Image
 
 from gtn_jax.data import augment
 
@@ -18,7 +19,7 @@ def test_normalise_by_hand():
 
 def test_flip_mirrors_about_half():
     images = jnp.arange(6, dtype=jnp.uint8).reshape(1, 1, 6, 1).repeat(400, axis=0)
-    result = np.asarray(augment.flip(KEY, images))[:, 0, :, 0]
+    result = np.asarray(jax.jit(augment.flip)(KEY, images))[:, 0, :, 0]
     mirrored = (result == np.arange(6)[::-1]).all(axis=1)
     straight = (result == np.arange(6)).all(axis=1)
     assert np.all(mirrored ^ straight)
@@ -27,7 +28,7 @@ def test_flip_mirrors_about_half():
 
 def test_shift_reaches_every_corner_and_pads_with_zeros():
     images = jnp.full((500, 5, 5, 1), 9, jnp.uint8).at[:, 2, 2].set(1)
-    result = np.asarray(augment.shift(KEY, images, 2))[..., 0]
+    result = np.asarray(jax.jit(augment.shift, static_argnums=2)(KEY, images, 2))[..., 0]
     places = {tuple(np.argwhere(image == 1)[0]) for image in result}
     assert places == {(row, column) for row in range(5) for column in range(5)}
     for image in result:
@@ -37,7 +38,7 @@ def test_shift_reaches_every_corner_and_pads_with_zeros():
 
 
 def test_transform_is_a_function_of_the_key():
-    transform = augment.training_transform((0.0,) * 3, (1.0,) * 3, True, 2)
+    transform = jax.jit(augment.training_transform((0.0,) * 3, (1.0,) * 3, True, 2))
     images = jax.random.randint(KEY, (16, 8, 8, 3), 0, 256).astype(jnp.uint8)
     first, second = transform(KEY, images), transform(KEY, images)
     np.testing.assert_array_equal(first, second)
@@ -69,3 +70,19 @@ def test_evaluation_only_normalises():
     images = jax.random.randint(KEY, (2, 4, 4, 3), 0, 256).astype(jnp.uint8)
     result = augment.evaluation_transform((0.5,) * 3, (0.25,) * 3)(KEY, images)
     np.testing.assert_allclose(result, (np.asarray(images) / 255 - 0.5) / 0.25, atol=1e-6)
+
+
+def test_every_other_image_is_mirrored():
+    """Of 40,000: a half, give or take 4 standard deviations, which are 0.01."""
+    images = jnp.tile(jnp.array([0, 1], jnp.uint8).reshape(1, 1, 2, 1), (40_000, 1, 1, 1))
+    mirrored = np.asarray(augment.flip(KEY, images))[:, 0, 0, 0] == 1
+    assert abs(mirrored.mean() - 0.5) < 0.01
+
+
+def test_smaller_images_are_those_of_pillow():
+    """Bilinear with antialiasing, of noise."""
+    transform = augment.training_transform((0.0,) * 3, (1 / 255,) * 3, False, 0, image_size=5)
+    noise = np.random.default_rng(0).integers(0, 256, (12, 12), np.uint8)
+    found = transform(KEY, np.repeat(noise[None, ..., None], 3, axis=3))
+    expected = Image.fromarray(np.float32(noise)).resize((5, 5), Image.Resampling.BILINEAR)
+    np.testing.assert_allclose(found[0, ..., 1], expected, rtol=1e-4)

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from gtn_jax.arrays import Batch
-from gtn_jax.data.mixup import mix
+from gtn_jax.data import mixup
 from gtn_jax.training.sharding import data_mesh, put_batch
+
+mix = jax.jit(mixup.mix, static_argnums=2)
 
 
 def batch_of(rows: int, padded: int = 0) -> Batch:
@@ -61,7 +63,6 @@ def test_mean_of_the_larger_share(alpha, expected):
 
 def test_devices_change_nothing():
     batch, key = batch_of(8, padded=1), jax.random.key(1)
-    mixed = jax.jit(mix, static_argnums=2)
-    alone, apart = (mixed(key, put_batch(batch, data_mesh(n)), 0.4) for n in (1, 4))
+    alone, apart = (mix(key, put_batch(batch, data_mesh(n)), 0.4) for n in (1, 4))
     for one, other in zip(jax.tree.leaves(alone), jax.tree.leaves(apart), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-6, atol=1e-6)

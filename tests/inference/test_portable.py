@@ -2,6 +2,7 @@
 
 import json
 import os
+import runpy
 import shutil
 import subprocess
 import sys
@@ -51,15 +52,15 @@ def test_folder_without_this_package(finished_run, photos, tmp_path, capsys, cli
     assert main(["export", str(finished_run), "--out", str(out)]) == 0
     printed = capsys.readouterr().out
     assert sorted(file.name for file in out.iterdir()) == [
-        "README.md", "labels.json", "model.safetensors", "model.stablehlo", "predict.py",
-        "preprocessing.json",
+        "README.md", "digests.json", "labels.json", "model.safetensors", "model.stablehlo",
+        "predict.py", "preprocessing.json",
     ]  # fmt: skip
     assert f"model.stablehlo: {(out / 'model.stablehlo').stat().st_size:,} bytes" in printed
     expected = list(predict_files(restore(finished_run), photos))
 
     script = (out / "predict.py").read_text()
     assert "import" in script and "gtn_jax" not in script.split('"""')[2]
-    assert len([line for line in script.split('"""')[2].splitlines() if line.strip()]) == 15
+    assert len([line for line in script.split('"""')[2].splitlines() if line.strip()]) == 28
     # In a folder of its own, with nothing of ours on the path.
     block = "import sys; sys.modules['gtn_jax'] = None; import runpy; sys.argv = sys.argv[1:]; "
     done = subprocess.run(
@@ -98,6 +99,51 @@ def test_numbers_that_do_not_expire(exported, finished_run, tmp_path):
     with pytest.raises(ValueError, match="not a folder of `gtn export`"):
         shutil.copy(exported / "model.safetensors", tmp_path)
         portable.load_portable(tmp_path)
+
+
+def test_one_bit(exported, tmp_path, monkeypatch, capsys):
+    """25 flips: each is found by the verb, and by whoever reads the file."""
+    folder = shutil.copytree(exported, tmp_path / "copied")
+    monkeypatch.setattr(sys, "argv", [str(folder / "predict.py")])
+
+    def predict():
+        runpy.run_path(str(folder / "predict.py"))
+
+    predict()  # of no image
+    assert main(["checkpoint", "verify", str(folder)]) == 0
+    assert capsys.readouterr().out == "files: ok, 6 files\n"
+    flips = 0
+    for name, places in (
+        ("model.safetensors", 7), ("model.stablehlo", 6), ("labels.json", 6),
+        ("preprocessing.json", 6), ("digests.json", 6),
+    ):  # fmt: skip
+        path = folder / name
+        sound = path.read_bytes()
+        for place in np.linspace(0, len(sound) - 1, places, dtype=int):
+            changed = bytearray(sound)
+            changed[place] ^= 1 << int(place) % 8
+            path.write_bytes(changed)
+            assert main(["checkpoint", "verify", str(folder)]) == 1
+            assert f"{name} has changed on disk" in "".join(capsys.readouterr())
+            if name not in ("model.safetensors", "digests.json"):
+                with pytest.raises(SystemExit) as stopped:
+                    predict()
+                assert stopped.value.code == (
+                    f"error: {path} is missing or has changed; put it back from a copy"
+                )
+            if name in ("model.safetensors", "labels.json", "digests.json"):
+                with pytest.raises(ValueError, match=f"{path} has changed on disk"):
+                    portable.load_portable(folder)
+            flips += name != "digests.json"
+        path.unlink()
+        if name != "model.safetensors":
+            with pytest.raises(SystemExit, match=f"error: {path} is missing"):
+                predict()
+        assert main(["checkpoint", "verify", str(folder)]) == 1
+        path.write_bytes(sound)
+        capsys.readouterr()
+    assert flips == 25
+    predict()
 
 
 def test_card(exported, finished_run):

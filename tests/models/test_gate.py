@@ -134,3 +134,10 @@ def test_every_gate_is_tested_and_differentiable():
     for kind in GATES:
         slope = jax.grad(lambda f, kind=kind: start(kind, f)[0].sum())(jnp.asarray(FEATURES))
         assert np.isfinite(slope).all()
+
+
+def test_a_width_that_the_reduction_does_not_divide():
+    """32 / 5 is 6.4."""
+    gate, features = build("sigmoid", 5), jnp.ones((1, 32))
+    variables = jax.eval_shape(lambda: gate.init(jax.random.key(0), features, False))
+    assert variables["params"]["fc1"]["kernel"].shape == (32, 6)

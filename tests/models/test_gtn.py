@@ -13,8 +13,8 @@ IMAGES = np.random.default_rng(0).standard_normal((3, 16, 16, 3)).astype(np.floa
 
 @pytest.fixture(scope="module")
 def model() -> GTN:
-    """The smallest backbone with everything."""
-    return GTN("resnet20", 5)
+    """Everything there is, on the smallest backbone."""
+    return GTN("tiny", 5, gate_reduction=4)
 
 
 @pytest.fixture(scope="module")
@@ -26,12 +26,12 @@ def variables(model):
 def test_outputs_fit_together(model, variables):
     outputs = jax.jit(lambda v, x: model.apply(v, x, False))(variables, IMAGES)
     assert outputs.logits.shape == outputs.aux_logits.shape == (3, 5)
-    assert outputs.gate.shape == outputs.features.shape == (3, 64)
+    assert outputs.gate.shape == outputs.features.shape == (3, 16)
     assert {array.dtype for array in outputs} == {jnp.dtype(jnp.float32)}
     kernel = np.asarray(variables["params"]["classifier"]["fc"]["kernel"])
     expected = np.asarray(outputs.gate * outputs.features) @ kernel
     np.testing.assert_allclose(outputs.logits, expected, rtol=1e-4, atol=1e-6)
-    assert variables["params"]["aux_classifier"]["fc"]["kernel"].shape == (32, 5)
+    assert variables["params"]["aux_classifier"]["fc"]["kernel"].shape == (8, 5)
 
 
 def test_halves_make_the_whole(model, variables):
@@ -102,3 +102,9 @@ def test_classifier():
     found = Classifier(3, use_bias=True).apply(params, features, False)
     np.testing.assert_array_equal(found, [[1.5, 2.5, 0.5]])
     assert "bias" not in Classifier(3).init(jax.random.key(0), features, False)["params"]["fc"]
+
+
+def test_pool_of_what_bfloat16_cannot_hold():
+    """Of 256, 1, 1, 1: 64.75, between 64.5 and 65, its neighbours in bfloat16."""
+    x = jnp.array([256, 1, 1, 1], jnp.bfloat16).reshape(1, 2, 2, 1)
+    np.testing.assert_array_equal(pool(x), [[64.75]])

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gtn_jax.models.layers import Conv, Dropout, linear
+from gtn_jax.models.layers import BatchNorm, Conv, Dropout, linear
 
 
 def test_starts():
@@ -34,3 +34,17 @@ def test_dropout_is_that_of_flax_at_any_rate_traced_or_not(rate):
 
     np.testing.assert_allclose(traced(jnp.float32(rate)), expected, rtol=1e-6)
     np.testing.assert_array_equal(Dropout(rate, deterministic=True).apply({}, x), x)
+
+
+def test_running_variance_of_pytorch_is_unbiased():
+    """Over n = 2 x 2 x 3 values a channel, by NumPy with and without ddof."""
+    x = np.random.default_rng(0).normal(size=(2, 2, 3, 4)).astype(np.float32)
+    start = {"batch_stats": {"mean": jnp.zeros(4), "var": jnp.full(4, 2.0)}}
+    start["params"] = {"scale": jnp.ones(4), "bias": jnp.zeros(4)}
+    for unbiased in (False, True):
+        norm = BatchNorm(use_running_average=False, torch_running_variance=unbiased)
+        y, moved = norm.apply(start, x, mutable=["batch_stats"])
+        variance = x.reshape(-1, 4).var(axis=0, ddof=int(unbiased))
+        np.testing.assert_allclose(moved["batch_stats"]["var"], 1.8 + 0.1 * variance, rtol=1e-5)
+        # Either way it is the biased one that normalises.
+        np.testing.assert_allclose(np.asarray(y).reshape(-1, 4).var(axis=0), 1, rtol=1e-4)

@@ -15,7 +15,7 @@ import pytest
 from gtn_jax.cli import main
 from gtn_jax.inference.restore import template_of
 from gtn_jax.training.checkpoint import Checkpoints
-from gtn_jax.training.cluster import agreed, is_first
+from gtn_jax.training.cluster import _check_port, agreed, is_first
 from gtn_jax.training.interruption import caught
 from gtn_jax.training.run_folder import RunFolder
 
@@ -140,6 +140,47 @@ def test_arguments_that_do_not_go_together(arguments, tmp_path, capsys):
     assert main(["train", "quickstart", "--workdir", str(tmp_path / "run"), *arguments]) == 2
     assert "--coordinator HOST:PORT wants --processes and --process" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("host", "family", "bound"),
+    [
+        ("127.0.0.1", socket.AF_INET, None),
+        ("0.0.0.0", socket.AF_INET, None),
+        ("::", socket.AF_INET6, None),
+        ("127.0.0.1", socket.AF_INET, "127.0.0.1"),
+    ],
+)
+def test_a_port_that_is_taken(host, family, bound, tmp_path, monkeypatch, cli_refuses):
+    """Before JAX looks at it, which would end this process."""
+    monkeypatch.setattr(jax.distributed, "initialize", lambda *_, **__: pytest.fail("called"))
+    try:
+        taken = socket.create_server((host, 0), family=family)
+    except OSError:
+        pytest.skip(f"no {host} here")
+    with taken:
+        port = taken.getsockname()[1]
+        if bound is not None:
+            monkeypatch.setenv("JAX_COORDINATOR_BIND_ADDRESS", f"{bound}:{port}")
+        words = ["train", "quickstart", "--workdir", str(tmp_path / "run")]
+        words += ["--coordinator", f"localhost:{port}", "--processes", "2", "--process", "0"]
+        said = cli_refuses(*words, says=f"--coordinator: port {port} of {socket.gethostname()} is")
+        assert len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize("coordinator", ["localhost", "localhost:http", "localhost:0", "a:70000"])
+def test_no_port(coordinator, tmp_path, monkeypatch, cli_refuses):
+    monkeypatch.setattr(jax.distributed, "initialize", lambda *_, **__: pytest.fail("called"))
+    words = ["train", "quickstart", "--workdir", str(tmp_path / "run")]
+    words += ["--coordinator", coordinator, "--processes", "2", "--process", "0"]
+    cli_refuses(*words, says=f"--coordinator: {coordinator}: expected HOST:PORT", code=2)
+
+
+def test_a_port_that_is_free_is_left_free():
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    for _ in range(2):
+        _check_port(f"localhost:{port}")
 
 
 def test_a_signal_that_is_forwarded_leaves_the_process_alone():

@@ -3,13 +3,19 @@
 import re
 import shutil
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from gtn_jax.cli import main
 from gtn_jax.config import override
+from gtn_jax.models.gtn import GTN, init_variables
 from gtn_jax.training import loop
 from gtn_jax.training.dry_run import dry_run
 from gtn_jax.training.run_folder import RunFolder
+from gtn_jax.weights import hub
+from gtn_jax.weights.keymaps import to_torchvision
+from gtn_jax.weights.registry import ASSETS
 
 
 def numbers(line: str) -> list[float]:
@@ -58,6 +64,40 @@ def test_weights_that_are_not_there_are_missed_before_anything_is_compiled(
         list(dry_run(config, tmp_path / "run"))
 
 
+@pytest.fixture(scope="module")
+def trunk(tiny_backbone) -> dict[str, np.ndarray]:
+    """Tensors of a trunk of the experiment's kind, under torchvision's names."""
+    return to_torchvision(init_variables(GTN(tiny_backbone, 10), seed=5))
+
+
+def test_weights_are_read_as_training_reads_them(
+    experiment, trunk, tmp_path, monkeypatch, cli_refuses
+):
+    """What is loaded is what is in the file; each file that training refuses is refused."""
+    path, shallow, asset = (tmp_path / f"{name}.safetensors" for name in ("a", "b", "c"))
+    save_file(trunk, path)
+    save_file({k: tensor for k, tensor in trunk.items() if not k.startswith("layer2.")}, shallow)
+    shutil.copy(ASSETS / "tiny_imagenet.safetensors", asset)
+    words = ["train", experiment, "--workdir", str(tmp_path / "x"), "--model.weights"]
+    refused = {
+        shallow: "tensors do not fit the model",
+        asset: f"weights {asset} are of resnet8_wide, the model is tiny",
+        tmp_path / "d.safetensors": "not a sound safetensors file",
+    }
+    (tmp_path / "d.safetensors").write_bytes(path.read_bytes()[:-1])
+    for file, says in refused.items():
+        said = cli_refuses(*words, str(file), "--dry-run", says=says)
+        assert cli_refuses(*words, str(file), says=says) == said
+
+    def stop(variables, *_):
+        kernel = variables["params"]["backbone"]["conv1"]["kernel"]
+        np.testing.assert_array_equal(kernel, trunk["conv1.weight"].transpose(2, 3, 1, 0))
+        raise ValueError("seen")
+
+    monkeypatch.setattr("gtn_jax.training.dry_run.create_state", stop)
+    cli_refuses(*words, str(path), "--dry-run", says="seen")
+
+
 def test_what_is_there_already_changes_what_would_be_done(finished_run, tmp_path):
     config = RunFolder(finished_run).config()
     said = list(dry_run(config, finished_run, devices=1))
@@ -92,14 +132,16 @@ def test_what_would_end_the_run_ends_the_dry_run(experiment, tmp_path, cli_refus
     cli_refuses(*words, "--data.name", "dtd/1", says="gtn prepare dtd/1")
 
 
-def test_verb(experiment, tmp_path, capsys):
+def test_verb(experiment, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(hub, "LOCAL", tmp_path / "brought")
     before = sorted(tmp_path.iterdir())
     words = ["train", experiment, "--workdir", str(tmp_path / "x"), "--dry-run"]
     weights = ["--model.weights", "hf:timm/resnet18.tv_in1k"]
     assert main([*words, *weights]) == 0
     printed = capsys.readouterr().out
     assert printed.splitlines()[0] == "device  4 x cpu"
-    assert "hf:timm/resnet18.tv_in1k, not looked at" in printed
+    assert "hf:timm/resnet18.tv_in1k, not looked at: fetched when training starts" in printed
     last = "nothing was trained, and nothing written into the run folder"
     assert printed.splitlines()[-1] == last
     assert sorted(tmp_path.iterdir()) == before

@@ -129,3 +129,10 @@ def test_owner_touches_its_file(tmp_path, impatient):
         before = (tmp_path / ".lock").stat().st_mtime_ns
         while (tmp_path / ".lock").stat().st_mtime_ns == before:
             time.sleep(0.02)
+
+
+def test_a_dead_owner_whose_number_another_process_has_by_now(tmp_path):
+    """The kernel's lock is free, so the living process of that number is not the owner."""
+    sign(tmp_path / "run", socket.gethostname(), os.getppid())
+    with locked(tmp_path / "run"):
+        assert json.loads((tmp_path / "run/.lock").read_text())["pid"] == os.getpid()

@@ -219,6 +219,7 @@ def test_finished_run_is_left_alone(finished_run, tmp_path):
         "classes.json",
         "config.json",
         "data.json",
+        "digests.json",
         "metrics.jsonl",
         "predictions.npz",
         "preprocessing.json",

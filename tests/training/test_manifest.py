@@ -1,5 +1,6 @@
 """A step whose files are as they were written, and every way in which they are not."""
 
+import hashlib
 import json
 import os
 
@@ -111,3 +112,34 @@ def test_what_nobody_wrote_is_refused(step, field, value):
     (step / "manifest.json").write_text(json.dumps(tree, indent=1) + "\n")
     with pytest.raises(ValueError, match="manifest.json has changed"):
         manifest.verify(step)
+
+
+def seal_by_hand(folder, changes) -> None:
+    """A manifest with other values and the right digest of itself around them."""
+    tree = json.loads((folder / "manifest.json").read_text()) | changes
+    del tree["sha256"]
+    digest = hashlib.sha256(json.dumps(tree).encode()).hexdigest()
+    (folder / "manifest.json").write_text(json.dumps({**tree, "sha256": digest}, indent=1) + "\n")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"step": "7"},
+        {"step": 7.0},
+        {"accuracy": "0.25"},
+        {"arrays": {"params/kernel": 3}},
+        {"files": {"empty": {"bytes": "0", "sha256": EMPTY}}},
+        {"files": {"empty": {"bytes": 0, "sha256": 5}}},
+    ],
+)
+def test_right_digests_around_wrong_types(step, changes):
+    seal_by_hand(step, changes)
+    with pytest.raises(ValueError, match="manifest.json has changed"):
+        manifest.read(step)
+
+
+def test_right_digests_around_right_types(step):
+    """So that it is the types that are refused above."""
+    seal_by_hand(step, {"accuracy": None, "arrays": {"kernel": "float32"}})
+    assert manifest.read(step).arrays == {"kernel": "float32"}

@@ -176,3 +176,44 @@ def test_look_over(steps):
     assert found[2] == manifest.read(steps.path(2))
     assert found[5] == "it is gone, and is the one that the run selected"
     assert look_over(Path("nowhere")) == {}
+
+
+def test_what_is_forced_to_the_disk_before_and_after_the_rename(steps, monkeypatch):
+    """A power failure at any moment: a step that has its name has all that belongs to it."""
+    calls = []
+    fsync, rename, replace = os.fsync, os.rename, os.replace
+
+    def at(descriptor: int) -> str:
+        path = os.readlink(f"/proc/self/fd/{descriptor}")
+        return os.path.relpath(path, steps.folder)
+
+    def record_fsync(descriptor):
+        calls.append(at(descriptor))
+        fsync(descriptor)
+
+    def record_rename(source, target, **options):
+        calls.append(f"{source} -> {target}")
+        rename(source, target, **options)
+
+    def record_replace(source, target):
+        calls.append(f"{os.path.basename(source)} -> {os.path.basename(target)}")
+        replace(source, target)
+
+    write(steps, 7)
+    (steps.saving_path(7) / "state").mkdir()
+    (steps.saving_path(7) / "state/array").write_text("7")
+    monkeypatch.setattr(os, "fsync", record_fsync)
+    monkeypatch.setattr(os, "rename", record_rename)
+    monkeypatch.setattr(os, "replace", record_replace)
+    steps.commit(7, None, {})
+    assert calls == [
+        "7.saving/state/array",
+        "7.saving/state",
+        "7.saving/data",
+        "7.saving",
+        "7.saving/manifest.json.tmp",
+        "manifest.json.tmp -> manifest.json",
+        "7.saving",
+        "7.saving -> 7",
+        ".",
+    ]

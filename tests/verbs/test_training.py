@@ -1,4 +1,4 @@
-"""`gtn checkpoint verify`: a line a step, 1 if any is damaged."""
+"""`gtn checkpoint verify`: a line for small files, one a step; 1 if any is damaged."""
 
 import pytest
 
@@ -26,6 +26,7 @@ def run(tmp_path) -> RunFolder:
 def test_whole_steps(run, capsys):
     assert main(["checkpoint", "verify", str(run.path)]) == 0
     assert capsys.readouterr().out == (
+        "files: ok, 3 files\n"
         "step 5: ok, 1 files, 1.0 MiB, accuracy 0.7500\nstep 10: ok, 1 files, 1.0 MiB\n"
     )
 
@@ -36,6 +37,7 @@ def test_damaged_and_missing_steps(run, capsys):
     assert main(["checkpoint", "verify", str(run.path)]) == 1
     captured = capsys.readouterr()
     assert captured.out.splitlines() == [
+        "files: ok, 4 files",
         "step 5: ok, 1 files, 1.0 MiB, accuracy 0.7500",
         "step 7: it is gone, and is the one that the run selected",
         "step 10: data has changed on disk (its digest differs)",

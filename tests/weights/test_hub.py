@@ -15,7 +15,7 @@ import pytest
 from gtn_jax.weights import hub, registry
 from gtn_jax.weights.hub import HubName
 from gtn_jax.weights.read import read_safetensors
-from gtn_jax.weights.registry import IMAGENET_MEAN, IMAGENET_STD, WeightsInfo, resolve
+from gtn_jax.weights.registry import IMAGENET_MEAN, IMAGENET_STD, WeightsInfo, is_here, resolve
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 OTHER = "f" * 40
@@ -119,9 +119,19 @@ def test_known_repository_is_pinned_and_then_comes_from_the_cache(served, row, m
 def test_cached_file_needs_no_connection(served, row, monkeypatch, empty_cache):
     files, _ = served
     files["us/toy", COMMIT, hub.FILE] = WEIGHTS
+    assert not is_here("hf:us/toy")
     path, _ = resolve("hf:us/toy")
     monkeypatch.setattr(empty_cache, "HF_HUB_OFFLINE", True)
     assert resolve("hf:us/toy") == (path, row)
+    assert is_here("hf:us/toy") and is_here(f"hf:us/toy@{COMMIT}")
+    assert not is_here(f"hf:us/toy@{OTHER}")
+    assert is_here("tiny_imagenet") and is_here("any.safetensors")  # of no hub
+
+
+def test_a_file_brought_by_hand_is_here(empty_cache, row, tmp_path):
+    (tmp_path / "brought").mkdir()
+    (tmp_path / "brought/us--toy.safetensors").write_bytes(WEIGHTS)
+    assert is_here("hf:us/toy") and not is_here("hf:us/other")
 
 
 def test_another_file_than_the_known_one(served, row):

@@ -14,15 +14,15 @@ from gtn_jax.weights.registry import WeightsInfo
 
 @pytest.fixture(scope="module")
 def trained():
-    """Variables of a ResNet-20 trained elsewhere (they only need to differ)."""
-    return init_variables(GTN("resnet20", 4, "none", auxiliary=False), seed=5)
+    """Variables of a network trained elsewhere (they only need to differ)."""
+    return init_variables(GTN("tiny", 4, "none", auxiliary=False), seed=5)
 
 
 @pytest.fixture
 def file(trained, tmp_path):
     """The same as a file."""
-    save_file(to_torchvision(trained), tmp_path / "resnet20.safetensors")
-    return tmp_path / "resnet20.safetensors"
+    save_file(to_torchvision(trained), tmp_path / "tiny.safetensors")
+    return tmp_path / "tiny.safetensors"
 
 
 def equal(found, expected):
@@ -31,7 +31,7 @@ def equal(found, expected):
 
 
 def test_random_start_depends_on_the_seed_only():
-    model, variables = create("resnet20", num_classes=7, gate="identity", seed=2)
+    model, variables = create("tiny", num_classes=7, gate="identity", seed=2)
     assert (model.num_classes, model.gate) == (7, "identity")
     equal(variables, init_variables(model, 2))
     other = init_variables(model, 3)
@@ -40,7 +40,7 @@ def test_random_start_depends_on_the_seed_only():
 
 
 def test_trunk_from_the_file_and_heads_as_without_it(file, trained):
-    model, variables = create("resnet20", num_classes=7, weights=file, seed=2)
+    model, variables = create("tiny", num_classes=7, weights=file, seed=2)
     fresh = init_variables(model, 2)
     for head in ("gate", "classifier", "aux_classifier"):
         equal(variables["params"][head], fresh["params"][head])
@@ -53,18 +53,16 @@ def test_trunk_from_the_file_and_heads_as_without_it(file, trained):
 
 
 def test_everything_from_the_file(file, trained):
-    _, variables = create(
-        "resnet20", 4, gate="none", weights=str(file), heads="load", auxiliary=False
-    )
+    _, variables = create("tiny", 4, gate="none", weights=str(file), heads="load", auxiliary=False)
     equal(variables, trained)
 
 
 def test_refusals(file, monkeypatch):
     with pytest.raises(ValueError, match="num_classes: 0, expected at least 1"):
-        create("resnet20", 0)
+        create("tiny", 0)
     with pytest.raises(ValueError, match="unknown backbone 'resnet51'; did you mean resnet5"):
         create("resnet51", 2)
-    with pytest.raises(ValueError, match=r"resnet20\.safetensors: \d+ tensors do not fit"):
+    with pytest.raises(ValueError, match=r"tiny\.safetensors: \d+ tensors do not fit"):
         create("resnet32", 2, weights=file)
     monkeypatch.setattr(registry, "ASSETS", file.parent)
     monkeypatch.setitem(registry.WEIGHTS, "toy", WeightsInfo(file.name, "resnet20"))
@@ -76,12 +74,12 @@ def test_halves_are_noted_in_one_line(trained, tmp_path, caplog, monkeypatch):
     path = tmp_path / "half.safetensors"
     halves = {name: array.astype(np.float16) for name, array in to_torchvision(trained).items()}
     save_file(halves, path)
-    create("resnet20", 7, weights=path)
+    create("tiny", 7, weights=path)
     (record,) = caplog.records
-    # 19 convolutions, 19 BatchNorms of 4 arrays, the classifier.
-    assert record.getMessage() == f"{path}: 96 tensors of float16 widened to float32"
+    # 6 convolutions, 6 BatchNorms of 4 arrays, the classifier.
+    assert record.getMessage() == f"{path}: 31 tensors of float16 widened to float32"
     caplog.clear()
     monkeypatch.setattr(registry, "ASSETS", tmp_path)
-    monkeypatch.setitem(registry.WEIGHTS, "toy", WeightsInfo(path.name, "resnet20"))
-    create("resnet20", 7, weights="toy")
+    monkeypatch.setitem(registry.WEIGHTS, "toy", WeightsInfo(path.name, "tiny"))
+    create("tiny", 7, weights="toy")
     assert not caplog.records

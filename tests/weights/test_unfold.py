@@ -1,5 +1,7 @@
 """Folded BatchNorm: recognised, refused without images, and measured back on some."""
 
+import functools
+
 import jax
 import numpy as np
 import pytest
@@ -72,14 +74,15 @@ def variables_of(tensors, tmp_path):
     return create("resnet18", 5, gate="none", weights=path, heads="load", **arguments)[1]
 
 
+@functools.partial(jax.jit, static_argnums=2)
+def forward(variables, images, train):
+    model = MODEL.clone(classifier_dropout=0.0, gate_dropout=0.0)
+    return model.apply(variables, images, train, mutable=["batch_stats"])[0].logits
+
+
 def logits(variables, images, train=False):
     """Evaluation, or training mode without dropout."""
-    model = MODEL.clone(classifier_dropout=0.0, gate_dropout=0.0)
-
-    def forward(variables, images):
-        return model.apply(variables, images, train, mutable=["batch_stats"])[0].logits
-
-    return np.asarray(jax.jit(forward)(variables, images))
+    return np.asarray(forward(variables, images, train))
 
 
 def relative(found, expected) -> float:
@@ -129,6 +132,8 @@ def test_a_channel_that_is_always_zero(folded, images, tmp_path):
     dead["layer1.0.conv1.weight"][7] = 0
     found = unfold(dead, [images])
     assert found["layer1.0.bn1.running_var"][7] == 0
+    # What scales it back is the root of that and 1e-5.
+    assert found["layer1.0.bn1.weight"][7] == pytest.approx(0.00316228, rel=1e-5)
     assert found["layer1.0.bn1.bias"][7] == dead["layer1.0.conv1.bias"][7]
     trained = logits(variables_of(found, tmp_path), images, train=True)
     assert relative(trained, logits(variables_of(found, tmp_path), images)) < 1e-4

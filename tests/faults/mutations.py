@@ -1,0 +1,198 @@
+"""Small changes to the package, one at a time, each of which a fast test has to notice.
+
+    python tests/faults/mutations.py [--only SUBSTRING]
+
+Works on a copy of the tree. There the named tests pass as long as nothing is changed; then each
+change is made by itself, they run, and at least one has to fail. Ends with 1 if none does, or if
+the text to be changed does not stand exactly once in its file.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+COPIED = ("gtn_jax", "tests", "experiments", "pyproject.toml")
+
+
+BUILD, LOOP = "training/build.py", "training/loop.py"
+FIELDS, RUN = "training/test_fields.py::test_", "training/test_loop_numbers.py"
+FROZEN = 'frozen and training.frozen_batch_norm == "running"'
+OF_HEADS = "config.model.aux_weight, label_smoothing=training.label_smoothing"
+SMALL = "config.data.small_image_size if small else config.data.image_size"
+HIDDEN, UNBIASED = "width // self.reduction", "added * (count / (count - 1))"
+
+# Below tests/: what should fail; and after (file below gtn_jax/, text, text in its place).
+MUTATIONS = {
+    # A field that does not reach the programs, or not all of them.
+    FIELDS + "update": (
+        (BUILD, "section.momentum,", "0.9,"),
+        (BUILD, "section.weight_decay,", "1e-4,"),
+        (BUILD, "section.head_lr_multiplier,", "1.0,"),
+        (BUILD, "section.l2_sp,", "0.0,"),
+    ),
+    FIELDS + "batch_norm_alone_and_a_running_mean": (
+        (BUILD, "training.trainable,", '"all",'),
+        (BUILD, "training.ema_decay,", "0.0,"),
+    ),
+    FIELDS + "rate_of_the_trunk_at_steps_of_ten_an_epoch": (
+        (BUILD, "section.schedule,", '"cosine",'),
+        (BUILD, "training.epochs,", "training.epochs - 1,"),
+        (BUILD, "section.warmup_epochs,", "0.0,"),
+        (BUILD, "section.boundaries_epochs,", "(41, 81),"),
+        (BUILD, "section.decay_factor,", "0.1,"),
+        (BUILD, "training.freeze_epochs * steps_per_epoch", "0"),
+    ),
+    FIELDS + "a_frozen_trunk_stands_still": (
+        (BUILD, FROZEN, "False"),
+        (BUILD, 'frozen and training.freeze_mode == "no_grad"', "False"),
+    ),
+    FIELDS + "a_frozen_trunk_the_authors_way": (
+        (BUILD, FROZEN, "frozen"),
+        (BUILD, 'frozen and training.freeze_mode == "no_grad"', "frozen"),
+    ),
+    FIELDS + "smoothed_labels_in_two_micro_batches": (
+        (BUILD, "            label_smoothing=training.label_smoothing,\n", ""),
+        (BUILD, "None if parts == 1 else config.data.batch_size // parts", "None"),
+    ),
+    FIELDS + "mixed_images_are_asked_for_both_labels": (
+        (BUILD, "            mixup_alpha=training.mixup_alpha,\n", ""),
+    ),
+    FIELDS + "cached_features_of_a_frozen_trunk_have_the_loss_of_its_images": (
+        (BUILD, OF_HEADS, "config.model.aux_weight"),
+    ),
+    FIELDS + "gate_and_classifier_drop_each_at_its_own_rate": (
+        (BUILD, "classifier_dropout=section.classifier_dropout", "classifier_dropout=0.0"),
+        ("models/gtn.py", "dropout=model.gate_dropout", "dropout=model.classifier_dropout"),
+    ),
+    FIELDS + "mirrored_and_shifted": (
+        (BUILD, "config.data.random_flip", "False"),
+        (BUILD, "config.data.random_shift_pixels", "0"),
+    ),
+    FIELDS + "random_crops_of_the_size_that_the_model_sees": (
+        (BUILD, "config.data.random_resized_crop", "False"),
+    ),
+    FIELDS + "small_images": (
+        (BUILD, SMALL, "config.data.image_size"),
+        ("data/augment.py", 'shape, "linear")', 'shape, "nearest")'),
+    ),
+    FIELDS + "maps_in_bfloat16": (
+        (BUILD, "jnp.dtype(section.compute_dtype)", "jnp.dtype(jnp.float32)"),
+    ),
+    FIELDS + "blocks_are_computed_twice": (
+        (BUILD, 'config.training.rematerialise == "blocks"', "False"),
+    ),
+    FIELDS + "unbiased_running_variance": (
+        (BUILD, "=section.torch_running_variance", "=False"),
+        ("models/layers.py", UNBIASED, "added"),
+    ),
+    FIELDS + "network_of_an_evaluation": (
+        (BUILD, "gate_reduction=section.gate_reduction", "gate_reduction=16"),
+        (BUILD, "stages=section.stages", "stages=None"),
+        ("models/gate.py", HIDDEN, "-(-width // self.reduction)"),
+    ),
+    # A run, step by step; what it goes on with, and ends with.
+    RUN: (
+        (BUILD, FROZEN, "False"),
+        (BUILD, "training.epochs,", "training.epochs - 1,"),
+        (LOOP, "frozen = epoch < frozen_epochs", "frozen = epoch <= frozen_epochs"),
+        (LOOP, "epoch < config.data.small_image_epochs", "False"),
+        (LOOP, "        folder.sync()\n", ""),
+        (LOOP, 'position["images"] if position else 0', "0"),
+        ("training/preparation.py", '        clock |= position["seconds"]\n', ""),
+        ("training/preparation.py", "config.optimizer.learning_rate", "1e-2"),
+        ("training/selection.py", "if selected != step:", "if False:"),
+    ),
+    # The network, its images and weights.
+    "models/test_gtn.py": (
+        ("models/heads.py", "jnp.mean(feature_map.astype(jnp.float32), axis=(1, 2))",
+         "jnp.mean(feature_map, axis=(1, 2)).astype(jnp.float32)"),
+    ),
+    "models/test_gate.py": (("models/gate.py", HIDDEN, "-(-width // self.reduction)"),),
+    "models/test_layers.py": (("models/layers.py", UNBIASED, "added"),),
+    "data/test_augment.py": (
+        ("data/augment.py", "bernoulli(key, shape=", "bernoulli(key, 0.55, shape="),
+        ("data/augment.py", 'shape, "linear")', 'shape, "nearest")'),
+    ),
+    "weights/test_unfold.py::test_a_channel_that_is_always_zero": (
+        ("weights/unfold.py", "np.sqrt(variance + EPSILON)", "np.sqrt(variance)"),
+    ),
+    # What is on the disk, and when.
+    "training/test_step_folders.py": (
+        ("training/manifest.py", "os.fsync(file.fileno())", "pass"),
+        ("training/manifest.py", "durable.sync(Path(path))", "pass"),
+        ("training/step_folders.py", "        durable.force(here)\n", ""),
+    ),
+    "training/test_manifest.py": (("training/manifest.py", "_has_types(manifest) and ", ""),),
+    "training/test_lock.py": (("training/lock.py", "not is_locked and ", ""),),
+    # What is said of runs.
+    "analysis/test_gates.py": (
+        ("analysis/gates.py", "gate[np.random.default_rng(0).permutation(len(gate))]", "gate"),
+    ),
+    "analysis/test_tuning.py": (
+        ("analysis/tuning.py", 'statistics.mean(row["accuracy"]', 'max(row["accuracy"]'),
+    ),
+    "analysis/test_comparison_table.py": (
+        ("analysis/comparison_table.py",
+         " or not np.array_equal(ours.files, theirs.files)", ""),
+    ),
+}  # fmt: skip
+
+
+def fails(folder: Path, tests: str) -> bool:
+    """Whether one of these tests fails in this tree."""
+    words = [sys.executable, "-m", "pytest", "-x", "-q", "-m", "not slow and not faults"]
+    flags = f"{os.environ.get('XLA_FLAGS', '')} --xla_backend_optimization_level=0"
+    env = os.environ | {"XLA_FLAGS": flags, "PYTHONPATH": str(folder)}
+    done = subprocess.run(
+        [*words, "-p", "no:cacheprovider", f"tests/{tests}"],
+        cwd=folder, env=env, capture_output=True, text=True,
+    )  # fmt: skip
+    # Neither "passed" nor "a test failed", e.g. no such test: that would prove nothing.
+    assert done.returncode in (0, 1), done.stdout + done.stderr
+    return done.returncode == 1
+
+
+def main() -> int:
+    """See the top of the file."""
+    parser = argparse.ArgumentParser(description="Changes that tests have to notice.")
+    parser.add_argument("--only", default="", help="changes with this in their test, file or text")
+    only = parser.parse_args().only
+    chosen = [
+        (tests, *change)
+        for tests, changes in MUTATIONS.items()
+        for change in changes
+        if only in " ".join((tests, *change))
+    ]
+    started, unnoticed = time.monotonic(), 0
+    with tempfile.TemporaryDirectory(prefix="gtn-mutations-") as temporary:
+        folder = Path(temporary)
+        for name in COPIED:
+            copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
+            copy(ROOT / name, folder / name)
+        for tests in dict.fromkeys(tests.partition("::")[0] for tests, *_ in chosen):
+            assert not fails(folder, tests), f"tests/{tests} fails without any change"
+        for tests, file, old, new in chosen:
+            path = folder / "gtn_jax" / file
+            text = path.read_text()
+            path.write_text(text.replace(old, new))
+            if text.count(old) != 1:
+                found = "NOT FOUND ONCE"
+            else:
+                found = "killed" if fails(folder, tests) else "SURVIVED"
+            path.write_text(text)
+            unnoticed += found != "killed"
+            print(f"{found:<9} {file}: {old.strip()} -> {new or 'nothing'}", flush=True)
+            print(f"          by {tests}", flush=True)
+    minutes = (time.monotonic() - started) / 60
+    print(f"{len(chosen)} changes, {unnoticed} not noticed; {minutes:.1f} minutes")
+    return 1 if unnoticed or not chosen else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
