@@ -59,6 +59,7 @@ class Interruption:
         self.forwarded: int | None = None
         self._since = 0.0
         self._deferred = False
+        self._held = False
         self._raised = False
         self._is_repeated = False
         self._is_ours = True
@@ -86,6 +87,25 @@ class Interruption:
             yield
         finally:
             self._deferred = before
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Inside, for moments, a signal raises nothing; afterwards it does, where it would have.
+
+        Raises:
+            Interrupted: a signal came inside.
+        """
+        if self._held or threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before, self._held = self.number, True
+        try:
+            yield
+        finally:
+            self._held = False
+        if self.number != before and self._is_ours and not self._deferred:
+            self._raised = True
+            self.check()
 
     def leave_to_others(self) -> None:
         """From now on a first signal is only noted, in `forwarded`, for somebody to pass on."""
@@ -115,7 +135,7 @@ class Interruption:
     def _handle(self, number: int, frame: object) -> None:
         """In the main thread, between two bytecodes."""
         self._note(number)
-        if self._is_ours and not (self._deferred or self._raised):
+        if self._is_ours and not (self._deferred or self._held or self._raised):
             self._raised = True
             raise Interrupted(number)
 
