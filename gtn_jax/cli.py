@@ -12,7 +12,7 @@ import sys
 from gtn_jax.errors import UsageError, in_words, unknown_name
 from gtn_jax.experiment import shipped_experiments
 from gtn_jax.terminal import complain, steady_output
-from gtn_jax.training.interruption import Interrupted, caught, leave_within
+from gtn_jax.training.interruption import Interrupted, active, caught, leave_within
 from gtn_jax.verbs import RESUMING, VERBS
 
 
@@ -74,6 +74,7 @@ def _run(arguments: list[str]) -> int:
         return 2
     # Also what nobody foresaw: a traceback says nothing to most of those who meet it.
     except Exception as error:
+        active().check_raised()
         if debug:
             raise
         complain(in_words(error))

@@ -19,7 +19,6 @@ from gtn_jax.config import Config
 from gtn_jax.config_json import differences, from_tree, to_tree
 from gtn_jax.training import durable, manifest, orbax_files, state_migration
 from gtn_jax.training.cluster import is_first
-from gtn_jax.training.interruption import active
 from gtn_jax.training.state import TrainState, describe, difference
 from gtn_jax.training.step_folders import StepFolders
 
@@ -273,12 +272,8 @@ class Checkpoints:
 
 @contextlib.contextmanager
 def _readable(where: str) -> Iterator[None]:
-    """Turn whatever Orbax and the libraries below it raise into one sentence.
-
-    Orbax takes any exception for a file that it cannot read, that of a signal too: it has to wait.
-    """
-    with active().held():
-        try:
-            yield
-        except Exception as error:
-            raise ValueError(f"{where}: unreadable ({durable.reason(error)})") from error
+    """Turn whatever Orbax and the libraries below it raise into one sentence."""
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(f"{where}: unreadable ({durable.reason(error)})") from error

@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from types import FrameType
 from typing import TypeVar
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -59,9 +60,8 @@ class Interruption:
         self.forwarded: int | None = None
         self._since = 0.0
         self._deferred = False
-        self._held = False
         self._raised = False
-        self._is_repeated = False
+        self._repeats: list[int] = []
         self._is_ours = True
         self._drop = sys.unraisablehook
 
@@ -88,23 +88,13 @@ class Interruption:
         finally:
             self._deferred = before
 
-    @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
-        """Inside, for moments, a signal raises nothing; afterwards it does, where it would have.
+    def check_raised(self) -> None:
+        """Raise once more what was raised and came out as another error: C++ and Orbax do that.
 
         Raises:
-            Interrupted: a signal came inside.
+            Interrupted: a signal has raised it before.
         """
-        if self._held or threading.current_thread() is not threading.main_thread():
-            yield
-            return
-        before, self._held = self.number, True
-        try:
-            yield
-        finally:
-            self._held = False
-        if self.number != before and self._is_ours and not self._deferred:
-            self._raised = True
+        if self._raised:
             self.check()
 
     def leave_to_others(self) -> None:
@@ -132,22 +122,30 @@ class Interruption:
             self._since = time.monotonic()
             self.number = number
 
-    def _handle(self, number: int, frame: object) -> None:
+    def _handle(self, number: int, frame: FrameType | None) -> None:
         """In the main thread, between two bytecodes."""
         self._note(number)
-        if self._is_ours and not (self._deferred or self._held or self._raised):
-            self._raised = True
-            raise Interrupted(number)
+        if not self._is_ours or self._deferred or self._raised:
+            return
+        if _is_importing(frame):  # C++ in between would print it, and end the import
+            self._repeat(number)
+            return
+        self._raised = True
+        raise Interrupted(number)
 
-    def _repeat(self, dropped: "sys.UnraisableHookArgs") -> None:
-        """Where Python drops what `_handle` raised, in a destructor or a callback of its garbage
-        collector (JAX has one), the signal comes once more, when that is over."""
+    def _dropped(self, dropped: "sys.UnraisableHookArgs") -> None:
+        """Python drops what is raised in a destructor or in a callback of its garbage collector,
+        of which JAX has one."""
         if not isinstance(dropped.exc_value, Interrupted):
             self._drop(dropped)
             return
-        self._raised, self._is_repeated = False, True
-        arguments = (threading.get_ident(), dropped.exc_value.number)
-        threading.Timer(0.01, signal.pthread_kill, arguments).start()
+        self._raised = False
+        self._repeat(dropped.exc_value.number)
+
+    def _repeat(self, number: int) -> None:
+        """The signal once more, in a moment."""
+        self._repeats.append(number)
+        threading.Timer(0.01, signal.pthread_kill, (threading.get_ident(), number)).start()
 
     def _listen(self, pipe: int) -> None:
         """In a thread of its own: a byte a signal, as it comes."""
@@ -162,11 +160,17 @@ class Interruption:
                 if self._deferred and not self._raised:
                     name = signal.Signals(number).name
                     _complain(f"{name}: saves and ends; a second one ends it at once")
-            elif self._is_repeated:
-                self._is_repeated = False
+            elif self._repeats:
+                self._repeats.pop()
             elif time.monotonic() - first >= _ONE_SIGNAL_SECONDS:
                 _complain(f"{signal.Signals(number).name} again: ended at once, nothing more saved")
                 os._exit(128 + number)
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None and frame.f_code.co_filename != "<frozen importlib._bootstrap>":
+        frame = frame.f_back
+    return frame is not None
 
 
 _active: Interruption | None = None
@@ -196,7 +200,7 @@ def caught() -> Iterator[Interruption]:
     wakeup = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     _active = interruption
     before = {number: signal.signal(number, interruption._handle) for number in SIGNALS}
-    sys.unraisablehook = interruption._repeat
+    sys.unraisablehook = interruption._dropped
     try:
         yield interruption
     finally:

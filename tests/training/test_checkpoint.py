@@ -4,7 +4,6 @@ import errno
 import os
 import random
 import shutil
-import signal
 import time
 
 import jax
@@ -14,9 +13,7 @@ import pytest
 
 from gtn_jax.config import Config, override
 from gtn_jax.models.gtn import GTN, init_variables
-from gtn_jax.training import orbax_files
 from gtn_jax.training.checkpoint import Checkpoints
-from gtn_jax.training.interruption import Interrupted, caught
 from gtn_jax.training.optimizer import build_optimizer, relative_schedule
 from gtn_jax.training.sharding import data_mesh, replicate
 from gtn_jax.training.state import create_state
@@ -64,28 +61,6 @@ def test_restores_onto_another_number_of_devices(state, tmp_path):
         restored, _ = checkpoints.restore(template, 1)
     leaf = jax.tree.leaves(restored.params)[0]
     assert len(leaf.sharding.device_set) == 4
-
-
-def test_a_signal_in_a_restore_is_no_unreadable_step(state, tmp_path, monkeypatch):
-    """Orbax catches whatever is raised in some places, and says that it cannot read."""
-    with Checkpoints(tmp_path) as checkpoints:
-        checkpoints.save(at(state, 1), {"next": 1}, None)
-    read, ended = orbax_files.read_trees, []
-
-    def signalled(*arguments):
-        try:
-            os.kill(os.getpid(), signal.SIGTERM)
-            trees = read(*arguments)
-        except BaseException as error:
-            raise ValueError("incompatible handler") from error
-        ended.append(True)
-        return trees
-
-    monkeypatch.setattr(orbax_files, "read_trees", signalled)
-    with Checkpoints(tmp_path, read_only=True) as checkpoints, caught():
-        with pytest.raises(Interrupted, match="SIGTERM"):
-            checkpoints.restore(state, 1)
-    assert ended
 
 
 def test_the_later_of_equally_good_steps_is_best(state, tmp_path):

@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from gtn_jax.cli import main
 from gtn_jax.training import interruption
 from gtn_jax.training.interruption import Interrupted, active, caught, until_interrupted
+from gtn_jax.verbs import VERBS
 
 EXPERIMENT = """
 import hashlib, pathlib, time
@@ -291,6 +293,36 @@ def test_raised_again_where_python_drops_it(capfd):
         raise AssertionError("dropped")
     time.sleep(0.2)
     assert capfd.readouterr().err == ""
+
+
+def test_raised_after_an_import(tmp_path, monkeypatch, capfd):
+    """C++ that imports prints what is raised in it, and says that the import has failed."""
+    (tmp_path / "imported_slowly.py").write_text(
+        f"import os, time\nos.kill(os.getpid(), {signal.SIGTERM})\ntime.sleep(0.3)\ndone = True"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(Interrupted, match="SIGTERM"), caught():
+        import imported_slowly  # pyright: ignore[reportMissingImports]
+
+        time.sleep(10)
+        raise AssertionError("dropped")
+    assert imported_slowly.done
+    assert capfd.readouterr().err == ""
+
+
+def test_an_error_that_a_signal_became_is_the_signal(monkeypatch, capsys):
+    """Orbax, too, takes whatever is raised for a file that it cannot read."""
+
+    def unreadable(arguments):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+        except BaseException as error:
+            raise ValueError("unreadable") from error
+
+    monkeypatch.setitem(VERBS, "train", unreadable)
+    assert main(["train"]) == 143
+    assert capsys.readouterr().err == "interrupted by SIGTERM\nresume: gtn train\n"
 
 
 def test_raised_where_nothing_is_lost_and_noted_elsewhere():
