@@ -14,23 +14,23 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 quickstart: $(VENV)/installed
 	$(BIN)/gtn quickstart
 
-# Compiling is most of their time, and these programs run for moments: machine code is not optimised,
+# Compiling is most of their time, and these programs run for moments: machine code is not optimized,
 # and loops are made by XLA's older, quicker emitters where it has them (from 0.11 on it ends at a flag
 # it does not know). A file's tests stay in one process: what they share is compiled once.
 QUICK := from importlib.metadata import version as v; \
 	new = [*map(int, v("jaxlib").split(".")[:2])] > [0, 10]; \
 	print("--xla_backend_optimization_level=0", "" if new else "--xla_cpu_use_fusion_emitters=false")
-UNOPTIMISED = XLA_FLAGS="$$XLA_FLAGS $$($(1) -c '$(QUICK)')"
+UNOPTIMIZED = XLA_FLAGS="$$XLA_FLAGS $$($(1) -c '$(QUICK)')"
 FAST_TESTS := -m "not slow and not faults and not release" --dist loadfile --numprocesses auto --maxprocesses 4
 test: $(VENV)/installed-dev
-	$(call UNOPTIMISED,$(BIN)/python) $(BIN)/python -m pytest $(FAST_TESTS)
+	$(call UNOPTIMIZED,$(BIN)/python) $(BIN)/python -m pytest $(FAST_TESTS)
 
 # In this order of what they need: nothing, both cores, the machine code that users get.
 BY_FILE := --dist loadfile --numprocesses auto --maxprocesses 2
 test-slow: $(VENV)/installed-dev
-	$(call UNOPTIMISED,$(BIN)/python) $(BIN)/python -m pytest -m "slow and not alone and not optimised and not release" $(BY_FILE)
-	$(call UNOPTIMISED,$(BIN)/python) $(BIN)/python -m pytest -m "slow and alone and not release"
-	$(BIN)/python -m pytest -m "slow and optimised and not release" $(BY_FILE)
+	$(call UNOPTIMIZED,$(BIN)/python) $(BIN)/python -m pytest -m "slow and not alone and not optimized and not release" $(BY_FILE)
+	$(call UNOPTIMIZED,$(BIN)/python) $(BIN)/python -m pytest -m "slow and alone and not release"
+	$(BIN)/python -m pytest -m "slow and optimized and not release" $(BY_FILE)
 
 # The long forms of what CI shows briefly, and all that only a person starts: before a release, on a
 # machine that does nothing else. Hours; the figures go into docs/reliability.md, with the date.
@@ -58,7 +58,7 @@ floors:
 	$(PYTHON) -c 'import tomllib; print(*(d.replace(">=", "==") for d in tomllib.load(open("pyproject.toml", "rb"))["project"]["dependencies"]), sep="\n")' > $(FLOORS)/floors.txt
 	$(FLOORS)/bin/python -m pip install --quiet --disable-pip-version-check -r $(FLOORS)/floors.txt -r requirements-dev.txt
 	$(FLOORS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -e .
-	$(call UNOPTIMISED,$(FLOORS)/bin/python) $(FLOORS)/bin/python -m pytest $(FAST_TESTS)
+	$(call UNOPTIMIZED,$(FLOORS)/bin/python) $(FLOORS)/bin/python -m pytest $(FAST_TESTS)
 
 # dist/ from `python -m build`; the wheel goes into a clean venv, and the quickstart runs from it in a
 # folder of its own, far from this one.

@@ -149,7 +149,7 @@ KEEP = {
 
 
 @pytest.mark.slow
-@pytest.mark.optimised
+@pytest.mark.optimized
 @pytest.mark.parametrize(
     ("values", "devices"),
     [

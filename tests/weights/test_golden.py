@@ -19,7 +19,7 @@ from gtn_jax.models.gtn import GTN
 from gtn_jax.weights import keymaps
 from gtn_jax.weights.port import port
 
-pytestmark = [pytest.mark.slow, pytest.mark.optimised]
+pytestmark = [pytest.mark.slow, pytest.mark.optimized]
 
 AUTHORS = "the authors' stored numbers"
 

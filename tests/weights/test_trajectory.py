@@ -20,7 +20,7 @@ from gtn_jax.training.steps import make_train_step
 from gtn_jax.weights import keymaps
 from gtn_jax.weights.port import port
 
-pytestmark = [pytest.mark.slow, pytest.mark.optimised]
+pytestmark = [pytest.mark.slow, pytest.mark.optimized]
 
 AUTHORS = "the authors' stored numbers"
 
