@@ -3,7 +3,7 @@
 Features of a frozen backbone need no schedule: the head's loss is convex, and its minimum is found
 in a second. For rows z of standardized features, labels y and a strength C, as in scikit-learn,
 
-    minimize  C sum_i CE(z_i W + b, y_i) + |W|^2 / 2
+    minimize  C sum_i CE(z_i W + b, y_i) + sum(W^2) / 2
 
 by L-BFGS (`optax.lbfgs`), one strength after the other, each from the solution of the one before.
 (Side by side, under `jax.vmap`, every line search takes as long as the longest: 5 to 30 times as
