@@ -124,11 +124,17 @@ MUTATIONS = {
     ),
     # What is on the disk, and when.
     "training/test_step_folders.py": (
-        ("training/manifest.py", "os.fsync(file.fileno())", "pass"),
+        ("training/digests.py", "os.fsync(file.fileno())", "pass"),
         ("training/manifest.py", "durable.sync(Path(path))", "pass"),
         ("training/step_folders.py", "        durable.force(here)\n", ""),
     ),
-    "training/test_manifest.py": (("training/manifest.py", "_has_types(manifest) and ", ""),),
+    "training/test_manifest.py": (("training/manifest.py", " or not _has_types(manifest)", ""),),
+    "training/test_digests.py": (
+        ("training/digests.py", "difference(name, of_bytes(content), wanted)", "None"),
+    ),
+    "test_config_migration.py": (
+        ("config_migration.py", "migrations.added.items() if name in known", "()"),
+    ),
     "training/test_lock.py": (("training/lock.py", "not is_locked and ", ""),),
     # What is said of runs.
     "analysis/test_gates.py": (
