@@ -43,13 +43,14 @@ import hashlib, json, pathlib, sys
 import jax.export, numpy as np
 from PIL import Image, ImageOps
 
-here, files = pathlib.Path(__file__).parent, {}
-for name in ("digests.json", "model.stablehlo", "labels.json", "preprocessing.json"):
+here, names, files = pathlib.Path(__file__).parent, ["digests.json"], {}
+for name in names:
     try:  # one flipped bit, and the answers are others, without a word
         content = files[name] = (here / name).read_bytes()
         if name == "digests.json":
             known = json.loads(content)
             wanted, content = known.pop("sha256"), json.dumps(known).encode()
+            names += [file for file in known["files"] if file != "README.md"]  # people edit it
         else:
             wanted = known["files"][name]["sha256"]
         sound = hashlib.sha256(content).hexdigest() == wanted

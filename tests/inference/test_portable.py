@@ -60,7 +60,7 @@ def test_folder_without_this_package(finished_run, photos, tmp_path, capsys, cli
 
     script = (out / "predict.py").read_text()
     assert "import" in script and "gtn_jax" not in script.split('"""')[2]
-    assert len([line for line in script.split('"""')[2].splitlines() if line.strip()]) == 28
+    assert len([line for line in script.split('"""')[2].splitlines() if line.strip()]) == 29
     # In a folder of its own, with nothing of ours on the path.
     block = "import sys; sys.modules['gtn_jax'] = None; import runpy; sys.argv = sys.argv[1:]; "
     done = subprocess.run(
@@ -125,7 +125,7 @@ def test_one_bit(exported, tmp_path, monkeypatch, capsys):
             path.write_bytes(changed)
             assert main(["checkpoint", "verify", str(folder)]) == 1
             assert f"{name} has changed on disk" in "".join(capsys.readouterr())
-            if name not in ("model.safetensors", "digests.json"):
+            if name != "digests.json":
                 with pytest.raises(SystemExit) as stopped:
                     predict()
                 assert stopped.value.code == (
@@ -136,13 +136,16 @@ def test_one_bit(exported, tmp_path, monkeypatch, capsys):
                     portable.load_portable(folder)
             flips += name != "digests.json"
         path.unlink()
-        if name != "model.safetensors":
-            with pytest.raises(SystemExit, match=f"error: {path} is missing"):
-                predict()
+        with pytest.raises(SystemExit, match=f"error: {path} is missing"):
+            predict()
         assert main(["checkpoint", "verify", str(folder)]) == 1
         path.write_bytes(sound)
         capsys.readouterr()
     assert flips == 25
+    with (folder / "README.md").open("a") as card:  # people edit it
+        card.write("Trained for the museum.\n")
+    predict()
+    assert main(["checkpoint", "verify", str(folder)]) == 1
     predict()
 
 
