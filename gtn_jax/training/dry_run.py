@@ -65,11 +65,9 @@ def dry_run(config: Config, workdir: Path, devices: Devices = None) -> Iterator[
     if weights is not None and is_here(weights):
         model, variables, preprocessing = build_model(config, len(classes))
     else:
-        model, preprocessing = (
-            build_module(config, len(classes)),
-            Preprocessing(IMAGENET_MEAN, IMAGENET_STD),
-        )
+        model = build_module(config, len(classes))
         variables = _made_up(variable_shapes(model))
+        preprocessing = Preprocessing(IMAGENET_MEAN, IMAGENET_STD)
     programs = build_programs(config, model, preprocessing, per_epoch, batch_size)
     rate = config.optimizer.learning_rate
     state = create_state(variables, programs.optimizer, rate, config.seed)

@@ -6,11 +6,10 @@ in a second. For rows z of standardized features, labels y and a strength C, as 
     minimize  C sum_i CE(z_i W + b, y_i) + sum(W^2) / 2
 
 by L-BFGS (`optax.lbfgs`), one strength after the other, each from the solution of the one before.
-(Side by side, under `jax.vmap`, every line search takes as long as the longest: 5 to 30 times as
-long on two CPU cores.) The rows are first rotated onto their principal axes (float64, on the host),
-of which there are at most as many as rows, and each axis is scaled by its expected curvature: a few
-dozen iterations then do for every C. The scaling of the features is folded into kernel and bias, so
-that the result is an ordinary classifier.
+(Side by side, under `jax.vmap`, every line search would take as long as the longest.) The rows are
+first rotated onto their principal axes (float64, on the host), of which there are at most as many
+as rows, and each axis is scaled by its expected curvature, which spares iterations. The scaling of
+the features is folded into kernel and bias, so that the result is an ordinary classifier.
 """
 
 import functools
@@ -35,7 +34,7 @@ class Heads(NamedTuple):
     Attributes:
         kernels: float32 S K N.
         biases: float32 S N.
-        iterations: int32 S.
+        iterations: int32 S; `MAX_ITERATIONS` where it stopped short of the tolerance.
     """
 
     kernels: np.ndarray
