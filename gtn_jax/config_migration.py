@@ -6,7 +6,7 @@ enter: what an old run did, it keeps doing. The first version is that of `tests/
 oldest whose checkpoints load.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from gtn_jax.errors import unknown_name
@@ -19,11 +19,17 @@ class Migrations(NamedTuple):
         added: field -> the value that reproduces runs written before the field existed, as JSON.
         renamed: old name -> new name.
         removed: old name -> the value that changed nothing; a config with another is refused.
+        replaced: old name -> (new name, function of its value and of all fields to the new value).
     """
 
     added: Mapping[str, Any]
     renamed: Mapping[str, str]
     removed: Mapping[str, Any]
+    replaced: Mapping[str, tuple[str, Callable[[Any, Mapping[str, Any]], Any]]] = {}
+
+
+def _head_rate(multiplier: float, fields: Mapping[str, Any]) -> float | None:
+    return None if multiplier == 1 else multiplier * fields["optimizer.learning_rate"]
 
 
 MIGRATIONS = Migrations(
@@ -31,7 +37,16 @@ MIGRATIONS = Migrations(
         "model.gate_hidden_units": None,
         "model.gate_bias": False,
         "model.kept_channels": [],
+        "data.crop_min_area": 0.08,
+        "optimizer.name": "sgd",
+        "optimizer.head_learning_rate": None,
+        "optimizer.decayed": "all",
+        "optimizer.warmup_share": 0.0,
         "optimizer.l2_sp": 0.0,
+        "training.steps": None,
+        "training.head_start": "random",
+        "training.batch_norm": "batch",
+        "training.eval_every_steps": None,
         "training.trainable": "all",
         "training.label_smoothing": 0.0,
         "training.mixup_alpha": 0.0,
@@ -41,6 +56,9 @@ MIGRATIONS = Migrations(
     },
     renamed={},
     removed={},
+    replaced={
+        "optimizer.head_lr_multiplier": ("optimizer.head_learning_rate", _head_rate),
+    },
 )
 """Of this version."""
 
@@ -69,7 +87,7 @@ def migrate(
     """
     migrated = {name: value for name, value in migrations.added.items() if name in known}
     given: set[str] = set()
-    for old, value in fields.items():
+    for old, value in fields.items():  # noqa: PLW2901
         if old in migrations.removed:
             if value != migrations.removed[old]:
                 raise ValueError(
@@ -77,6 +95,9 @@ def migrate(
                     "wrote it"
                 )
             continue
+        if old in migrations.replaced:
+            old, new_value = migrations.replaced[old]
+            value = new_value(value, fields)
         name = migrations.renamed.get(old, old)
         if name not in known:
             raise unknown_name("field", old, known)

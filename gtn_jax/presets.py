@@ -20,20 +20,25 @@ def official(config: Config) -> Config:
         {
             # SGD 0.9 with decay on everything, gate and BatchNorm included; batches of 64.
             "data.batch_size": 64,
+            "optimizer.name": "sgd",
             "optimizer.learning_rate": 1e-2,
             "optimizer.momentum": 0.9,
             "optimizer.weight_decay": 1e-4,
+            "optimizer.decayed": "all",
             "optimizer.l2_sp": 0.0,
             "training.accumulation_steps": 1,
             "training.epochs": 100,
+            "training.steps": None,
+            "training.head_start": "random",
             # rate = 1e-2 * 0.1 ** max(0, (epoch - 1) // 40), epochs from 0: 41 epochs before the
             # first fall, 40 between.
             "optimizer.schedule": "step",
             "optimizer.warmup_epochs": 0.0,
+            "optimizer.warmup_share": 0.0,
             "optimizer.boundaries_epochs": (41, 81),
             "optimizer.decay_factor": 0.1,
             # Their ten times higher rate of the heads is overwritten before the first step.
-            "optimizer.head_lr_multiplier": 1.0,
+            "optimizer.head_learning_rate": None,
             # Epochs 0 to 20 run with rate 0 for the trunk: its gradient is computed, fills its
             # momentum, and is released at epoch 21.
             "training.freeze_epochs": 21,
@@ -41,12 +46,14 @@ def official(config: Config) -> Config:
             "training.trainable": "all",
             # model.train() throughout: a frozen trunk normalises with, and learns, statistics.
             "training.frozen_batch_norm": "batch",
+            "training.batch_norm": "batch",
             "model.torch_running_variance": True,
             # DataLoader without drop_last: the partial batch has statistics of its own.
             "data.last_batch": "keep",
             # best_pred is the best epoch on the test set.
             "training.select": "test_best",
             "training.eval_every_epochs": 1,
+            "training.eval_every_steps": None,
             "training.label_smoothing": 0.0,
             "training.mixup_alpha": 0.0,
             "training.ema_decay": 0.0,
@@ -55,6 +62,7 @@ def official(config: Config) -> Config:
             "data.resize_size": round(config.data.image_size * 256 / 224),
             "data.random_shift_pixels": 0,
             "data.random_resized_crop": True,
+            "data.crop_min_area": 0.08,
             "data.random_flip": True,
             "data.small_image_epochs": 0,
             "data.cache_views": 0,

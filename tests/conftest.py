@@ -153,6 +153,20 @@ def tiny_config(data_dir) -> Config:
 
 
 @pytest.fixture(scope="session")
+def tiny_weights(tiny_backbone, tmp_path_factory) -> str:
+    """A file with drawn weights of the tiny backbone."""
+    from gtn_jax.models.gtn import GTN, init_variables
+    from gtn_jax.weights.keymaps import to_torchvision
+    from gtn_jax.weights.write import write_safetensors
+
+    variables = init_variables(GTN("tiny", 2, gate="none", auxiliary=False), 5)
+    tensors = {k: v for k, v in to_torchvision(variables).items() if not k.startswith("fc.")}
+    path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+    write_safetensors(tensors, path, {})
+    return str(path)
+
+
+@pytest.fixture(scope="session")
 def finished_run(tiny_backbone, tiny_config, tmp_path_factory) -> Path:
     """A finished run of one epoch on four devices, shared: nobody may write into it.
 

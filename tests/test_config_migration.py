@@ -22,17 +22,29 @@ def first_fields() -> dict:
 
 def test_every_field_since_the_first_version_has_its_line():
     first = first_fields().keys()
-    carried = {MIGRATIONS.renamed.get(name, name) for name in first - MIGRATIONS.removed.keys()}
+    gone = MIGRATIONS.removed.keys() | MIGRATIONS.replaced.keys()
+    carried = {MIGRATIONS.renamed.get(name, name) for name in first - gone}
+    assert {new for new, _ in MIGRATIONS.replaced.values()} <= MIGRATIONS.added.keys()
     assert carried | MIGRATIONS.added.keys() == set(field_names())
     assert not carried & MIGRATIONS.added.keys()
-    assert not MIGRATIONS.removed.keys() & set(field_names())
+    assert not gone & set(field_names())
 
 
 def test_the_first_version_loads_with_what_it_did():
     """Written out: the defaults of today may differ."""
     fields = flatten(from_json(OLDEST))
-    assert {name: fields[name] for name in first_fields()} == first_fields()
-    assert {name: fields[name] for name in fields.keys() - first_fields().keys()} == {
+    kept = {k: v for k, v in first_fields().items() if k not in MIGRATIONS.replaced}
+    assert {name: fields[name] for name in kept} == kept
+    assert {name: fields[name] for name in fields.keys() - kept.keys()} == {
+        "data.crop_min_area": 0.08,
+        "optimizer.name": "sgd",
+        "optimizer.head_learning_rate": None,
+        "optimizer.decayed": "all",
+        "optimizer.warmup_share": 0.0,
+        "training.steps": None,
+        "training.head_start": "random",
+        "training.batch_norm": "batch",
+        "training.eval_every_steps": None,
         "model.gate_hidden_units": None,
         "model.gate_bias": False,
         "model.kept_channels": [],
@@ -44,6 +56,15 @@ def test_the_first_version_loads_with_what_it_did():
         "training.patience_evaluations": 0,
         "training.watch_test": False,
     }
+
+
+def test_a_multiplier_becomes_the_rate_that_it_made():
+    """0.1.0 had the heads' rate as a multiple of the backbone's."""
+    tree = json.loads(OLDEST.read_text())
+    tree["optimizer"] |= {"learning_rate": 0.02, "head_lr_multiplier": 10.0}
+    assert from_tree(tree, "it").optimizer.rates == (0.02, 0.2)
+    tree["optimizer"]["head_lr_multiplier"] = 1.0
+    assert from_tree(tree, "it").optimizer.head_learning_rate is None
 
 
 def test_an_absent_field_does_not_take_the_default_of_today():

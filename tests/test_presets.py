@@ -19,7 +19,7 @@ def rates(config: Config, steps: int, epochs: list[int]) -> dict[str, list[float
     schedule = relative_schedule(
         section.schedule,
         steps,
-        config.training.epochs,
+        config.training.epoch_count,
         section.warmup_epochs,
         section.boundaries_epochs,
         section.decay_factor,
@@ -27,13 +27,12 @@ def rates(config: Config, steps: int, epochs: list[int]) -> dict[str, list[float
     optimizer = build_optimizer(
         section.momentum,
         section.weight_decay,
-        section.head_lr_multiplier,
         schedule,
         config.training.freeze_epochs * steps,
     )
     return {
-        group: [section.learning_rate * float(rate(epoch * steps)) for epoch in epochs]
-        for group, rate in optimizer.schedules.items()
+        group: [peak * float(optimizer.schedules[group](epoch * steps)) for epoch in epochs]
+        for group, peak in zip(("backbone", "head"), section.rates, strict=True)
     }
 
 
@@ -95,7 +94,10 @@ def test_official_quirks():
     """The rows of docs/fidelity.md."""
     quirks = {
         "optimizer.boundaries_epochs": [41, 81],
-        "optimizer.head_lr_multiplier": 1.0,
+        "optimizer.head_learning_rate": None,
+        "training.head_start": "random",
+        "training.batch_norm": "batch",
+        "data.crop_min_area": 0.08,
         "training.freeze_epochs": 21,
         "training.freeze_mode": "zero_lr",
         "training.frozen_batch_norm": "batch",
@@ -112,7 +114,16 @@ def test_official_quirks():
 def test_official_takes_back_what_the_authors_do_not_have():
     """Each field that is not theirs, from an experiment that sets it; their values by hand."""
     theirs = {
+        "optimizer.name": "sgd",
+        "optimizer.head_learning_rate": None,
+        "optimizer.decayed": "all",
+        "optimizer.warmup_share": 0.0,
         "optimizer.l2_sp": 0.0,
+        "training.head_start": "random",
+        "training.steps": None,
+        "training.eval_every_steps": None,
+        "training.batch_norm": "batch",
+        "data.crop_min_area": 0.08,
         "training.accumulation_steps": 1,
         "training.trainable": "all",
         "model.gate_hidden_units": None,
@@ -122,7 +133,16 @@ def test_official_takes_back_what_the_authors_do_not_have():
         "model.weights_heads": "fresh",
     }
     other = {
+        "optimizer.name": "adamw",
+        "optimizer.head_learning_rate": 0.1,
+        "optimizer.decayed": "kernels",
+        "optimizer.warmup_share": 0.1,
         "optimizer.l2_sp": 0.01,
+        "training.head_start": "random",
+        "training.steps": 100,
+        "training.eval_every_steps": 10,
+        "training.batch_norm": "running",
+        "data.crop_min_area": 0.35,
         "training.accumulation_steps": 2,
         "training.trainable": "batch_norm",
         "model.gate_hidden_units": 8,

@@ -71,15 +71,17 @@ def probe(config: Config, workdir: Path, device: Device) -> Costs:
 def run_seconds(config: Config, costs: Costs) -> float:
     """What one run of a config will take, its compilation apart."""
     training = config.training
-    evaluations = training.epochs / training.eval_every_epochs
-    frozen = min(training.freeze_epochs, training.epochs)
+    evaluations = training.epoch_count / training.eval_every_epochs
+    frozen = min(training.freeze_epochs, training.epoch_count)
     if is_frozen(config) and config.data.cache_views:
-        epochs = float(training.epochs)  # the probe's steps were of cached features
+        epochs = float(training.epoch_count)  # the probe's steps were of cached features
     elif config.data.cache_views:
-        epochs = training.epochs - frozen + _FROZEN_SHARE * min(frozen, config.data.cache_views)
+        epochs = (
+            training.epoch_count - frozen + _FROZEN_SHARE * min(frozen, config.data.cache_views)
+        )
     else:
         share = _FROZEN_SHARE if training.freeze_mode == "no_grad" else 1.0
-        epochs = training.epochs - frozen + share * frozen
+        epochs = training.epoch_count - frozen + share * frozen
     return (
         costs.start
         + epochs * costs.steps_per_epoch * costs.step

@@ -189,7 +189,7 @@ def _train_seed(
     key = jax.random.key(data.seed)
 
     def one_step(params: Any, opt_state: Any, rate: jax.Array, number: jax.Array, batch: Any):
-        state = TrainState(number, params, {}, opt_state, rate, key)
+        state = TrainState(number, params, {}, opt_state, rate, rate, key)
         new, _ = step(state, batch)
         return new.params, new.opt_state, new.step < 0
 

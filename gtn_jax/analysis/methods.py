@@ -69,7 +69,7 @@ def method_config(config: Config, method: str, learning_rate: float, seed: int) 
         seed: of the run.
     """
     own = METHODS[method]
-    epochs = config.training.epochs
+    epochs = config.training.epoch_count
     values: dict[str, Any] = {
         "model.gate": own.gate,
         "optimizer.l2_sp": 0.0,
@@ -88,7 +88,7 @@ def is_frozen(config: Config) -> bool:
     """Whether a run's trunk never moves, in no respect, so that all it does is give features."""
     training = config.training
     return (
-        training.freeze_epochs >= training.epochs
+        training.freeze_epochs >= training.epoch_count
         and training.freeze_mode == "no_grad"
         and training.frozen_batch_norm == "running"
     )
@@ -116,13 +116,13 @@ def check_methods(config: Config, methods: Sequence[str]) -> None:
             asked = method_config(config, method, 1.0, 0)
         except ValueError as error:
             raise ValueError(f"method {method}: {error}") from error
-        if asked.training.freeze_epochs >= asked.training.epochs:
+        if asked.training.freeze_epochs >= asked.training.epoch_count:
             # What it changes concerns a trunk that moves.
             asked = override(asked, {"optimizer.l2_sp": 0.0, "training.trainable": "all"})
         if asked in seen:
             raise UsageError(
                 f"--methods: {seen[asked]} and {method} are the same runs with "
                 f"training.freeze_epochs {config.training.freeze_epochs} of "
-                f"{config.training.epochs}; leave one out"
+                f"{config.training.epoch_count}; leave one out"
             )
         seen[asked] = method

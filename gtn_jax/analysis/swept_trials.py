@@ -43,7 +43,7 @@ def is_sweepable(config: Config) -> bool:
         and config.data.cache_views > 0
         and config.data.last_batch == "drop"
         and training.accumulation_steps == 1
-        and training.epochs % training.eval_every_epochs == 0
+        and training.epoch_count % training.eval_every_epochs == 0
         and training.select in ("val", "last")
         and training.label_smoothing == training.ema_decay == training.patience_evaluations == 0
     )
@@ -200,7 +200,7 @@ def _features(config: Config, device: Device) -> _Features:
     key = jax.device_put(jax.random.key(np.uint32(seed)), device)
     views = config.data.cache_views
     cache = compute_features(programs.pooling_step, variables, key, train, views, batch_size, mesh)
-    steps = range(config.training.epochs * per_epoch)
+    steps = range(config.training.epoch_count * per_epoch)
     rows = [pipeline.rows_of_step(train, batch_size, "drop", seed, step) for step in steps]
     evaluation = _evaluation_pooling(cast(Any, model), preprocessing)
 
@@ -212,7 +212,7 @@ def _features(config: Config, device: Device) -> _Features:
     return _Features(
         cache.pooled,
         cache.labels,
-        np.stack(rows).astype(np.int32).reshape(config.training.epochs, per_epoch, batch_size),
+        np.stack(rows).astype(np.int32).reshape(config.training.epoch_count, per_epoch, batch_size),
         evaluated(images["validation"]),
         images["validation"].part.labels,
         evaluated(images["test"]),

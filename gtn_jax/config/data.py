@@ -34,8 +34,10 @@ class DataConfig:
     last_batch: Literal["drop", "keep"] = "drop"
     """What happens to an epoch's last, partial batch; "keep" gives it its own statistics."""
     random_resized_crop: bool = False
-    """Train on a random 8 to 100 % of an image's area, of aspect 3/4 to 4/3, resized; False: on
-    the square that evaluation sees."""
+    """Train on a random part of an image, of aspect 3/4 to 4/3, resized; False: on the square that
+    evaluation sees."""
+    crop_min_area: float = 0.08
+    """Smallest share of the image's area in such a part; the largest is all of it."""
     random_flip: bool = True
     """Mirror every other training image, at random."""
     random_shift_pixels: int = 0
@@ -72,6 +74,8 @@ class DataConfig:
         for name in ("validation_fraction", "test_fraction"):
             share = getattr(self, name)
             require(0 <= share < 1, f"data.{name}", share, "a share in [0, 1)")
+        area = self.crop_min_area
+        require(0 < area <= 1, "data.crop_min_area", area, "a share in (0, 1]")
         count = self.train_images_per_class
         require(count is None or count >= 1, "data.train_images_per_class", count, "at least 1")
         shift = self.random_shift_pixels

@@ -26,13 +26,15 @@ class Config:
         require_kinds(self)
         require(0 <= self.seed < 2**32, "seed", self.seed, "0 to 2**32 - 1")
         warmup, kind = self.optimizer.warmup_epochs, self.optimizer.schedule
+        views, training = self.data.cache_views, self.training
+        epochs = training.epochs
+        fits = epochs in (0, "auto") or training.steps is not None or warmup < epochs
         require(
-            warmup == 0 or (kind == "cosine" and warmup < self.training.epochs),
+            warmup == 0 or (kind == "cosine" and fits),
             "optimizer.warmup_epochs",
             warmup,
-            f"0, or with the cosine schedule fewer than the {self.training.epochs} epochs",
+            f"0, or with the cosine schedule fewer than the {epochs} epochs",
         )
-        views, training = self.data.cache_views, self.training
         batch, parts = self.data.batch_size, training.accumulation_steps
         divisor = f"a divisor of data.batch_size, {batch}"
         require(batch % parts == 0, "training.accumulation_steps", parts, divisor)

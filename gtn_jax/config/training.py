@@ -10,14 +10,24 @@ from gtn_jax.fields import require, require_kinds, require_least
 class TrainingConfig:
     """How long, what is frozen, what is kept."""
 
-    epochs: int = 100
+    epochs: int | Literal["auto"] = 100
+    """0 trains nothing: the head is solved. "auto" follows the number of training images
+    (docs/training.md), and becomes a number when a run begins."""
+    steps: int | None = None
+    """In the place of `epochs`, which then only counts; None: as many as `epochs` has."""
+    head_start: Literal["random", "solved"] = "random"
+    """solved: the classifiers begin at the minimum of their loss on the features that the backbone
+    comes with (`head_solver.py`); needs pretrained weights and `model.classifier_bias`."""
     freeze_epochs: int = 0
-    """The trunk stands still for that many epochs."""
+    """The backbone stands still for that many epochs."""
     freeze_mode: Literal["no_grad", "zero_lr"] = "no_grad"
     """no_grad: the trunk's gradient is not computed. zero_lr (the authors'): it is, and fills the
     trunk's momentum while its rate is 0."""
     frozen_batch_norm: Literal["running", "batch"] = "running"
     """Statistics a frozen trunk normalises with; batch (the authors') also moves the running."""
+    batch_norm: Literal["batch", "running"] = "batch"
+    """Statistics that a backbone that moves normalises with: those of the batch, which move the
+    running ones, or the running ones that the weights came with, which then stay."""
     trainable: Literal["all", "batch_norm"] = "all"
     """What of the trunk learns once it is not frozen: all, or scale and bias of each BatchNorm."""
     label_smoothing: float = 0.0
@@ -42,12 +52,25 @@ class TrainingConfig:
     watch_test: bool = False
     """Evaluate and log the test split whenever the one to select on is; it chooses nothing."""
     eval_every_epochs: int = 1
+    eval_every_steps: int | None = None
+    """In the place of `eval_every_epochs`; None: as that says, or with `epochs` "auto" about ten
+    times in all."""
     checkpoint_every_seconds: float = 60.0
     log_every_steps: int = 20
 
+    @property
+    def epoch_count(self) -> int:
+        """`epochs` as a number, which a resolved config has; "auto" is still 0 of them."""
+        return 0 if self.epochs == "auto" else self.epochs
+
     def __post_init__(self) -> None:  # noqa: D105
         require_kinds(self, "training.")
-        require_least(self, "training", 1, "epochs", "eval_every_epochs", "log_every_steps")
+        epochs = self.epochs
+        require(epochs == "auto" or epochs >= 0, "training.epochs", epochs, "at least 0, or auto")
+        for name in ("steps", "eval_every_steps"):
+            found, least = getattr(self, name), int(name != "steps")
+            require(found is None or found >= least, f"training.{name}", found, f"at least {least}")
+        require_least(self, "training", 1, "eval_every_epochs", "log_every_steps")
         require_least(self, "training", 1, "accumulation_steps")
         require_least(self, "training", 0, "freeze_epochs", "patience_evaluations", "mixup_alpha")
         for name in ("label_smoothing", "ema_decay"):

@@ -58,6 +58,7 @@ def training_transform(
     random_shift_pixels: int,
     image_size: int | None = None,
     random_resized_crop: bool = False,
+    crop_min_area: float = 0.08,
 ) -> Transform:
     """Augment and normalise.
 
@@ -68,6 +69,7 @@ def training_transform(
         random_shift_pixels: the furthest shift; 0 is none.
         image_size: side to resize to, bilinear with antialiasing; None keeps the height.
         random_resized_crop: cut a random box out of each image, whose size comes with the batch.
+        crop_min_area: smallest share of an image in that box.
     """
 
     def transform(key: jax.Array, images: Array, sizes: Array | None = None) -> jax.Array:
@@ -75,7 +77,8 @@ def training_transform(
         if random_resized_crop:
             if sizes is None:
                 sizes = jnp.tile(jnp.array([images.shape[1:3]], jnp.int32), (images.shape[0], 1))
-            images = crop_and_resize(images, random_boxes(jax.random.fold_in(key, 0), sizes), side)
+            boxes = random_boxes(jax.random.fold_in(key, 0), sizes, crop_min_area)
+            images = crop_and_resize(images, boxes, side)
         if random_shift_pixels:
             images = shift(jax.random.fold_in(key, 0), images, random_shift_pixels)
         if random_flip:

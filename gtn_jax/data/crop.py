@@ -14,20 +14,19 @@ from jax import lax
 
 from gtn_jax.arrays import Array
 
-AREA = (0.08, 1.0)
-"""Of the image, smallest and largest share in a crop."""
 ASPECT = (3 / 4, 4 / 3)
 """Width / height of a crop, smallest and largest; uniform in the logarithm."""
 TRIES = 10
 """Draws before the crop in the middle is taken."""
 
 
-def random_boxes(key: jax.Array, sizes: Array) -> jax.Array:
+def random_boxes(key: jax.Array, sizes: Array, min_area: float = 0.08) -> jax.Array:
     """One box inside each image.
 
     Args:
         key: the same key gives the same boxes.
         sizes: int32 B 2, height and width in pixels.
+        min_area: smallest share of the image in a box; the largest is 1.
 
     Returns:
         int32 B 4: top, left, height, width.
@@ -36,7 +35,7 @@ def random_boxes(key: jax.Array, sizes: Array) -> jax.Array:
     height, width = jnp.asarray(sizes[:, :1], jnp.float32), jnp.asarray(sizes[:, 1:], jnp.float32)
     keys = [jax.random.fold_in(key, number) for number in range(3)]
     shape = (images, TRIES)
-    area = height * width * jax.random.uniform(keys[0], shape, minval=AREA[0], maxval=AREA[1])
+    area = height * width * jax.random.uniform(keys[0], shape, minval=min_area, maxval=1.0)
     low, high = (math.log(aspect) for aspect in ASPECT)
     aspect = jnp.exp(jax.random.uniform(keys[1], shape, minval=low, maxval=high))
     box_width, box_height = jnp.round(jnp.sqrt(area * aspect)), jnp.round(jnp.sqrt(area / aspect))

@@ -14,9 +14,11 @@ from gtn_jax.data import augment
 from gtn_jax.models.gtn import GTN, init_variables, variable_shapes
 from gtn_jax.training.forward_steps import (
     EvaluationStep,
+    GatedStep,
     PoolingStep,
     ProbabilitiesStep,
     make_evaluation_step,
+    make_gated_step,
     make_pooling_step,
     make_probabilities_step,
 )
@@ -45,6 +47,7 @@ class Programs(NamedTuple):
         resident_step: the same and the mesh -> a step that gathers resident images itself; donates
             its state.
         head_step: that of a frozen trunk whose features are given; donates its state.
+        gated_step: variables, batch, mirror -> what the classifiers see.
         pooling_step: variables, batch, key, rows -> these features, of one view of each image.
         evaluation_step: variables, batch -> Sums, Answers.
         probabilities_step: variables, batch -> float32 B N.
@@ -54,6 +57,7 @@ class Programs(NamedTuple):
     train_step: Callable[[bool, bool], TrainStep]
     resident_step: Callable[[bool, bool, Mesh], ResidentStep]
     head_step: HeadStep
+    gated_step: GatedStep
     pooling_step: PoolingStep
     evaluation_step: EvaluationStep
     probabilities_step: ProbabilitiesStep
@@ -143,7 +147,7 @@ def build_programs(
     steps_per_epoch: int,
     batch_size: int | None = None,
 ) -> Programs:
-    """The programs of a run; runs that differ only in seed and peak rate share them.
+    """The programs of a run; runs that differ only in seed and peak rates share them.
 
     Args:
         config: of the run.
@@ -152,7 +156,7 @@ def build_programs(
         steps_per_epoch: turns the schedule's epochs into steps.
         batch_size: images of a full batch; None: as many as the config says.
     """
-    own = {"seed": 0, "optimizer.learning_rate": 1.0}
+    own = {"seed": 0, "optimizer.learning_rate": 1.0, "optimizer.head_learning_rate": None}
     shared = override(config, own | ({"data.batch_size": batch_size} if batch_size else {}))
     # Modules and configs are frozen and hash by value; Linen does not declare it.
     return _build_programs(shared, cast(Any, model), preprocessing, steps_per_epoch)
@@ -167,19 +171,22 @@ def _build_programs(
     optimizer = build_optimizer(
         section.momentum,
         section.weight_decay,
-        section.head_lr_multiplier,
         relative_schedule(
             section.schedule,
             steps_per_epoch,
-            training.epochs,
+            training.epoch_count,
             section.warmup_epochs,
             section.boundaries_epochs,
             section.decay_factor,
+            section.warmup_share,
+            training.steps,
         ),
         training.freeze_epochs * steps_per_epoch,
         section.l2_sp,
         training.trainable,
         training.ema_decay,
+        section.name,
+        section.decayed == "all" or (section.decayed == "auto" and section.name == "sgd"),
     )
 
     def transform(small: bool) -> augment.Transform:
@@ -189,6 +196,7 @@ def _build_programs(
             config.data.random_shift_pixels,
             config.data.small_image_size if small else config.data.image_size,
             config.data.random_resized_crop,
+            config.data.crop_min_area,
         )
 
     def pure_step(frozen: bool, small: bool) -> TrainStep:
@@ -198,7 +206,8 @@ def _build_programs(
             transform(small),
             config.model.aux_weight,
             backbone_gradient=not (frozen and training.freeze_mode == "no_grad"),
-            freeze_batch_norm=frozen and training.frozen_batch_norm == "running",
+            freeze_batch_norm=(training.frozen_batch_norm if frozen else training.batch_norm)
+            == "running",
             micro_batch_size=None if parts == 1 else config.data.batch_size // parts,
             label_smoothing=training.label_smoothing,
             mixup_alpha=training.mixup_alpha,
@@ -220,6 +229,7 @@ def _build_programs(
     )
     pooling_step = jax.jit(make_pooling_step(model, transform(small=False)))
     evaluation_transform = augment.evaluation_transform(*preprocessing)
+    gated_step = jax.jit(make_gated_step(model, evaluation_transform))
     evaluation_step = jax.jit(make_evaluation_step(model, evaluation_transform))
     probabilities_step = jax.jit(make_probabilities_step(model, evaluation_transform))
     return Programs(
@@ -227,6 +237,7 @@ def _build_programs(
         train_step,
         resident_step,
         head_step,
+        gated_step,
         pooling_step,
         evaluation_step,
         probabilities_step,

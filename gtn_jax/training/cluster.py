@@ -42,9 +42,15 @@ def is_first() -> bool:
 
 def agreed(value: int) -> int:
     """The first process's value, in all of them; each must call it."""
-    if not jax.distributed.is_initialized():
-        return value
-    return int(multihost_utils.broadcast_one_to_all(value))
+    return int(received(value))
+
+
+def received(tree: Any) -> Any:
+    """The first process's numbers or arrays, in all of them; the others bring arrays of that shape.
+
+    Each process must call it.
+    """
+    return multihost_utils.broadcast_one_to_all(tree) if jax.distributed.is_initialized() else tree
 
 
 @contextlib.contextmanager

@@ -72,15 +72,15 @@ def dry_run(config: Config, workdir: Path, devices: Devices = None) -> Iterator[
     rate = config.optimizer.learning_rate
     state = create_state(variables, programs.optimizer, rate, config.seed)
     state = replicate(state, mesh)
-    frozen_epochs = min(training.freeze_epochs, training.epochs)
+    frozen_epochs = min(training.freeze_epochs, training.epoch_count)
     learning = trained_parameters(
-        programs.optimizer, state.params, frozen_epochs == training.epochs
+        programs.optimizer, state.params, frozen_epochs == training.epoch_count
     )
     saved = jax.tree.leaves((state.variables, state.opt_state))
     state_bytes = sum(leaf.nbytes for leaf in saved)
 
     batch = _made_up_batch(train, batch_size, len(classes))
-    step: Any = programs.train_step(frozen_epochs == training.epochs, False)
+    step: Any = programs.train_step(frozen_epochs == training.epoch_count, False)
     placed, started = put_batch(batch, mesh), time.perf_counter()
     compiled = step.lower(state, placed).compile()
     compile_seconds = time.perf_counter() - started
@@ -92,9 +92,9 @@ def dry_run(config: Config, workdir: Path, devices: Devices = None) -> Iterator[
     if not math.isfinite(loss):
         raise ValueError(f"the first step's loss is {loss} on made-up images; see model.* fields")
 
-    evaluations = -(-training.epochs // training.eval_every_epochs)
+    evaluations = -(-training.epoch_count // training.eval_every_epochs)
     sizes = ", ".join(f"{name} {len(part.positions):,}" for name, part in parts.items())
-    steps = per_epoch * training.epochs
+    steps = per_epoch * training.epoch_count
     frozen = f", {per_epoch * frozen_epochs:,} of them with the trunk frozen"
     yield from (
         f"data    {config.data.name}: {len(classes)} classes; {sizes} images",
@@ -103,7 +103,7 @@ def dry_run(config: Config, workdir: Path, devices: Devices = None) -> Iterator[
         f"model   {config.model.backbone}, gate {config.model.gate}: {state.parameters:,} "
         f"parameters, {learning:,} of which learn",
         f"weights {_weights(weights)}",
-        f"steps   {per_epoch:,} an epoch x {training.epochs} = {steps:,}"
+        f"steps   {per_epoch:,} an epoch x {training.epoch_count} = {steps:,}"
         f"{frozen if frozen_epochs else ''}; {evaluations} evaluations",
         f"step    ok on made-up images: loss {loss:.3f}; {compile_seconds:.1f} s to compile, "
         f"{step_seconds:.3f} s a step",

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from gtn_jax.config import Config, override
@@ -65,12 +66,12 @@ def find_lr(
         ValueError: as a run's start; or a loss that is not finite at the lowest rates.
     """
     training = config.training
-    frozen = training.freeze_epochs >= training.epochs
+    frozen = training.freeze_epochs >= training.epoch_count
     config = override(
         dataclasses.replace(config, data=absolute(config.data)),
         {
             "optimizer.schedule": "constant", "optimizer.warmup_epochs": 0.0,
-            "data.cache_views": 0, "training.freeze_epochs": training.epochs if frozen else 0,
+            "data.cache_views": 0, "training.freeze_epochs": training.epoch_count if frozen else 0,
             "training.select": "last", "training.patience_evaluations": 0,
         },
     )  # fmt: skip
@@ -90,7 +91,7 @@ def find_lr(
     losses: list[float] = []
     for rate in rates:
         batch: Any = put_batch(next(batches), mesh)
-        state = state.replace(learning_rate=replicate(np.float32(rate), mesh))
+        state = state.at_rate(replicate(jnp.float32(rate), mesh))
         state, metrics = programs.take_step(state, batch, frozen, False, train.resident, mesh)
         found = jax.device_get(metrics)
         loss = float(found["loss"])

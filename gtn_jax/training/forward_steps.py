@@ -11,10 +11,11 @@ import jax.numpy as jnp
 
 from gtn_jax.arrays import Array, Batch, Outputs, Pooled, Variables
 from gtn_jax.data.augment import Transform, one_by_one
-from gtn_jax.models.gtn import GTN
+from gtn_jax.models.gtn import GTN, gate_of
 from gtn_jax.training.metrics import Answers, Sums, answers, sums
 
 PoolingStep = Callable[[Variables, Batch, jax.Array, Array], Pooled]
+GatedStep = Callable[[Variables, Batch, Array], tuple[jax.Array, jax.Array | None]]
 EvaluationStep = Callable[[Variables, Batch], tuple[Sums, Answers]]
 ProbabilitiesStep = Callable[[Variables, Batch], jax.Array]
 
@@ -35,6 +36,31 @@ def make_pooling_step(model: GTN, transform: Transform) -> PoolingStep:
         return cast(Pooled, model.apply(variables, images, True, method=GTN.pooled))
 
     return pooling_step
+
+
+def make_gated_step(model: GTN, transform: Transform) -> GatedStep:
+    """Build `gated_step(variables, batch, mirror) -> (B K, B K')`: what the classifiers see.
+
+    Args:
+        model: a GTN, as it is in evaluation; its classifiers are not used.
+        transform: from `augment.evaluation_transform`.
+
+    Returns:
+        A pure function of a bool scalar `mirror`, too: whether to mirror the images. The second
+        result is of the stage before the last, None without an auxiliary classifier.
+    """
+
+    def gated_step(
+        variables: Variables, batch: Batch, mirror: Array
+    ) -> tuple[jax.Array, jax.Array | None]:
+        images = transform(jax.random.key(0), batch.images, batch.sizes)
+        images = jnp.where(mirror, images[:, :, ::-1], images)
+        pooled = cast(Pooled, model.apply(variables, images, True, method=GTN.pooled))
+        gate = {"params": variables["params"].get("gate", {})}
+        gated, _ = cast(tuple, gate_of(model).apply(gate, pooled.last, False))
+        return gated, pooled.before_last
+
+    return gated_step
 
 
 def make_evaluation_step(model: GTN, transform: Transform) -> EvaluationStep:

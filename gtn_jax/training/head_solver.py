@@ -47,7 +47,11 @@ class Heads(NamedTuple):
 
 
 def solve_heads(
-    features: Array, labels: Array, num_classes: int, strengths: tuple[float, ...]
+    features: Array,
+    labels: Array,
+    num_classes: int,
+    strengths: tuple[float, ...],
+    use_bias: bool = True,
 ) -> Heads:
     """Solve one head a strength.
 
@@ -56,6 +60,7 @@ def solve_heads(
         labels: int R.
         num_classes: N; classes without a row are allowed.
         strengths: C of scikit-learn's `LogisticRegression`; a smaller one is a stronger penalty.
+        use_bias: False: all biases are 0.
 
     Raises:
         ValueError: features that are not finite.
@@ -66,7 +71,7 @@ def solve_heads(
         >>> heads.logits(features)[0].argmax(1)
         array([0, 0, 1, 1])
     """
-    return _Problem.of(features, labels, num_classes).solve(strengths)
+    return _Problem.of(features, labels, num_classes, use_bias).solve(strengths)
 
 
 class _Problem(NamedTuple):
@@ -80,6 +85,8 @@ class _Problem(NamedTuple):
         mean: float64 K, of the features.
         scale: float64 K, their deviation; infinite where a channel never changes.
         num_classes: N.
+        use_bias: without one, features are scaled and not centered: `mean` is 0, `scale` their root
+            mean square.
     """
 
     rows: np.ndarray
@@ -89,15 +96,21 @@ class _Problem(NamedTuple):
     mean: np.ndarray
     scale: np.ndarray
     num_classes: int
+    use_bias: bool
 
     @classmethod
-    def of(cls, features: Array, labels: Array, num_classes: int) -> "_Problem":
+    def of(
+        cls, features: Array, labels: Array, num_classes: int, use_bias: bool = True
+    ) -> "_Problem":
         rows = np.asarray(features, np.float64)
         if not np.isfinite(rows).all():
             raise ValueError("features: not finite; the backbone's weights or images are damaged")
         mean, scale = rows.mean(0), rows.std(0)
         # A channel that never changes tells nothing: its weight stays 0.
-        scale = np.where(scale > 1e-6 * np.abs(mean) + 1e-12, scale, np.inf)
+        changes = scale > 1e-6 * np.abs(mean) + 1e-12
+        if not use_bias:
+            mean, scale = np.zeros_like(mean), np.sqrt(np.mean(rows**2, 0))
+        scale = np.where(changes, scale, np.inf)
         rows = (rows - mean) / scale
         count, channels = rows.shape
         if channels <= count:
@@ -110,9 +123,8 @@ class _Problem(NamedTuple):
         axes, variances = axes[:, kept], variances[kept]
         projected = np.asarray(rows @ axes, np.float32)
         labels = np.asarray(labels, np.int32)
-        return cls(
-            projected, labels, np.asarray(variances, np.float32), axes, mean, scale, num_classes
-        )
+        variances = np.asarray(variances, np.float32)
+        return cls(projected, labels, variances, axes, mean, scale, num_classes, use_bias)
 
     def solve(self, strengths: tuple[float, ...], weights: Array | None = None) -> Heads:
         """One head a strength; rows count by their weights, float R, or 1 each."""
@@ -126,6 +138,7 @@ class _Problem(NamedTuple):
             self.variances,
             halves,
             self.num_classes,
+            self.use_bias,
         )
         rotated = np.einsum("ka,san->skn", self.axes, np.asarray(found, np.float64))
         kernels = rotated / self.scale[:, None]
@@ -135,7 +148,7 @@ class _Problem(NamedTuple):
         )
 
 
-@functools.partial(jax.jit, static_argnums=5)
+@functools.partial(jax.jit, static_argnums=(5, 6))
 def _minimize(
     rows: jax.Array,
     labels: jax.Array,
@@ -143,6 +156,7 @@ def _minimize(
     variances: jax.Array,
     strengths: jax.Array,
     num_classes: int,
+    use_bias: bool,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Weights (S A N), biases (S N) and iterations (S) of the minimum for each strength."""
     optimizer = optax.lbfgs(memory_size=10)
@@ -155,7 +169,8 @@ def _minimize(
         scaling = lax.rsqrt(variances / jnp.float32(num_classes) + decay)[:, None]
 
         def loss(scaled: Any) -> jax.Array:
-            weights, bias = scaling * scaled[0], scaled[1]
+            weights = scaling * scaled[0]
+            bias = scaled[1] if use_bias else jnp.zeros_like(scaled[1])
             losses = optax.softmax_cross_entropy_with_integer_labels(
                 rows @ weights + bias[None], labels
             )
@@ -243,7 +258,8 @@ def solve_head(
     """
     views, labels = np.asarray(views), np.asarray(labels)
     count, channels = len(labels), views.shape[-1]
-    problem = _Problem.of(views.reshape(-1, channels), np.tile(labels, len(views)), num_classes)
+    rows = views.reshape(-1, channels)
+    problem = _Problem.of(rows, np.tile(labels, len(views)), num_classes)
     heads = problem.solve(strengths)
     if validation is not None and len(validation[1]):
         logits, wanted = [heads.logits(validation[0])], np.asarray(validation[1])

@@ -29,6 +29,7 @@ from gtn_jax.training.lock import locked
 from gtn_jax.training.preparation import SELECTED_ON, in_lines, prepare_run
 from gtn_jax.training.progress import ProgressBar
 from gtn_jax.training.refusal import refused_step
+from gtn_jax.training.resolution import adopt, is_evaluation_due, with_start
 from gtn_jax.training.run_folder import RunFolder
 from gtn_jax.training.selection import costs, evaluate_selected
 from gtn_jax.training.sharding import Devices, data_mesh, in_words, put_batch
@@ -64,6 +65,7 @@ def run(
     # ---- folder ----------------------------------------------------------------------------
     config = dataclasses.replace(config, data=absolute(config.data))
     folder = RunFolder(workdir, writes=is_first())
+    config = adopt(config, folder.config()) if folder.is_run() else with_start(config)
     folder.check(config)
     # One that should be there and is gone is made anew; for who only reads it is an error.
     finished = folder.summary() if folder.is_finished() else None
@@ -92,13 +94,14 @@ def _train(
     if not quiet:  # before the images, which can take a while
         print(f"device  {in_words(data_mesh(devices))}", flush=True)
     ready = prepare_run(config, folder, devices)
+    config = ready.config
     mesh, images, programs, state = ready.mesh, ready.images, ready.programs, ready.state
     batch_size, per_epoch, checkpoints = ready.batch_size, ready.per_epoch, ready.checkpoints
     step, position, clock = ready.step, ready.position, {**ready.clock}
     counted_images = position["images"] if position else 0
-    train, total_steps = images["train"], config.training.epochs * per_epoch
+    train, total_steps = images["train"], ready.total_steps
     bar = ProgressBar(total_steps, per_epoch, step, quiet)
-    for line in in_lines(ready, config):
+    for line in in_lines(ready):
         bar.say(line)
 
     # ---- order of the data; features of a frozen trunk --------------------------------------
@@ -179,18 +182,45 @@ def _train(
             "order": ready.order,
             "images": counted_images,
             "seconds": {**clock},
+            "head": ready.head,
         }
         checkpoints.save(state, position, accuracy)
         clock["checkpoint"] += time.monotonic() - started
 
+    def judge() -> float:
+        """Evaluate what is there and save it; the seconds that the evaluation took."""
+        log_pending()
+        if int(state.step) < 0:
+            refuse()
+        accuracy, started = None, time.monotonic()
+        result = validate(watched) if watched in images else None
+        if config.training.watch_test and watched != "test" and "test" in images:
+            validate("test")
+        seconds = time.monotonic() - started
+        if result is not None:
+            judged.append(result["accuracy"])
+            if math.isfinite(result["loss"]):
+                accuracy = result["accuracy"]
+            bar.say(
+                f"{progress_in_words(step, total_steps, per_epoch, config)}  "
+                f"{watched} accuracy {result['accuracy']:.4f}  loss {result['loss']:.4f}"
+            )
+        save(accuracy)
+        return seconds
+
     # ---- the loop --------------------------------------------------------------------------
     seen_programs: set[tuple[bool, bool, int]] = set()
     last_save = time.monotonic()
+    is_new = ready.position is None
     interruption, is_evaluation_short = active(), False
     patience = config.training.patience_evaluations
     watched = SELECTED_ON.get(config.training.select, "validation")
     judged = accuracies_until(folder.rows(), watched, step) if patience else []
     with interruption.deferring(), bar, watching, checkpoints, contextlib.closing(batches):
+        if is_new and ready.head is not None:
+            # What the run has found if it never comes to a better one.
+            judge()
+            last_save = time.monotonic()
         while step < total_steps and not is_stale(judged, patience):
             started = time.monotonic()
             epoch = step // per_epoch
@@ -207,7 +237,7 @@ def _train(
             step += 1
             watching.after_step(metrics)
             checkpoints.check()
-            end_of_epoch = step % per_epoch == 0
+            is_due = is_evaluation_due(step, total_steps, per_epoch, config)
 
             # Metrics are read one interval late, so that reading never waits for the device.
             if step % config.training.log_every_steps == 0:
@@ -217,11 +247,12 @@ def _train(
             compiling = program not in seen_programs
             seen_programs.add(program)
             save_seconds = config.training.checkpoint_every_seconds
-            if (step + 1) % per_epoch == 0 and not is_evaluation_short:
+            is_due_next = is_evaluation_due(step + 1, total_steps, per_epoch, config)
+            if is_due_next and not is_evaluation_short:
                 # One that a signal cuts short costs what was trained since the last save.
                 save_seconds = min(save_seconds, EVALUATION_SECONDS)
             is_save_due = time.monotonic() - last_save >= save_seconds
-            if compiling or end_of_epoch or is_save_due:
+            if compiling or is_due or step % per_epoch == 0 or is_save_due:
                 jax.block_until_ready(metrics)  # The clock needs to know.
             elapsed = time.monotonic() - started
             clock["compile" if compiling else "train"] += elapsed
@@ -230,24 +261,8 @@ def _train(
                 counted_images += len(batch.labels)
                 bar.count(elapsed, len(batch.labels))
 
-            if end_of_epoch and _is_due(step // per_epoch, config):
-                log_pending()
-                if int(state.step) < 0:
-                    refuse()
-                accuracy, started = None, time.monotonic()
-                result = validate(watched) if watched in images else None
-                if config.training.watch_test and watched != "test" and "test" in images:
-                    validate("test")
-                is_evaluation_short = time.monotonic() - started < EVALUATION_SECONDS / 2
-                if result is not None:
-                    judged.append(result["accuracy"])
-                    if math.isfinite(result["loss"]):
-                        accuracy = result["accuracy"]
-                    bar.say(
-                        f"epoch {step // per_epoch}/{config.training.epochs}  "
-                        f"{watched} accuracy {result['accuracy']:.4f}  loss {result['loss']:.4f}"
-                    )
-                save(accuracy)
+            if is_due:
+                is_evaluation_short = judge() < EVALUATION_SECONDS / 2
                 last_save = time.monotonic()
             elif is_save_due:
                 save(None)
@@ -268,13 +283,15 @@ def _train(
         summary = {
             "steps": step,
             **result,
+            "head_strength": None if ready.head is None else ready.head["strength"],
             **costs(config, programs.optimizer, state, counted_images, clock),
         }
     folder.finish(summary, predictions)
     return summary
 
 
-def _is_due(epoch: int, config: Config) -> bool:
-    """Whether to evaluate after so many epochs: every so often, and at the end."""
-    training = config.training
-    return epoch % training.eval_every_epochs == 0 or epoch == training.epochs
+def progress_in_words(step: int, total_steps: int, per_epoch: int, config: Config) -> str:
+    """Where a run is, in what its length was given in."""
+    if config.training.steps is None:
+        return f"epoch {step // per_epoch}/{config.training.epochs}"
+    return f"step {step}/{total_steps}"

@@ -1,8 +1,8 @@
-"""SGD with momentum as PyTorch does it, and the rate as a function of the step.
+"""SGD with momentum as PyTorch does it, AdamW, and the rates as functions of the step.
 
 Each parameter belongs to one group by name; a group has a schedule. The rate is not part of the
 optax transform: a schedule gives the rate relative to the peak, and the step multiplies. So one
-compiled step serves every peak rate, and a rate of 0 still lets momentum fill, as in the authors'
+compiled step serves all peak rates, and a rate of 0 still lets momentum fill, as in the authors'
 code (https://github.com/jiaxue-ai/GTN, main.py, adjust_learning_rate).
 """
 
@@ -25,8 +25,8 @@ class Optimizer(NamedTuple):
     """What a training step needs to turn gradients into new parameters.
 
     Attributes:
-        direction: gradients -> momentum; its state holds one part a group.
-        schedules: group -> (step -> rate relative to the peak).
+        direction: gradients -> what the rate multiplies; its state holds one part a group.
+        schedules: group -> (step -> rate relative to the group's peak).
         labels: parameters -> a tree like them that holds each leaf's group.
         ema_decay: of the running mean of all variables; 0 keeps none.
     """
@@ -76,8 +76,13 @@ def trained_parameters(optimizer: Optimizer, params: Any, is_trunk_frozen: bool)
     return sum(leaf.size for leaf, label in leaves if label not in still)
 
 
+def are_kernels(params: Any) -> Any:
+    """A tree like `params`: whether each is a matrix or a convolution, and no bias or scale."""
+    return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
+
+
 def pull_to_start(strength: float) -> optax.GradientTransformation:
-    """Add strength (w - w at the start) to the gradient; the state holds a copy of the start.
+    """Add strength (w - w at the start) to the updates; the state holds a copy of the start.
 
     L2-SP (Li et al., "Explicit Inductive Bias for Transfer Learning with Convolutional Networks",
     arXiv 1802.01483): the gradient of strength / 2 times the squared distance.
@@ -97,34 +102,43 @@ def pull_to_start(strength: float) -> optax.GradientTransformation:
 def build_optimizer(
     momentum: float,
     weight_decay: float,
-    head_lr_multiplier: float,
     schedule: optax.Schedule,
     frozen_steps: int,
     l2_sp: float = 0.0,
     trainable: Trainable = "all",
     ema_decay: float = 0.0,
+    name: Literal["sgd", "adamw"] = "sgd",
+    decays_all: bool = True,
 ) -> Optimizer:
-    """SGD over two groups: `backbone`, with rate 0 for the first `frozen_steps`, and `head`.
+    """Two groups: `backbone`, with rate 0 for the first `frozen_steps`, and `head`.
+
+    SGD:   v <- m v + (g + decay w)                         w <- w - rate v
+    AdamW: a <- Adam's direction of g (m, 0.999, 1e-8)      w <- w - rate (a + decay w)
 
     Args:
-        momentum: m in v <- m v + (g + decay w), w <- w - rate v.
-        weight_decay: decay in it, on every parameter.
-        head_lr_multiplier: the head's rate over the backbone's.
-        schedule: step -> rate relative to the peak.
+        momentum: m.
+        weight_decay: decay.
+        schedule: step -> rate relative to the peaks.
         frozen_steps: see above.
-        l2_sp: above 0 the trunk decays towards its start with this strength (`pull_to_start`), and
-            not towards 0.
+        l2_sp: above 0 the backbone decays towards its start with this strength (`pull_to_start`),
+            and not towards 0.
         trainable: see `group_labels`.
         ema_decay: see `Optimizer` and `moved_average`.
+        name: SGD (Sutskever et al., ICML 2013) or AdamW (Loshchilov and Hutter, arXiv 1711.05101).
+        decays_all: False: kernels decay, biases and BatchNorms do not.
     """
 
     def backbone(step: Any) -> jax.Array:
         return jnp.where(step < frozen_steps, 0.0, schedule(step))
 
     def head(step: Any) -> jax.Array:
-        return jnp.asarray(head_lr_multiplier * schedule(step))
+        return jnp.asarray(schedule(step))
 
     def group(decay: optax.GradientTransformation) -> optax.GradientTransformation:
+        if not decays_all:
+            decay = optax.masked(decay, are_kernels)
+        if name == "adamw":
+            return optax.chain(optax.scale_by_adam(momentum), decay)
         return optax.chain(decay, optax.trace(momentum))
 
     plain = optax.add_decayed_weights(weight_decay)
@@ -161,6 +175,8 @@ def relative_schedule(
     warmup_epochs: float,
     boundaries_epochs: tuple[int, ...],
     decay_factor: float,
+    warmup_share: float = 0.0,
+    steps: int | None = None,
 ) -> optax.Schedule:
     """step -> rate relative to the peak, in [0, 1].
 
@@ -172,16 +188,19 @@ def relative_schedule(
         warmup_epochs: cosine only.
         boundaries_epochs: step only; epochs counted from 0.
         decay_factor: step only.
+        warmup_share: of all steps, in the place of `warmup_epochs`.
+        steps: of the whole run; None: as many as `epochs` has.
     """
     if kind == "constant":
         return optax.constant_schedule(1.0)
     if kind == "step":
         factors = {epoch * steps_per_epoch: decay_factor for epoch in boundaries_epochs}
         return optax.piecewise_constant_schedule(1.0, factors)
-    warmup_steps = round(warmup_epochs * steps_per_epoch)
+    total = epochs * steps_per_epoch if steps is None else steps
+    warmup_steps = round(warmup_epochs * steps_per_epoch or warmup_share * total)
     start = 0.0 if warmup_steps else 1.0
     return optax.warmup_cosine_decay_schedule(
-        start, 1.0, warmup_steps, max(epochs * steps_per_epoch, warmup_steps + 1)
+        start, 1.0, warmup_steps, max(total, warmup_steps + 1)
     )
 
 

@@ -3,12 +3,12 @@
 Everything here happens once a process; loop.py is what happens again and again.
 """
 
-import math
 import time
 from typing import Any, NamedTuple
 
 import jax
 
+from gtn_jax.arrays import Variables
 from gtn_jax.config import Config
 from gtn_jax.data import pipeline
 from gtn_jax.data import position as data_position
@@ -19,7 +19,10 @@ from gtn_jax.training.build import Programs, build_model, build_programs
 from gtn_jax.training.checkpoint import Checkpoints
 from gtn_jax.training.cluster import agreed, is_first
 from gtn_jax.training.environment import start_row
+from gtn_jax.training.head_solver import SolvedHead
+from gtn_jax.training.head_start import HeadStart, single_frames, solve_start
 from gtn_jax.training.image_store import place_images
+from gtn_jax.training.resolution import resolve, total_steps
 from gtn_jax.training.run_folder import RunFolder
 from gtn_jax.training.sharding import Devices, data_mesh, in_words, replicate
 from gtn_jax.training.state import TrainState, create_state
@@ -32,6 +35,7 @@ class Prepared(NamedTuple):
     """A run, ready for the step after `step`.
 
     Attributes:
+        config: resolved, of the run.
         mesh: over the devices that share each batch.
         images: split name -> its images.
         classes: names in label order.
@@ -41,11 +45,14 @@ class Prepared(NamedTuple):
         state: fresh, or that of the newest whole checkpoint; on all devices.
         checkpoints: of the run, open for writing.
         step: steps that were done before.
+        total_steps: of the whole run.
         position: what was saved with them, see loop.py; None where nothing was.
+        head: how the classifier was solved that the run starts from; see `_described`. None: not.
         order: what a data position of this run is a position in.
         clock: seconds so far, by what they went into.
     """
 
+    config: Config
     mesh: jax.sharding.Mesh
     images: dict[str, Images]
     classes: tuple[str, ...]
@@ -55,7 +62,9 @@ class Prepared(NamedTuple):
     state: TrainState
     checkpoints: Checkpoints
     step: int
+    total_steps: int
     position: dict[str, Any] | None
+    head: dict[str, Any] | None
     order: dict[str, Any]
     clock: dict[str, float]
 
@@ -64,7 +73,7 @@ def prepare_run(config: Config, folder: RunFolder, devices: Devices) -> Prepared
     """Everything up to the first step; writes what readers of the folder need.
 
     Args:
-        config: of the run, its paths absolute.
+        config: of the run, its paths absolute; what it leaves open is decided here.
         folder: of the run, which nobody else writes into.
         devices: the first so many local ones, these, or None: all.
 
@@ -79,45 +88,86 @@ def prepare_run(config: Config, folder: RunFolder, devices: Devices) -> Prepared
     fingerprints = {name: fingerprint(part) for name, part in parts.items()}
     folder.check_data(fingerprints)
     # What needs no image is refused before they are decoded, which can take a while.
+    shown = open_images(parts["train"], View.of(config.data, training=True)).epoch_images
     shares = mesh.size, config.training.accumulation_steps
-    pipeline.fit_batch_size(
-        config.data.batch_size, max(math.prod(shares), len(parts["train"].positions)), *shares
-    )
+    batch_size = pipeline.fit_batch_size(config.data.batch_size, shown, *shares)
+    per_epoch = pipeline.steps_per_epoch(shown, batch_size, config.data.last_batch)
+    config = resolve(config, shown, batch_size, per_epoch)
     model, variables, preprocessing = build_model(config, len(classes))
 
     # ---- images ----------------------------------------------------------------------------
     images = load_images(config, parts, mesh)
-    shown = images["train"].epoch_images
-    batch_size = pipeline.fit_batch_size(config.data.batch_size, shown, *shares)
-    per_epoch = pipeline.steps_per_epoch(shown, batch_size, config.data.last_batch)
 
-    # ---- programs, state -------------------------------------------------------------------
+    # ---- resume, or a start ----------------------------------------------------------------
     programs = build_programs(config, model, preprocessing, per_epoch, batch_size)
-    state = create_state(variables, programs.optimizer, config.optimizer.learning_rate, config.seed)
-    state = replicate(state, mesh)
     folder.start(config, classes, preprocessing)
     folder.keep_data(fingerprints)
-
-    # ---- resume ----------------------------------------------------------------------------
     checkpoints = Checkpoints(folder.checkpoints, config=config, classes=classes)
     # Of many processes the first looks, as it alone may tidy the folder up.
     newest = checkpoints.latest_step() if is_first() else None
-    step, position = agreed(newest or 0), None
+    step, position, head = agreed(_NOTHING if newest is None else newest), None, None
     clock: dict[str, float] = dict.fromkeys(
-        ("start", "cache", "compile", "train", "evaluate", "checkpoint"), 0.0
+        ("start", "head", "cache", "compile", "train", "evaluate", "checkpoint"), 0.0
     )
+    if step == _NOTHING and config.training.head_start == "solved":
+        head_started = time.monotonic()
+        found = _solved_start(config, programs, replicate(variables, mesh), images, classes, mesh)
+        variables, head = found.variables, _described(found.solved)
+        clock["head"] = time.monotonic() - head_started
+    rate, head_rate = config.optimizer.rates
+    state = create_state(variables, programs.optimizer, rate, config.seed, head_rate)
+    state = replicate(state, mesh)
     order = data_position.describe(config.data, fingerprints["train"], batch_size, config.seed)
-    if step:
+    if step != _NOTHING:
         state, position = checkpoints.restore(state, step)
         data_position.check(position.get("order"), order, f"{folder.checkpoints}/{step}")
         clock |= position["seconds"]
+        head = position.get("head")
     folder.rewind(step)
-    folder.append_start(start_row(in_words(mesh), step))
-    clock["start"] += time.monotonic() - started
+    folder.append_start(start_row(in_words(mesh), max(0, step)))
+    clock["start"] += time.monotonic() - started - clock["head"] * (position is None)
     return Prepared(
-        mesh, images, classes, batch_size, per_epoch, programs, state, checkpoints, step, position,
-        order, clock,
+        config, mesh, images, classes, batch_size, per_epoch, programs, state, checkpoints,
+        max(0, step), total_steps(config, per_epoch), position, head, order, clock,
     )  # fmt: skip
+
+
+_NOTHING = -1
+"""In the place of the newest step, where none is saved."""
+
+
+def _solved_start(
+    config: Config,
+    programs: Programs,
+    variables: Variables,
+    images: dict[str, Images],
+    classes: tuple[str, ...],
+    mesh: jax.sharding.Mesh,
+) -> HeadStart:
+    """Solve the classifiers on images as evaluation sees them."""
+    view = View.of(config.data, training=False)
+
+    def seen(of: Images) -> Images:
+        part = single_frames(of.part)
+        return of if of.view == view and part is of.part else load(part, view)
+
+    validation = images.get("validation")
+    return solve_start(
+        programs.gated_step,
+        variables,
+        len(classes),
+        seen(images["train"]),
+        None if validation is None else seen(validation),
+        config.data.random_flip,
+        -(-config.data.eval_batch_size // mesh.size) * mesh.size,
+        mesh,
+        config.seed,
+    )
+
+
+def _described(solved: SolvedHead) -> dict[str, Any]:
+    """All but the arrays, as JSON."""
+    return {k: v for k, v in solved._asdict().items() if k not in ("kernel", "bias")}
 
 
 def load_images(
@@ -159,8 +209,9 @@ def check_parts(config: Config, parts: dict[str, Part]) -> None:
         raise ValueError(f"training.select: {data.name} has no {wanted} split; use last")
 
 
-def in_lines(prepared: Prepared, config: Config) -> list[str]:
+def in_lines(prepared: Prepared) -> list[str]:
     """What is about to happen, for a person."""
+    config, head = prepared.config, prepared.head
     train = prepared.images["train"]
     sizes = ", ".join(f"{name} {len(part)}" for name, part in prepared.images.items())
     lines = [
@@ -172,12 +223,17 @@ def in_lines(prepared: Prepared, config: Config) -> list[str]:
     if prepared.batch_size != config.data.batch_size:
         there = train.epoch_images
         lines.append(f"note    batch of {prepared.batch_size} images: there are only {there}")
+    if head is not None and prepared.position is None:
+        lines.append(
+            f"head    solved in {prepared.clock['head']:.1f} s, with a bias; strength "
+            f"{head['strength']:g} by {head['chosen_by']} on {head['held_out']} images of "
+            f"{head['chosen_on']}"
+        )
     stored, wanted = train.part.split.stored_short_side, train.view.short_side
     if stored not in (None, wanted):
         lines.append(
             f"note    images are stored {stored} pixels high or wide, and resized to {wanted}"
         )
-    if prepared.step:
-        total = config.training.epochs * prepared.per_epoch
-        lines.append(f"resume  at step {prepared.step} of {total}")
+    if prepared.position is not None:
+        lines.append(f"resume  at step {prepared.step} of {prepared.total_steps}")
     return lines

@@ -12,6 +12,7 @@ from gtn_jax.training.interruption import active
 from gtn_jax.training.optimizer import Optimizer, trained_parameters
 from gtn_jax.training.predictions import Predictions
 from gtn_jax.training.preparation import SELECTED_ON, Prepared
+from gtn_jax.training.resolution import is_frozen
 from gtn_jax.training.state import TrainState
 
 
@@ -36,7 +37,7 @@ def evaluate_selected(
     """
     selected_on = SELECTED_ON.get(config.training.select)
     best = checkpoints.best_step() if selected_on and is_first() else None
-    selected = agreed(best or step)
+    selected = agreed(step if best is None else best)
     if selected != step:
         state, _ = checkpoints.restore(state, selected)
     found: dict[str, Any] = {"selected_step": selected, "selected_on": selected_on}
@@ -70,7 +71,7 @@ def costs(
         counted_images: that steps took which count for the speed.
         clock: seconds, by what they went into.
     """
-    is_trunk_frozen = config.training.freeze_epochs >= config.training.epochs
+    is_trunk_frozen = is_frozen(config)
     return {
         "parameters": state.parameters,
         "trained_parameters": trained_parameters(optimizer, state.params, is_trunk_frozen),

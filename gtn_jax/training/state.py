@@ -22,8 +22,9 @@ class TrainState(flax.struct.PyTreeNode):
         params: float32 tree.
         batch_stats: float32 tree, running means and variances.
         opt_state: momentum, a part a group.
-        learning_rate: float32 scalar, the peak; here, not in the program, so that one compiled
-            step serves every rate.
+        learning_rate: float32 scalar, the backbone's peak; here, not in the program, so that one
+            compiled step serves every rate.
+        head_learning_rate: float32 scalar, the peak of gate and heads.
         key: typed PRNG key; never changes, a step folds its number in.
     """
 
@@ -32,12 +33,22 @@ class TrainState(flax.struct.PyTreeNode):
     batch_stats: Any
     opt_state: Any
     learning_rate: jax.Array
+    head_learning_rate: jax.Array
     key: jax.Array
 
     @property
     def parameters(self) -> int:
         """How many numbers the model has."""
         return sum(leaf.size for leaf in jax.tree.leaves(self.params))
+
+    @property
+    def learning_rates(self) -> dict[str, jax.Array]:
+        """Group of the optimizer -> its peak."""
+        return {"backbone": self.learning_rate, "head": self.head_learning_rate}
+
+    def at_rate(self, rate: jax.Array) -> "TrainState":
+        """With one peak, float32 scalar, for all groups."""
+        return self.replace(learning_rate=rate, head_learning_rate=rate)
 
     @property
     def variables(self) -> Variables:
@@ -68,7 +79,11 @@ class AveragedTrainState(TrainState):
 
 
 def create_state(
-    variables: Variables, optimizer: Optimizer, learning_rate: float, seed: int
+    variables: Variables,
+    optimizer: Optimizer,
+    learning_rate: float,
+    seed: int,
+    head_learning_rate: float | None = None,
 ) -> TrainState:
     """The state before step 0.
 
@@ -76,18 +91,21 @@ def create_state(
         variables: of the model, pretrained weights already in.
         optimizer: its direction starts with momentum 0; one with an `ema_decay` gets an
             `AveragedTrainState`.
-        learning_rate: the peak rate.
+        learning_rate: the peak rate of the backbone.
         seed: of augmentation and dropout.
+        head_learning_rate: that of gate and heads; None: the same.
     """
     opt_state, key = _start(optimizer.direction.init, variables["params"], np.uint32(seed % 2**32))
     # jnp.zeros and its like would compile a program each.
-    step, rate = jax.device_put((np.int32(0), np.float32(learning_rate)))
+    head_rate = learning_rate if head_learning_rate is None else head_learning_rate
+    step, *rates = jax.device_put((np.int32(0), np.float32(learning_rate), np.float32(head_rate)))
     state = TrainState(
         step=step,
         params=variables["params"],
         batch_stats=variables["batch_stats"],
         opt_state=opt_state,
-        learning_rate=rate,
+        learning_rate=rates[0],
+        head_learning_rate=rates[1],
         key=key,
     )
     return AveragedTrainState.of(state) if optimizer.ema_decay else state

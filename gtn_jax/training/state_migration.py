@@ -24,16 +24,17 @@ class StateMigrations(NamedTuple):
         renamed: regular expressions of whole old names -> the new name, as `re.sub` takes it; the
             first that matches counts.
         removed: regular expressions of whole old names of arrays that nothing needs any more.
-        added: new name -> the number that a scalar of it has in an older run.
+        added: new name -> the number that a scalar of it has in an older run; None: the template's,
+            which a config decides, or 0 where that has only shapes.
     """
 
     renamed: tuple[tuple[str, str], ...] = ()
     removed: tuple[str, ...] = ()
-    added: Mapping[str, int | float | bool] = {}
+    added: Mapping[str, int | float | bool | None] = {}
 
 
-MIGRATIONS = StateMigrations()
-"""Of this version: the state is laid out as in the first."""
+MIGRATIONS = StateMigrations(added={"head_learning_rate": None})
+"""Of this version."""
 
 
 def migrated_names(
@@ -79,7 +80,9 @@ def fill(
     for name, like in zip(describe(template), leaves, strict=True):
         if name in names:
             leaf = arrays[names[name]]
+        elif (number := migrations.added[name]) is None and isinstance(like, jax.Array):
+            leaf = like
         else:
-            leaf = jnp.full(like.shape, migrations.added[name], like.dtype)
+            leaf = jnp.full(like.shape, number or 0, like.dtype)
         filled.append(put(leaf, like.sharding))
     return jax.tree.unflatten(structure, filled)

@@ -224,8 +224,8 @@ def _make_step(
         for group in still:
             opt_state = keep_group(opt_state, state.opt_state, group)
         number = state.step.astype(jnp.float32)  # optax's cosine divides it
-        schedules = optimizer.schedules.items()
-        rates = {group: state.learning_rate * rate(number) for group, rate in schedules}
+        peaks, schedules = state.learning_rates, optimizer.schedules.items()
+        rates = {group: peaks.get(group, 0.0) * rate(number) for group, rate in schedules}
         updates = jax.tree.map(
             lambda direction, group: -rates[group] * direction,
             directions,
@@ -259,7 +259,7 @@ def _keep_unless(is_good: jax.Array, new: TrainState, old: TrainState) -> TrainS
     """`new`, or `old` marked as the last good one; the selects become part of the update."""
     refused = jnp.where(old.step < 0, old.step, -1 - old.step)
     fields = {field.name for field in dataclasses.fields(old)}
-    moving = sorted(fields - {"step", "learning_rate", "key"})
+    moving = sorted(fields - {"step", "learning_rate", "head_learning_rate", "key"})
     chosen = {
         name: jax.tree.map(
             functools.partial(jnp.where, is_good), getattr(new, name), getattr(old, name)

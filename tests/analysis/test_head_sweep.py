@@ -183,7 +183,7 @@ def linear():
     """A linear head without dropout, which NumPy follows."""
     model = GTN("tiny", 5, gate="none", classifier_dropout=0.0, auxiliary=False)
     constant = relative_schedule("constant", 1, 1, 0.0, (), 0.1)
-    optimizer = build_optimizer(0.9, 0.01, 1.0, constant, frozen_steps=0)
+    optimizer = build_optimizer(0.9, 0.01, constant, frozen_steps=0)
     kernel = np.random.default_rng(9).normal(size=(16, 5)).astype(np.float32)
     return model, optimizer, {"classifier": {"fc": {"kernel": kernel}}}
 

@@ -25,7 +25,7 @@ REPETITIONS = 5
 
 
 def main(folder: Path) -> None:
-    optimizer = build_optimizer(0.9, 0.0, 1.0, relative_schedule("constant", 1, 1, 0, (), 0.1), 0)
+    optimizer = build_optimizer(0.9, 0.0, relative_schedule("constant", 1, 1, 0, (), 0.1), 0)
     state = create_state(init_variables(GTN("resnet50", 10), 0), optimizer, 0.1, 0)
     # Momentum of zeros would compress to nothing.
     leaves, tree = jax.tree.flatten(state.opt_state)

@@ -33,7 +33,6 @@ MUTATIONS = {
     FIELDS + "update": (
         (BUILD, "section.momentum,", "0.9,"),
         (BUILD, "section.weight_decay,", "1e-4,"),
-        (BUILD, "section.head_lr_multiplier,", "1.0,"),
         (BUILD, "section.l2_sp,", "0.0,"),
     ),
     FIELDS + "batch_norm_alone_and_a_running_mean": (

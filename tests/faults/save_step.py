@@ -27,6 +27,7 @@ def main(folder: Path, step: int) -> int:
         batch_stats={"mean": noise[0]},
         opt_state=(),
         learning_rate=jnp.float32(0.1),
+        head_learning_rate=jnp.float32(0.1),
         key=jax.random.key(0),
     )
     try:

@@ -120,7 +120,7 @@ def test_without_statistics_of_the_batch_it_is_the_whole_batch(
 
 def test_batch_norm_has_the_statistics_of_each_part(start):
     """As two steps at rate 0 on rows 0, 2, ... and 1, 3, ...: running statistics, mean gradient."""
-    still, batch = start.replace(learning_rate=jnp.float32(0)), batch_of(8)
+    still, batch = start.at_rate(jnp.float32(0)), batch_of(8)
     step = build(PLAIN)
     state, losses, momenta = still, [], []
     for part in (0, 1):

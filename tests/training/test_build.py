@@ -43,7 +43,7 @@ def test_the_key_is_that_of_the_seed():
     model = GTN("tiny", 3)
     variables = init_variables(model, 0)
     constant = relative_schedule("constant", 1, 1, 0.0, (), 0.1)
-    optimizer = build_optimizer(0.9, 1e-4, 1.0, constant, frozen_steps=0)
+    optimizer = build_optimizer(0.9, 1e-4, constant, frozen_steps=0)
     for seed in (0, 7, 2**32 - 1):
         state = create_state(variables, optimizer, 0.1, seed)
         assert state.key == jax.random.key(seed)

@@ -21,7 +21,7 @@ from gtn_jax.training.state import create_state
 
 @pytest.fixture(scope="module")
 def state():
-    optimizer = build_optimizer(0.9, 0.0, 1.0, relative_schedule("constant", 1, 1, 0, (), 0.1), 0)
+    optimizer = build_optimizer(0.9, 0.0, relative_schedule("constant", 1, 1, 0, (), 0.1), 0)
     variables = init_variables(GTN("tiny", 3, gate_reduction=4), 0)
     return replicate(create_state(variables, optimizer, 0.1, 0), data_mesh(2))
 

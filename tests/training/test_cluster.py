@@ -32,11 +32,13 @@ CONFIG = Config(
         data_dir={data_dir!r}, image_size=16, batch_size=8, eval_batch_size=100,
         train_images_per_class=4, image_store={store!r}, random_resized_crop=True, resize_size=20,
     ),
-    model=ModelConfig(backbone="tiny", gate_reduction=4),
+    model=ModelConfig(
+        backbone="tiny", gate_reduction=4, weights={weights!r}, classifier_bias=True
+    ),
     optimizer=OptimizerConfig(learning_rate=0.05),
     training=TrainingConfig(
         epochs={epochs}, eval_every_epochs=2, freeze_epochs=1, log_every_steps=1,
-        checkpoint_every_seconds=0.01,
+        checkpoint_every_seconds=0.01, head_start="solved",
     ),
 )
 """
@@ -46,8 +48,9 @@ FOR_EVER = 10**6
 class Cluster:
     """`gtn train` in several processes, which end with the test."""
 
-    def __init__(self, folder, data_dir, environment):
+    def __init__(self, folder, data_dir, weights, environment):
         self.folder, self.data_dir, self.processes = folder, data_dir, []
+        self.weights = weights
         self.environment = os.environ | environment | {
             "JAX_PLATFORMS": "cpu", "JAX_NUM_CPU_DEVICES": "1",
         }  # fmt: skip
@@ -63,6 +66,7 @@ class Cluster:
                 silence=SILENCE_SECONDS,
                 join=join,
                 data_dir=self.data_dir,
+                weights=self.weights,
                 epochs=epochs,
                 store=store,
             )
@@ -117,8 +121,8 @@ class Cluster:
 
 
 @pytest.fixture
-def cluster(tmp_path, data_dir, kept_programs):
-    started = Cluster(tmp_path, data_dir, kept_programs)
+def cluster(tmp_path, data_dir, tiny_weights, kept_programs):
+    started = Cluster(tmp_path, data_dir, tiny_weights, kept_programs)
     yield started
     for process in started.processes:
         process.kill()

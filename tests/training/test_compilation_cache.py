@@ -95,7 +95,7 @@ def test_a_kept_training_step_gives_the_same_bits(undecided, tmp_path):
     """Donated state and all: compiled without a cache, into it, and read from it."""
     model = GTN("tiny", 5, gate_reduction=4)
     schedule = relative_schedule("constant", 1, 1, 0.0, (), 0.1)
-    optimizer = build_optimizer(0.9, 1e-4, 1.0, schedule, frozen_steps=0)
+    optimizer = build_optimizer(0.9, 1e-4, schedule, frozen_steps=0)
     transform = training_transform((0.5,) * 3, (0.25,) * 3, True, 2)
     variables = jax.device_get(init_variables(model, 0))
     generator = np.random.default_rng(0)

@@ -29,7 +29,7 @@ def model():
 @pytest.fixture(scope="module")
 def optimizer():
     constant = relative_schedule("constant", 1, 1, 0.0, (), 0.1)
-    return build_optimizer(0.9, 1e-4, 1.0, constant, frozen_steps=EPOCHS * PER_EPOCH)
+    return build_optimizer(0.9, 1e-4, constant, frozen_steps=EPOCHS * PER_EPOCH)
 
 
 @pytest.fixture(scope="module")

@@ -60,6 +60,10 @@ ELSEWHERE = {
     "seed": "training/test_build.py",
     # What the loop does between steps; the peak rate is in the state.
     "optimizer.learning_rate": "training/test_loop_numbers.py",
+    "optimizer.head_learning_rate": "training/test_loop_numbers.py",
+    "training.steps": "training/test_resolution.py",
+    "training.eval_every_steps": "training/test_resolution.py",
+    "training.head_start": "training/test_head_start.py",
     "training.patience_evaluations": "training/test_early_stop.py",
     "training.select": "training/test_loop_numbers.py",
     "training.watch_test": "analysis/test_head_sweep.py",
@@ -131,15 +135,15 @@ UPDATES = [
         lambda w, g: w - 1.5 * (g + 0.1 * w),
     ),
     (
-        {"optimizer.head_lr_multiplier": 3.0, "optimizer.l2_sp": 0.1},
+        {"optimizer.l2_sp": 0.1, "optimizer.weight_decay": 0.2},
         lambda w, g: w - (g + 0.1 * (w - w / 2)),
-        lambda w, g: w - 3 * g,
+        lambda w, g: w - (g + 0.2 * w),
     ),
 ]
 
 
 @reaches("optimizer.momentum", "optimizer.weight_decay")
-@reaches("optimizer.head_lr_multiplier", "optimizer.l2_sp")
+@reaches("optimizer.l2_sp")
 @pytest.mark.parametrize(("values", "of_trunk", "of_head"), UPDATES)
 def test_update(gradient, values, of_trunk, of_head):
     """The second of two steps, of which the first one has the rate 0 and fills momentum.
@@ -151,7 +155,7 @@ def test_update(gradient, values, of_trunk, of_head):
     state = create_state(variables | {"params": halves}, programs.optimizer, 0.0, 0)
     train_step = programs.train_step(False, False)
     state, _ = train_step(state.replace(params=variables["params"]), BATCH)
-    state, _ = train_step(state.replace(learning_rate=jnp.float32(1)), BATCH)
+    state, _ = train_step(state.at_rate(jnp.float32(1)), BATCH)
     expected = {
         name: jax.tree.map(rule, variables["params"][name], gradient[name])
         for name, rule in (("backbone", of_trunk), ("classifier", of_head))

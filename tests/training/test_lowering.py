@@ -31,7 +31,7 @@ def training_program(backbone: str, rows: int, side: int, dtype=jnp.float32):
     """A jitted training step and the shapes it takes; no array is made."""
     model = GTN(backbone, 10, dtype=dtype)
     constant = relative_schedule("constant", 1, 1, 0.0, (), 0.1)
-    optimizer = build_optimizer(0.9, 1e-4, 1.0, constant, frozen_steps=0)
+    optimizer = build_optimizer(0.9, 1e-4, constant, frozen_steps=0)
     transform = training_transform(MEAN, STD, random_flip=True, random_shift_pixels=2)
     step = jax.jit(make_train_step(model, optimizer, transform, 0.2), donate_argnums=0)
 

@@ -38,7 +38,7 @@ def gtn(dropout: float) -> GTN:
 @pytest.fixture(scope="module")
 def optimizer():
     constant = relative_schedule("constant", 1, 1, 0.0, (), 0.1)
-    return build_optimizer(0.9, 1e-4, 1.0, constant, frozen_steps=0)
+    return build_optimizer(0.9, 1e-4, constant, frozen_steps=0)
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +152,7 @@ def test_state_stays_equal_and_learns(random_step, start):
     # Mixed, or the statistics of each device would take its brightness, and so its label, away.
     order = np.random.default_rng(0).permutation(16)
     batch = Batch(*(array[order] for array in batch_of(16)[:3]))
-    state, losses = start.replace(learning_rate=jnp.float32(0.3)), []
+    state, losses = start.at_rate(jnp.float32(0.3)), []
     for _ in range(20):
         state, metrics = random_step(state, batch)
         losses.append(float(metrics["loss"]))

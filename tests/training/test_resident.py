@@ -112,7 +112,7 @@ def test_nothing_more_crosses_between_devices(part, whole_step):
     mesh = data_mesh(4)
     model = GTN("tiny", 5, gate_reduction=4)
     constant = relative_schedule("constant", 1, 1, 0.0, (), 0.1)
-    optimizer = build_optimizer(0.9, 1e-4, 1.0, constant, frozen_steps=0)
+    optimizer = build_optimizer(0.9, 1e-4, constant, frozen_steps=0)
     transform = training_transform((0.5,) * 3, (0.25,) * 3, True, 0, 8, random_resized_crop=True)
     step = make_train_step(
         model,

@@ -22,7 +22,7 @@ def size(tree) -> int:
 def start_and_step():
     model = GTN("tiny", 5, gate_reduction=4)
     constant = relative_schedule("constant", 1, 1, 0.0, (), 0.1)
-    optimizer = build_optimizer(0.9, 1e-4, 1.0, constant, frozen_steps=0)
+    optimizer = build_optimizer(0.9, 1e-4, constant, frozen_steps=0)
     start = create_state(init_variables(model, 0), optimizer, 0.1, seed=0)
     transform = training_transform((0.5,) * 3, (0.25,) * 3, True, random_shift_pixels=2)
     options = {"xla_backend_optimization_level": 0}  # of the machine code, which is not looked at

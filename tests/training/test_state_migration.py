@@ -35,13 +35,14 @@ def new_layout(state: TrainState) -> NewState:
             for group, tree in momentum.items()}  # fmt: skip
     return NewState(
         step=state.step, params=state.params, batch_stats=state.batch_stats, opt_state=bare,
-        learning_rate=None, key=state.key, refused=jnp.bool_(True), rate=jnp.float32(7),
+        learning_rate=None, head_learning_rate=state.head_learning_rate, key=state.key,
+        refused=jnp.bool_(True), rate=jnp.float32(7),
     )  # fmt: skip
 
 
 @pytest.fixture(scope="module")
 def state():
-    optimizer = build_optimizer(0.9, 0.0, 1.0, relative_schedule("constant", 1, 1, 0, (), 0.1), 0)
+    optimizer = build_optimizer(0.9, 0.0, relative_schedule("constant", 1, 1, 0, (), 0.1), 0)
     state = create_state(init_variables(GTN("tiny", 3, gate_reduction=4), 0), optimizer, 0.1, 0)
     # No two leaves are alike.
     leaves, structure = jax.tree.flatten(state.opt_state)

@@ -34,7 +34,7 @@ def model():
 @pytest.fixture(scope="module")
 def optimizer():
     constant = relative_schedule("constant", 1, 1, 0.0, (), 0.1)
-    return build_optimizer(0.9, 1e-4, 1.0, constant, frozen_steps=2)
+    return build_optimizer(0.9, 1e-4, constant, frozen_steps=2)
 
 
 @pytest.fixture(scope="module")
@@ -229,14 +229,14 @@ def test_evaluation_counts_are_exact(evaluation_step, start, count):
 
 def test_peak_rate_is_data_not_program(start, full_step):
     """At rate 0 nothing moves, by the same compiled step."""
-    state, _ = full_step(start.replace(learning_rate=jnp.float32(0)), batch_of(8))
+    state, _ = full_step(start.at_rate(jnp.float32(0)), batch_of(8))
     assert not moved(start.params, state.params)
 
 
 def test_batch_norm_only_computes_no_gradient_of_kernels(model, start, full_step):
     """Kernels of the trunk stand still to the bit; its BatchNorm and the heads learn."""
     constant = relative_schedule("constant", 1, 1, 0.0, (), 0.1)
-    optimizer = build_optimizer(0.9, 1e-4, 1.0, constant, 0, trainable="batch_norm")
+    optimizer = build_optimizer(0.9, 1e-4, constant, 0, trainable="batch_norm")
     state = create_state(start.variables, optimizer, 0.1, seed=0)
     step = build(model, optimizer)
     after, _ = step(state, batch_of(8))
@@ -281,7 +281,7 @@ def test_mixed_images_are_asked_for_both_labels(optimizer, start):
 def averaging():
     """The optimizer of `full_step`, and a running mean."""
     constant = relative_schedule("constant", 1, 1, 0.0, (), 0.1)
-    return build_optimizer(0.9, 1e-4, 1.0, constant, frozen_steps=2, ema_decay=0.5)
+    return build_optimizer(0.9, 1e-4, constant, frozen_steps=2, ema_decay=0.5)
 
 
 @pytest.fixture(scope="module")
@@ -323,7 +323,7 @@ def test_a_running_mean_changes_nothing_in_training(
 
 def test_what_stands_still_is_its_own_mean(model):
     constant = relative_schedule("constant", 1, 1, 0.0, (), 0.1)
-    averaging = build_optimizer(0.9, 0.0, 1.0, constant, frozen_steps=2, ema_decay=0.99)
+    averaging = build_optimizer(0.9, 0.0, constant, frozen_steps=2, ema_decay=0.99)
     state = start = create_state(init_variables(model, 0), averaging, 0.1, seed=0)
     frozen = build(model, averaging, backbone_gradient=False, freeze_batch_norm=True)
     for number in range(3):
@@ -335,7 +335,7 @@ def test_what_stands_still_is_its_own_mean(model):
 
 def test_refused_step_leaves_the_mean(model, averaging, averaging_step):
     start = create_state(init_variables(model, 0), averaging, float("nan"), seed=0)
-    state = start.replace(learning_rate=jnp.float32(0.1))
+    state = start.at_rate(jnp.float32(0.1))
     broken = jax.tree.map(lambda leaf: leaf * jnp.nan, state.params["classifier"])
     state = state.replace(params={**state.params, "classifier": broken})
     state, _ = averaging_step(state, batch_of(8))

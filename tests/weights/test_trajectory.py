@@ -34,7 +34,7 @@ def run(rule):
     drawn = rule.draw(rule.gtn_shapes(10), 0)
     variables = port(drawn, variable_shapes(model), heads="load")
     constant = relative_schedule("constant", 1, 1, 0.0, (), 0.1)
-    optimizer = build_optimizer(0.9, 1e-4, 1.0, constant, frozen_steps=3)
+    optimizer = build_optimizer(0.9, 1e-4, constant, frozen_steps=3)
     state = create_state(variables, optimizer, 1e-2, seed=0)
     # The authors' images are normalised already; nothing is random.
     step = jax.jit(make_train_step(model, optimizer, lambda key, x, sizes: jnp.asarray(x), 0.2))

@@ -1,0 +1,117 @@
+"""Where training starts: classifiers that are solved on the features that the backbone comes with.
+
+The main classifier is solved on the features as the gate lets them through at its start, the
+auxiliary one, which has no bias, on those of the stage before the last: a random one would push the
+backbone away from its first step on. Each image is seen as evaluation sees it and, where training
+mirrors images, as its mirror image. (Linear probing, then fine-tuning: arXiv 2202.10054.)
+"""
+
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+
+from gtn_jax.arrays import Variables
+from gtn_jax.data.choice import Part
+from gtn_jax.data.clips import clip_ids, clip_rows
+from gtn_jax.data.images import Images
+from gtn_jax.training.cluster import is_first, received
+from gtn_jax.training.forward_steps import GatedStep
+from gtn_jax.training.head_solver import SolvedHead, solve_head, solve_heads
+from gtn_jax.training.resident import ordered_batches
+from gtn_jax.training.sharding import fetch
+
+
+class HeadStart(NamedTuple):
+    """A start with solved classifiers.
+
+    Attributes:
+        variables: with them in it.
+        solved: how the main one came about; its arrays are those in `variables`.
+    """
+
+    variables: Variables
+    solved: SolvedHead
+
+
+def solve_start(
+    step: GatedStep,
+    variables: Variables,
+    num_classes: int,
+    train: Images,
+    validation: Images | None,
+    mirror: bool,
+    batch_size: int,
+    mesh: jax.sharding.Mesh,
+    seed: int,
+) -> HeadStart:
+    """Solve main and auxiliary classifier; of many processes the first one does, for all.
+
+    Args:
+        step: jitted, from `make_gated_step`.
+        variables: of the model, on the mesh, with pretrained weights and a classifier that has a
+            bias.
+        num_classes: N.
+        train: in the view of evaluation.
+        validation: likewise; chooses the strength of the penalty. None: cross-validation does.
+        mirror: whether to train on mirror images, too.
+        batch_size: images a step.
+        mesh: whose devices share each batch.
+        seed: of the folds.
+
+    Raises:
+        ValueError: features that are not finite.
+    """
+    params, labels = variables["params"], train.part.labels
+    views = [_features(step, variables, train, False, batch_size, mesh)]
+    if mirror:
+        views.append(_features(step, variables, train, True, batch_size, mesh))
+    held_out = None
+    if validation is not None:
+        seen, _ = _features(step, variables, validation, False, batch_size, mesh)
+        held_out = seen, validation.part.labels
+    main: Any = {name: np.asarray(leaf) for name, leaf in params["classifier"]["fc"].items()}
+    solved = SolvedHead(main["kernel"], main["bias"], 0.0, "", "", 0, None)
+    auxiliary = "aux_classifier" in params
+    aux_kernel = np.asarray(params["aux_classifier"]["fc"]["kernel"]) if auxiliary else None
+    if is_first():
+        gated = np.stack([last for last, _ in views])
+        solved = solve_head(gated, labels, num_classes, held_out, seed=seed)
+        if auxiliary:
+            # At the same strength: it answers nothing, and is only to start well.
+            rows = np.concatenate(
+                [before_last for _, before_last in views if before_last is not None]
+            )
+            repeated, strengths = np.tile(labels, len(views)), (solved.strength,)
+            aux_kernel = solve_heads(rows, repeated, num_classes, strengths, False).kernels[0]
+    found = received((solved.kernel, solved.bias, np.float32(solved.strength), aux_kernel))
+    kernel, bias, strength, aux_kernel = found
+    solved = solved._replace(kernel=kernel, bias=bias, strength=float(strength))
+    heads: dict[str, Any] = {"classifier": {"fc": {"kernel": kernel, "bias": bias}}}
+    if auxiliary:
+        heads["aux_classifier"] = {"fc": {"kernel": aux_kernel}}
+    return HeadStart({**variables, "params": {**params, **heads}}, solved)
+
+
+def single_frames(part: Part) -> Part:
+    """The same part; of videos, the middle frame of each clip."""
+    if not part.split.clips:
+        return part
+    frames = clip_rows(clip_ids(part.files))
+    return part.only(np.sort([own[len(own) // 2] for own in frames]))
+
+
+def _features(
+    step: GatedStep,
+    variables: Variables,
+    images: Images,
+    mirror: bool,
+    batch_size: int,
+    mesh: jax.sharding.Mesh,
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Gated and auxiliary features, float32 B K each, of all images."""
+    found = [
+        fetch(step(variables, batch, np.array(mirror)))
+        for batch in ordered_batches(images, batch_size, mesh)
+    ]
+    return jax.tree.map(lambda *parts: np.concatenate(parts)[: len(images)], *found)

@@ -1,0 +1,108 @@
+"""What a config leaves open -> what a run does, once its images are known.
+
+A run folder holds the resolved config. Where a run goes on, what was resolved is taken from there:
+what was open when it began is not decided twice.
+"""
+
+from gtn_jax.config import Config, override
+
+EVALUATIONS = 10
+"""Of a run whose length is "auto"."""
+
+
+def total_steps(config: Config, per_epoch: int) -> int:
+    """Training steps of a resolved config, `per_epoch` of them an epoch."""
+    steps = config.training.steps
+    return config.training.epoch_count * per_epoch if steps is None else steps
+
+
+def is_evaluation_due(step: int, total_steps: int, per_epoch: int, config: Config) -> bool:
+    """Whether to evaluate after so many steps: every so often, and at the end."""
+    training = config.training
+    every = training.eval_every_steps or training.eval_every_epochs * per_epoch
+    return step % every == 0 or step == total_steps
+
+
+def is_frozen(config: Config) -> bool:
+    """Whether the backbone of a resolved config has no gradient from the first step to the last."""
+    training = config.training
+    return training.steps == 0 or training.freeze_epochs >= training.epoch_count
+
+
+def automatic_steps(images: int, batch_size: int) -> int:
+    """How many steps the default recipe takes for so many training images (docs/training.md)."""
+    return max(1, round(20 * images / batch_size))
+
+
+def with_start(config: Config) -> Config:
+    """With a head start that can be had, and what it needs.
+
+    Raises:
+        ValueError: nothing would be learned: no epochs, and no classifier that is solved.
+    """
+    training, model = config.training, config.model
+    if training.head_start == "solved":
+        if model.weights is None or model.weights_heads == "load":
+            config = override(config, {"training.head_start": "random"})
+        else:
+            config = override(config, {"model.classifier_bias": True})
+    if 0 in (training.epochs, training.steps) and config.training.head_start == "random":
+        field = "training.steps" if training.steps == 0 else "training.epochs"
+        fix = "set training.head_start to solved"
+        if model.weights is None:
+            fix += ", and model.weights"
+        elif model.weights_heads == "load":
+            fix += ", and model.weights_heads to fresh"
+        raise ValueError(f"{field}: 0 trains nothing; {fix}")
+    return config
+
+
+def resolve(config: Config, images: int, batch_size: int, per_epoch: int) -> Config:
+    """Every field decided.
+
+    Args:
+        config: of the run.
+        images: that an epoch shows.
+        batch_size: of a full batch.
+        per_epoch: steps.
+
+    Raises:
+        ValueError: as `with_start`.
+    """
+    config, training = with_start(config), config.training
+    if training.epochs != "auto":
+        return config
+    steps = automatic_steps(images, batch_size) if training.steps is None else training.steps
+    every = training.eval_every_steps or max(1, -(-steps // EVALUATIONS))
+    return override(
+        config,
+        {
+            "training.steps": steps,
+            "training.epochs": max(1, -(-steps // per_epoch)),
+            "training.eval_every_steps": every,
+        },
+    )
+
+
+def adopt(config: Config, kept: Config) -> Config:
+    """What `config` leaves open, as it was decided for the run that is there.
+
+    Args:
+        config: asked for.
+        kept: resolved, of the run.
+
+    Raises:
+        ValueError: as `with_start`.
+    """
+    config, training = with_start(config), config.training
+    if training.epochs != "auto":
+        return config
+    length = kept.training
+    return override(
+        config,
+        {
+            "training.epochs": length.epochs,
+            "training.steps": length.steps if training.steps is None else training.steps,
+            "training.eval_every_steps": training.eval_every_steps or length.eval_every_steps,
+        },
+    )
