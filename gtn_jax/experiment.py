@@ -20,8 +20,9 @@ def shipped_folder() -> Path:
 
 
 def shipped_experiments() -> dict[str, Path]:
-    """Name -> file of every shipped experiment."""
-    return {path.stem: path for path in sorted(shipped_folder().glob("*.py"))}
+    """Name -> file of every shipped experiment, which is what assigns CONFIG."""
+    files = sorted(shipped_folder().glob("*.py"))
+    return {path.stem: path for path in files if "\nCONFIG" in path.read_text(encoding="utf-8")}
 
 
 def load_experiment(name: str) -> Config:

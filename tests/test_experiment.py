@@ -4,7 +4,7 @@ import pytest
 
 from gtn_jax.config import Config
 from gtn_jax.data.sources import DATASETS
-from gtn_jax.experiment import load_experiment, shipped_experiments
+from gtn_jax.experiment import load_experiment, shipped_experiments, shipped_folder
 from gtn_jax.models.backbones import BACKBONES
 from gtn_jax.models.gate import GATES
 from gtn_jax.presets import PRESETS, clean, official
@@ -73,6 +73,14 @@ def test_headers_of_the_tasks():
             for preset in ("official", "clean"):
                 assert f"    gtn train {name} --preset {preset} --workdir runs/{name}" in header
             assert "Not run here: " in header and "accuracy of" not in header
+
+
+def test_a_script_is_no_experiment():
+    """experiments/peers.py lies beside them and needs packages that are not ours."""
+    files = {path.stem for path in shipped_folder().glob("*.py")}
+    assert files - set(shipped_experiments()) == {"peers"}
+    with pytest.raises(ValueError, match="unknown experiment 'peers'"):
+        load_experiment("peers")
 
 
 def test_unknown_name_offers_the_nearest():
