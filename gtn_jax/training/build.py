@@ -187,6 +187,8 @@ def _build_programs(
         training.ema_decay,
         section.name,
         section.decayed == "all" or (section.decayed == "auto" and section.name == "sgd"),
+        training.frozen_stages,
+        training.start_share,
     )
 
     def transform(small: bool) -> augment.Transform:

@@ -48,7 +48,8 @@ class TrainState(flax.struct.PyTreeNode):
 
     def at_rate(self, rate: jax.Array) -> "TrainState":
         """With one peak, float32 scalar, for all groups."""
-        return self.replace(learning_rate=rate, head_learning_rate=rate)
+        # Two buffers: a step donates its whole state, and none can be donated twice.
+        return self.replace(learning_rate=rate, head_learning_rate=jnp.copy(rate))
 
     @property
     def variables(self) -> Variables:
@@ -57,7 +58,7 @@ class TrainState(flax.struct.PyTreeNode):
 
 
 class AveragedTrainState(TrainState):
-    """A state that keeps a running mean of its variables, which is what counts in evaluation.
+    """A state that keeps a mean of its variables so far, which is what counts in evaluation.
 
     Attributes:
         average: float32 trees, as `variables`.
@@ -89,7 +90,7 @@ def create_state(
 
     Args:
         variables: of the model, pretrained weights already in.
-        optimizer: its direction starts with momentum 0; one with an `ema_decay` gets an
+        optimizer: its direction starts with momentum 0; one that averages gets an
             `AveragedTrainState`.
         learning_rate: the peak rate of the backbone.
         seed: of augmentation and dropout.
@@ -108,7 +109,7 @@ def create_state(
         head_learning_rate=rates[1],
         key=key,
     )
-    return AveragedTrainState.of(state) if optimizer.ema_decay else state
+    return AveragedTrainState.of(state) if optimizer.averages else state
 
 
 # One program: outside of one, every shape of momentum would be a program of its own.

@@ -26,7 +26,7 @@ from gtn_jax.models.gtn import GTN
 from gtn_jax.training.accumulation import Gradient, accumulate
 from gtn_jax.training.losses import gtn_loss
 from gtn_jax.training.metrics import sums
-from gtn_jax.training.optimizer import STILL, Optimizer, keep_group, moved_average
+from gtn_jax.training.optimizer import STILL, Optimizer, keep_group, moved_average, moved_blend
 from gtn_jax.training.state import AveragedTrainState, TrainState
 
 Metrics = dict[str, jax.Array]
@@ -246,9 +246,12 @@ def _make_step(
         )
         if isinstance(new, AveragedTrainState):
             moved = {"params": params, "batch_stats": batch_stats}
-            new = new.replace(
-                average=moved_average(new.average, moved, number, optimizer.ema_decay)
-            )
+            if optimizer.ema_decay:
+                average = moved_average(new.average, moved, number, optimizer.ema_decay)
+            else:
+                before = {"params": state.params, "batch_stats": state.batch_stats}
+                average = moved_blend(new.average, before, moved, optimizer.start_share)
+            new = new.replace(average=average)
         state = _keep_unless(is_good, new, state)
         return state, {**metrics, "step": state.step}
 

@@ -27,7 +27,7 @@ PLAIN = evaluation_transform(MEAN, STD)
 RANDOM = training_transform(MEAN, STD, random_flip=True, random_shift_pixels=2)
 MODEL = GTN("tiny", 5, gate_reduction=4, gate_dropout=0.0, classifier_dropout=0.0)
 OPTIMIZER = build_optimizer(
-    0.9, 1e-4, 1.0, relative_schedule("constant", 1, 1, 0.0, (), 0.1), frozen_steps=0
+    0.9, 1e-4, relative_schedule("constant", 1, 1, 0.0, (), 0.1), frozen_steps=0
 )
 
 
