@@ -63,7 +63,7 @@ ELSEWHERE = {
     "optimizer.head_learning_rate": "training/test_loop_numbers.py",
     "training.eval_every_steps": "training/test_resolution.py",
     "training.head_start": "training/test_head_start.py",
-    "training.patience_evaluations": "training/test_early_stop.py",
+    "training.patience_evaluations": "training/test_score.py",
     "training.select": "training/test_loop_numbers.py",
     "training.watch_test": "analysis/test_head_sweep.py",
     "training.eval_every_epochs": "training/test_interruption.py",
