@@ -24,6 +24,9 @@ class TrainArguments:
     """What `gtn train EXPERIMENT` takes besides the experiment.
 
     Example: gtn train quickstart --workdir runs/first --optimizer.learning_rate 0.05
+
+    The last part of a field is enough, and lr is learning_rate: --lr 0.05 --epochs 10. A folder of
+    photographs may stand behind the experiment: gtn train photos PATH --workdir runs/photos.
     """
 
     config: Annotated[Config, tyro.conf.arg(name="")]
