@@ -37,7 +37,7 @@ from gtn_jax.training.watching import Logger, ProfiledSteps, Watching
 
 def run(
     config: Config,
-    workdir: Path,
+    workdir: str | Path,
     quiet: bool = False,
     devices: Devices = None,
     loggers: Sequence[Logger] = (),
@@ -62,6 +62,7 @@ def run(
         Interrupted: a signal came, inside `interruption.caught` only; what was trained is saved.
     """
     # ---- folder ----------------------------------------------------------------------------
+    workdir = Path(workdir)
     config = dataclasses.replace(config, data=absolute(config.data))
     folder = RunFolder(workdir, writes=is_first())
     folder.check(config)
