@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -203,7 +204,12 @@ def test_train_then_evaluate_then_refuse(experiment, tmp_path, capsys):
         assert f"{workdir} is in use by pid {os.getpid()} on host {socket.gethostname()}" in error
         assert len(error.splitlines()) <= 3
     assert main(train) == 0
-    assert '"test_images": 500' in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert '"test_images": 500' in said.out
+    in_words = re.fullmatch(
+        r"test accuracy [\d.]+ % \((\d+) of 500; 95 %: .* to .*\)", said.err.splitlines()[-18]
+    )
+    assert in_words and said.err.splitlines()[-6] == "confused most:"
     # A finished run: its summary again, at once.
     started = time.monotonic()
     assert main(train) == 0
@@ -211,7 +217,9 @@ def test_train_then_evaluate_then_refuse(experiment, tmp_path, capsys):
     summary = json.loads(capsys.readouterr().out)
 
     assert main([*train, "--profile", "2:3"]) == 0
-    assert capsys.readouterr().err == "note    --profile: nothing of that was trained\n"
+    note, *words = capsys.readouterr().err.splitlines()
+    assert note == "note    --profile: nothing of that was trained"
+    assert words == said.err.splitlines()[-18:]
 
     # Readers are not asked for the lock, and leave a save in flight alone.
     unfinished = tmp_path / "run" / "checkpoints" / "7.saving"
@@ -223,11 +231,18 @@ def test_train_then_evaluate_then_refuse(experiment, tmp_path, capsys):
         assert json.loads(capsys.readouterr().out) == summary
     assert unfinished.is_dir()
     assert answer.err.splitlines()[0] == "device  4 x cpu"
+    assert answer.err.splitlines()[1:] == words
     evaluated = json.loads(answer.out)
+    assert int(in_words[1]) == round(500 * evaluated["accuracy"])
     assert evaluated["accuracy"] == summary["test_accuracy"]
     assert evaluated["loss"] == pytest.approx(summary["test_loss"], rel=1e-6)
     assert main(["evaluate", workdir, "--split", "tset"]) == 2
     assert "test, train, validation" in capsys.readouterr().err
+
+    # Words about a finished run are beside the point where a file of them is damaged.
+    (tmp_path / "run" / "predictions.npz").write_bytes(b"")
+    assert main(train) == 0
+    assert "predictions.npz" in capsys.readouterr().err
 
     assert main(["train", experiment, "--workdir", workdir, "--seed", "4"]) == 1
     error = capsys.readouterr().err

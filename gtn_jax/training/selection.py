@@ -2,12 +2,10 @@
 
 from typing import Any
 
-import numpy as np
-
 from gtn_jax.config import Config
 from gtn_jax.training.checkpoint import Checkpoints
 from gtn_jax.training.cluster import agreed, is_first
-from gtn_jax.training.evaluate import evaluate_images
+from gtn_jax.training.evaluate import evaluate_images, predictions_of
 from gtn_jax.training.interruption import active
 from gtn_jax.training.optimizer import Optimizer, trained_parameters
 from gtn_jax.training.predictions import Predictions
@@ -45,12 +43,11 @@ def evaluate_selected(
         if split in ready.images:
             images = ready.images[split]
             with active().at_once():
-                figures, answers, rows = evaluate_images(
+                evaluation = evaluate_images(
                     ready.programs, state.variables, images, config, ready.mesh, selected
                 )
-            found |= {f"{split}_{name}": value for name, value in figures.items()}
-            arrays = map(np.asarray, answers)
-            said[split] = Predictions(images.part.files[rows], images.part.labels[rows], *arrays)
+            found |= {f"{split}_{name}": value for name, value in evaluation.figures.items()}
+            said[split] = predictions_of(images, evaluation)
     return found, said
 
 
