@@ -227,9 +227,10 @@ def _train(
             elapsed = time.monotonic() - started
             clock["compile" if compiling else "train"] += elapsed
             # Steps on features are so short that counting them would flatter the speed.
-            if not compiling and not isinstance(batch, PooledBatch):
-                counted_images += len(batch.labels)
-                bar.count(elapsed, len(batch.labels))
+            on_features = isinstance(batch, PooledBatch)
+            if not compiling:
+                counted_images += 0 if on_features else len(batch.labels)
+                bar.count(elapsed, len(batch.labels), "features" if on_features else "images")
 
             if end_of_epoch and _is_due(step // per_epoch, config):
                 log_pending()

@@ -64,14 +64,15 @@ def costs(
         config: of the run.
         optimizer: of the run.
         state: any of the run.
-        counted_images: that steps took which count for the speed.
+        counted_images: that steps took which count for the speed: on images, and not compiling. If
+            0, images_per_second is None; steps on features count for the seconds only.
         clock: seconds, by what they went into.
     """
     is_trunk_frozen = config.training.freeze_epochs >= config.training.epochs
     return {
         "parameters": state.parameters,
         "trained_parameters": trained_parameters(optimizer, state.params, is_trunk_frozen),
-        "images_per_second": counted_images / clock["train"] if clock["train"] else None,
+        "images_per_second": counted_images / clock["train"] if counted_images else None,
         "seconds": sum(clock.values()),
         **{f"{name}_seconds": seconds for name, seconds in clock.items()},
     }
