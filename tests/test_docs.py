@@ -158,6 +158,7 @@ def test_new_loss_term(backbone_and_loss):
     pulled, with_it = names["train_step"](state, batch)
     found = float(with_it["loss"]) - float(without["loss"])
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(with_it["classifier_loss"], without["classifier_loss"], rtol=1e-5)
     # Rate 0.5 times alpha 0.1 times (w - w0) = 0.01, on every parameter of the trunk.
     pairs = zip(
         jax.tree.leaves(plain.params["backbone"]),

@@ -156,8 +156,11 @@ def _curves(folder: RunFolder) -> list[Child]:
         own = [row for row in rows if row["split"] == split and row.get(key) is not None]
         return [(row["epoch"], row[key]) for row in own]
 
+    # Without the auxiliary term, which validation has not; older versions did not log it.
+    alone = any("classifier_loss" in row for row in rows)
+    of_loss = {"train": "classifier_loss" if alone else "loss", "validation": "loss"}
     charts = [
-        line_chart("loss", {split: points(split, "loss") for split in splits}),
+        line_chart("loss", {split: points(split, of_loss[split]) for split in splits}),
         line_chart("accuracy", {split: points(split, "accuracy") for split in splits}),
         line_chart("learning rate", {
             "head": points("train", "learning_rate_head"),

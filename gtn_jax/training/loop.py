@@ -129,7 +129,7 @@ def _train(
         values = {name: float(value) for name, value in jax.device_get(metrics).items()}
         if values.pop("step") == at:
             log("train", at, values)
-            bar.show(at, values["loss"], values["accuracy"])
+            bar.show(at, values["classifier_loss"], values["accuracy"])
         else:
             refuse()
 

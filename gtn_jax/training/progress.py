@@ -60,7 +60,13 @@ class ProgressBar:
         return self._rows / self._seconds if self._seconds else 0.0
 
     def show(self, step: int, loss: float, accuracy: float) -> None:
-        """Update the bar, or print a line if the last one is some seconds old."""
+        """Update the bar, or print a line if the last one is some seconds old.
+
+        Args:
+            step: that is done.
+            loss: of the classifier alone, in nats, as a validation loss is.
+            accuracy: in 0..1.
+        """
         left = (self._total - step) * self._seconds / max(self._steps, 1)
         epoch = step / self._per_epoch
         text = (
