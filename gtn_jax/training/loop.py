@@ -38,7 +38,7 @@ from gtn_jax.training.watching import Logger, ProfiledSteps, Watching
 
 def run(
     config: Config,
-    workdir: Path,
+    workdir: str | Path,
     quiet: bool = False,
     devices: Devices = None,
     loggers: Sequence[Logger] = (),
@@ -63,6 +63,7 @@ def run(
         Interrupted: a signal came, inside `interruption.caught` only; what was trained is saved.
     """
     # ---- folder ----------------------------------------------------------------------------
+    workdir = Path(workdir)
     config = dataclasses.replace(config, data=absolute(config.data))
     folder = RunFolder(workdir, writes=is_first())
     config = adopt(config, folder.config()) if folder.is_run() else with_start(config)
@@ -131,7 +132,7 @@ def _train(
         values = {name: float(value) for name, value in jax.device_get(metrics).items()}
         if values.pop("step") == at:
             log("train", at, values)
-            bar.show(at, values["loss"], values["accuracy"])
+            bar.show(at, values["classifier_loss"], values["accuracy"])
         else:
             refuse()
 
@@ -258,9 +259,10 @@ def _train(
             elapsed = time.monotonic() - started
             clock["compile" if compiling else "train"] += elapsed
             # Steps on features are so short that counting them would flatter the speed.
-            if not compiling and not isinstance(batch, PooledBatch):
-                counted_images += len(batch.labels)
-                bar.count(elapsed, len(batch.labels))
+            on_features = isinstance(batch, PooledBatch)
+            if not compiling:
+                counted_images += 0 if on_features else len(batch.labels)
+                bar.count(elapsed, len(batch.labels), "features" if on_features else "images")
 
             if is_due:
                 is_evaluation_short = judge() < EVALUATION_SECONDS / 2
