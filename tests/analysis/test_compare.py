@@ -15,9 +15,10 @@ from gtn_jax.analysis import compare as comparison
 from gtn_jax.analysis import trials, tuning
 from gtn_jax.analysis.comparison_table import accuracy_table, summarise
 from gtn_jax.analysis.estimate import Costs
-from gtn_jax.analysis.methods import METHODS, Method
+from gtn_jax.analysis.methods import METHODS, UNTRAINED, Method, Rates, method_config
 from gtn_jax.analysis.trials import choose_devices
 from gtn_jax.config import Config, override
+from gtn_jax.config_json import from_json, to_json
 from gtn_jax.training.row_file import read_rows
 from gtn_jax.training.run_folder import RunFolder
 
@@ -49,17 +50,21 @@ def runs(monkeypatch):
 
 
 def test_finished_runs_are_not_run_again(runs, tmp_path):
-    rates = {"finetune": 0.046, "gtn": 0.47}
+    rates = {"finetune": Rates(0.046, 0.046), "gtn": Rates(0.47, 4.7), "probe": UNTRAINED}
+    METHODS["probe"] = METHODS["linear_probe"]
     device = choose_devices(1)
     first = comparison.compare(Config(), rates, range(2), tmp_path, device, silent)
-    assert len(runs) == 4
-    assert comparison.compare(Config(), rates, range(3), tmp_path, device, silent)[:4] == first
     assert len(runs) == 6
-    config, workdir = runs[-1]
+    assert comparison.compare(Config(), rates, range(3), tmp_path, device, silent)[:6] == first
+    assert len(runs) == 9
+    config, workdir = runs[-2]
     assert workdir == tmp_path / "runs" / "gtn-seed2"
-    assert config == override(Config(), {"optimizer.learning_rate": 0.47, "seed": 2})
+    changes = {"optimizer.learning_rate": 0.47, "optimizer.head_learning_rate": 4.7, "seed": 2}
+    assert config == override(Config(), changes)
+    assert [Rates.of(row) for row in first] == [*rates.values()] * 2
+    assert comparison.newest_rows(tmp_path)[:6] == first
     assert first[0] == {
-        "method": "finetune", "seed": 0, "learning_rate": 0.046,
+        "method": "finetune", "seed": 0, "learning_rate": 0.046, "head_learning_rate": 0.046,
         "accuracy": pytest.approx(0.746), "best_test_accuracy": None, "seconds": 1.0,
         "parameters": 1234, "trained_parameters": 123,
     }  # fmt: skip
@@ -72,17 +77,68 @@ def test_whole_comparison_says_how_long_it_takes_and_how_far_it_is(runs, tmp_pat
     config = override(Config(), {"training.epochs": 10})
     arguments = (config, ["finetune", "gtn"], range(3), 2, tmp_path, choose_devices(1))
     rows = comparison.tune_and_compare(*arguments, said.append)
-    # 28 tuning and 6 final runs of 10 s, and two programs.
-    assert said[0].startswith("about 6 min: 28 tuning and 6 final runs, 1 at a time")
-    assert len(said) == 1 + 34 and said[-1].startswith("[34/34, about 0 s left] run     gtn-seed2")
-    assert {row["learning_rate"] for row in rows} == {0.1}
-    assert [config.training.watch_test for config, _ in runs] == [False] * 28 + [True] * 6
-    tuned = {config.seed for config, _ in runs[:28]}
-    assert not tuned & {config.seed for config, _ in runs[28:]}
+    # 48 tuning and 6 final runs of 10 s, and two programs.
+    assert said[0] == (
+        "about 9 min: 48 tuning runs (24 for each method that is trained) and 6 final runs, "
+        "1 at a time"
+    )
+    assert len(said) == 1 + 54 and said[-1].startswith("[54/54, about 0 s left] run     gtn-seed2")
+    # 0.1 is not on the coarse grid, but next to it; the head's rate makes no difference here.
+    assert {Rates.of(row) for row in rows} == {(0.1, 0.046)}
+    assert [config.training.watch_test for config, _ in runs] == [False] * 48 + [True] * 6
+    tuned = {config.seed for config, _ in runs[:48]}
+    assert not tuned & {config.seed for config, _ in runs[48:]}
     # Again: nothing to do, the same rows.
     said.clear()
     assert comparison.tune_and_compare(*arguments, said.append) == rows
-    assert said == [] and len(runs) == 34
+    assert said == [] and len(runs) == 54
+
+
+def test_a_probe_that_is_solved_is_one_run_a_seed(runs, tmp_path, monkeypatch):
+    costs = Costs(1.0, 0.0, 1.0, 0.0, 0.0, steps_per_epoch=1)
+    probed = []
+    monkeypatch.setattr(
+        comparison.estimate, "probe", lambda config, *_: probed.append(config) or costs
+    )
+    said: list[str] = []
+    config = override(Config(), {"training.epochs": 9, "model.weights": "tiny_imagenet"})
+    methods, device = ["linear_probe", "finetune"], choose_devices(1)
+    rows = comparison.tune_and_compare(config, methods, range(2), 1, tmp_path, device, said.append)
+    # 14 runs of 10 s, and 2 of 1 s, which take no step; what is probed is one that does.
+    assert said[0].startswith("about 2 min: 12 tuning runs (12 for each method that is trained)")
+    assert probed[0].training.epochs == 9
+    assert len(runs) == 12 + 4
+    assert [Rates.of(row) for row in rows if row["method"] == "linear_probe"] == [UNTRAINED] * 2
+    assert {row["method"] for row in tuning.tuning_rows(tmp_path)} == {"finetune"}
+    # Alone, it is not worth a word.
+    said.clear()
+    folder = tmp_path / "alone"
+    folder.mkdir()
+    comparison.tune_and_compare(config, methods[:1], range(5), 1, folder, device, said.append)
+    assert len(said) == len(runs) - 16 == 5 and len(probed) == 1
+
+
+def test_lengths_are_decided_once_for_all_methods(tiny_config, tmp_path):
+    """40 images of batches of 8: 100 steps, 20 epochs, 10 evaluations."""
+    auto = override(tiny_config, {"training.epochs": "auto"})
+    config = comparison.check(auto, ["finetune", "lp_ft"], 1, 1, tmp_path)
+    training = config.training
+    assert (training.steps, training.epochs, training.eval_every_steps) == (100, 20, 10)
+    assert from_json(tmp_path / "config.json") == config
+    assert method_config(config, "lp_ft", None, 0).training.freeze_epochs == 10
+    # Started again it is what it was, even where other steps would be decided on now.
+    kept = override(config, {"training.steps": 60, "training.epochs": 12})
+    (tmp_path / "config.json").write_text(to_json(kept))
+    assert comparison.check(auto, ["finetune"], 1, 1, tmp_path) == kept
+    # Steps that were asked for: shares of what is frozen are of these.
+    steps = override(tiny_config, {"training.epochs": 100, "training.steps": 18})
+    for _ in range(2):
+        config = comparison.check(steps, ["finetune"], 1, 1, tmp_path / "steps")
+        assert (config.training.steps, config.training.epochs) == (18, 4)
+    # A start that cannot be had is random for all; one that can needs a bias.
+    solved = override(tiny_config, {"training.head_start": "solved"})
+    random = comparison.check(solved, ["finetune"], 1, 1, tmp_path / "random")
+    assert random.training.head_start == "random" and not random.model.classifier_bias
 
 
 def test_impossible_comparisons_are_refused_first(tiny_config, tmp_path):
@@ -130,7 +186,7 @@ def test_seed_pairs_methods_for_real(tiny_config, tmp_path):
         tiny_config,
         {"training.epochs": 2, "training.freeze_epochs": 0, "data.batch_size": 40},
     )
-    rates = {"finetune": 0.01, "gtn": 0.01}
+    rates = {"finetune": Rates(0.01, 0.1), "gtn": Rates(0.01, 0.1)}
     todo = comparison.final_trials(config, rates, [0, 1], tmp_path, watch_test=True)
     trials.run_trials(todo, choose_devices(2), trials.Clock(4, 2), silent)
     rows = comparison.final_rows(tmp_path, rates, [0, 1])
