@@ -248,12 +248,13 @@ def tune_and_compare(
     swept = bool(trained) and all(is_sweepable(configs[method]) for method in trained)
 
     def run_all(found: Sequence[Trial]) -> None:
-        if swept:
-            # A probe that is solved is a run of its own even then.
-            heads = [trial for trial in found if is_sweepable(trial.config)]
+        # A probe that is solved is a run of its own, even where all others are heads of a sweep.
+        heads = [trial for trial in found if swept and is_sweepable(trial.config)]
+        runs = found if not heads else [t for t in found if not is_sweepable(t.config)]
+        if heads:
             run_swept(heads, devices[0], clock, say)
-            found = [trial for trial in found if not is_sweepable(trial.config)]
-        run_trials(found, devices, clock, say)
+        if runs:
+            run_trials(runs, devices, clock, say)
 
     if swept and tunings + len(finals):
         say(
