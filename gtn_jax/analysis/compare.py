@@ -238,6 +238,7 @@ def tune_and_compare(
         devices: each has one run at a time.
         say: told of each run.
     """
+    assert config.training.epochs != "auto"
     RunFolder(workdir).append_start(start_row(device_words(data_mesh(devices)), 0))
     configs = {method: method_config(config, method, None, 0) for method in methods}
     trained = [method for method in methods if not is_untrained(configs[method])]
@@ -250,7 +251,7 @@ def tune_and_compare(
     def run_all(found: Sequence[Trial]) -> None:
         # A probe that is solved is a run of its own, even where all others are heads of a sweep.
         heads = [trial for trial in found if swept and is_sweepable(trial.config)]
-        runs = found if not heads else [t for t in found if not is_sweepable(t.config)]
+        runs = [trial for trial in found if not (swept and is_sweepable(trial.config))]
         if heads:
             run_swept(heads, devices[0], clock, say)
         if runs:

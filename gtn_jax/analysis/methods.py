@@ -125,6 +125,7 @@ def method_config(
             "training.epochs": 0,
             "training.steps": None,
             "training.freeze_epochs": 0,
+            "data.cache_views": 0,
         }
     return override(config, {**values, **own.changes})
 

@@ -118,6 +118,29 @@ def test_a_probe_that_is_solved_is_one_run_a_seed(runs, tmp_path, monkeypatch):
     assert len(said) == len(runs) - 16 == 5 and len(probed) == 1
 
 
+def test_a_solved_probe_is_a_run_beside_heads_of_a_sweep(runs, tmp_path, monkeypatch):
+    swept: list = []
+
+    def run_swept(found, device, clock, say):
+        swept.extend(found)
+        for trial in found:
+            trials.run_trials([trial], [device], clock, say)
+
+    monkeypatch.setattr(comparison, "run_swept", run_swept)
+    config = override(Config(), {
+        "training.epochs": 9, "training.freeze_epochs": 9, "data.cache_views": 1,
+        "model.weights": "tiny_imagenet",
+    })  # fmt: skip
+    methods, said = ["linear_probe", "half"], []
+    comparison.tune_and_compare(
+        config, methods, range(2), 1, tmp_path, choose_devices(1), said.append
+    )
+    assert said[0].startswith("12 tuning and 4 final heads")
+    assert [trial.config.model.gate for trial in swept] == ["half"] * 14
+    probes = [asked for asked, _ in runs if asked.model.gate == "none"]
+    assert [(asked.training.epochs, asked.seed) for asked in probes] == [(0, 0), (0, 1)]
+
+
 def test_lengths_are_decided_once_for_all_methods(tiny_config, tmp_path):
     """40 images of batches of 8: 100 steps, 20 epochs, 10 evaluations."""
     auto = override(tiny_config, {"training.epochs": "auto"})
