@@ -88,11 +88,9 @@ def prepare_run(config: Config, folder: RunFolder, devices: Devices) -> Prepared
     fingerprints = {name: fingerprint(part) for name, part in parts.items()}
     folder.check_data(fingerprints)
     # What needs no image is refused before they are decoded, which can take a while.
-    shown = open_images(parts["train"], View.of(config.data, training=True)).epoch_images
-    shares = mesh.size, config.training.accumulation_steps
-    batch_size = pipeline.fit_batch_size(config.data.batch_size, shown, *shares)
-    per_epoch = pipeline.steps_per_epoch(shown, batch_size, config.data.last_batch)
-    config = resolve(config, shown, batch_size, per_epoch)
+    epoch = epoch_of(config, parts["train"], mesh.size)
+    _, batch_size, per_epoch = epoch
+    config = resolve(config, *epoch)
     model, variables, preprocessing = build_model(config, len(classes))
 
     # ---- images ----------------------------------------------------------------------------
@@ -130,6 +128,39 @@ def prepare_run(config: Config, folder: RunFolder, devices: Devices) -> Prepared
         config, mesh, images, classes, batch_size, per_epoch, programs, state, checkpoints,
         max(0, step), total_steps(config, per_epoch), position, head, order, clock,
     )  # fmt: skip
+
+
+class Epoch(NamedTuple):
+    """How large it is.
+
+    Attributes:
+        images: that it shows.
+        batch_size: of a full batch; fewer than the config's where there are fewer images.
+        steps: one a batch.
+    """
+
+    images: int
+    batch_size: int
+    steps: int
+
+
+def epoch_of(config: Config, train: Part, devices: int) -> Epoch:
+    """How large an epoch is, before any image is decoded.
+
+    Args:
+        config: of the run.
+        train: what it trains on.
+        devices: that share each batch.
+
+    Raises:
+        ValueError: a batch that they cannot share.
+    """
+    images = open_images(train, View.of(config.data, training=True)).epoch_images
+    shares = devices, config.training.accumulation_steps
+    batch_size = pipeline.fit_batch_size(config.data.batch_size, images, *shares)
+    return Epoch(
+        images, batch_size, pipeline.steps_per_epoch(images, batch_size, config.data.last_batch)
+    )
 
 
 _NOTHING = -1
