@@ -20,6 +20,7 @@ from gtn_jax.arrays import PooledBatch
 from gtn_jax.config import Config
 from gtn_jax.data import pipeline
 from gtn_jax.data.sources import absolute
+from gtn_jax.training.advice import near_chance
 from gtn_jax.training.cluster import agreed, is_first
 from gtn_jax.training.evaluate import evaluate_images
 from gtn_jax.training.feed import open_feed
@@ -100,7 +101,7 @@ def _train(
     batch_size, per_epoch, checkpoints = ready.batch_size, ready.per_epoch, ready.checkpoints
     step, position, clock = ready.step, ready.position, {**ready.clock}
     counted_images = position["images"] if position else 0
-    train, total_steps = images["train"], ready.total_steps
+    train, total_steps, classes = images["train"], ready.total_steps, len(ready.classes)
     bar = ProgressBar(total_steps, per_epoch, step, quiet)
     for line in in_lines(ready):
         bar.say(line)
@@ -188,6 +189,13 @@ def _train(
         checkpoints.save(state, position, accuracy, found)
         clock["checkpoint"] += time.monotonic() - started
 
+    told: set[str] = set()
+
+    def tell(advice: str | None) -> None:
+        if advice is not None and advice not in told:
+            told.add(advice)
+            bar.say(f"note    {advice}")
+
     def judge() -> float:
         """Evaluate what is there and save it; the seconds that the evaluation took."""
         log_pending()
@@ -206,6 +214,8 @@ def _train(
                 f"{progress_in_words(step, total_steps, per_epoch, config)}  "
                 f"{watched} accuracy {result['accuracy']:.4f}  loss {result['loss']:.4f}"
             )
+            if 2 * step >= total_steps:
+                tell(near_chance(result["accuracy"], int(result["images"]), classes, config))
         save(accuracy, found)
         return seconds
 

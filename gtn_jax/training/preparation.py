@@ -15,6 +15,7 @@ from gtn_jax.data import position as data_position
 from gtn_jax.data.choice import Part, choose, fingerprint
 from gtn_jax.data.images import Images, View, load, open_images
 from gtn_jax.data.sources import open_data
+from gtn_jax.training.advice import few_steps
 from gtn_jax.training.build import Programs, build_model, build_programs
 from gtn_jax.training.checkpoint import Checkpoints
 from gtn_jax.training.cluster import agreed, is_first
@@ -28,7 +29,8 @@ from gtn_jax.training.sharding import Devices, data_mesh, in_words, replicate
 from gtn_jax.training.state import TrainState, create_state
 
 SELECTED_ON = {"val": "validation", "test_best": "test"}
-"""`training.select` -> the split whose best epoch is selected; "last" looks at none."""
+"""`training.select` -> the split whose best step is selected; "last" looks at none, and where there
+is no such split the last step counts."""
 
 
 class Prepared(NamedTuple):
@@ -223,7 +225,7 @@ def check_parts(config: Config, parts: dict[str, Part]) -> None:
     """Refuse images that this config cannot train on, before any of them is decoded.
 
     Raises:
-        ValueError: one class only, no split to select on, or videos whose features are to be
+        ValueError: one class only, no test split to select on, or videos whose features are to be
             cached.
     """
     data = config.data
@@ -236,9 +238,8 @@ def check_parts(config: Config, parts: dict[str, Part]) -> None:
             f"data.cache_views: {data.name} holds videos, of which each epoch draws other frames; "
             "set it to 0"
         )
-    wanted = SELECTED_ON.get(config.training.select, "train")
-    if wanted not in parts:
-        raise ValueError(f"training.select: {data.name} has no {wanted} split; use last")
+    if config.training.select == "test_best" and "test" not in parts:
+        raise ValueError(f"training.select: {data.name} has no test split; use val or last")
 
 
 def in_lines(prepared: Prepared) -> list[str]:
@@ -255,6 +256,11 @@ def in_lines(prepared: Prepared) -> list[str]:
     if prepared.batch_size != config.data.batch_size:
         there = train.epoch_images
         lines.append(f"note    batch of {prepared.batch_size} images: there are only {there}")
+    if config.training.select == "val" and "validation" not in prepared.images:
+        lines.append("note    no validation images: the last step counts")
+    advice = few_steps(config, prepared.total_steps)
+    if advice is not None:
+        lines.append(f"note    {advice}")
     if head is not None and prepared.position is None:
         lines.append(
             f"head    solved in {prepared.clock['head']:.1f} s, with a bias; strength "

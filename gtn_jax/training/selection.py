@@ -33,7 +33,8 @@ def evaluate_selected(
     Raises:
         Interrupted: a signal came; nothing is lost.
     """
-    selected_on = SELECTED_ON.get(config.training.select)
+    watched = SELECTED_ON.get(config.training.select)
+    selected_on = watched if watched in ready.images else None
     best = checkpoints.best_step() if selected_on and is_first() else None
     selected = agreed(step if best is None else best)
     if selected != step:
