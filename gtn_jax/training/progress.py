@@ -6,6 +6,7 @@ remaining time are right from the start.
 
 import sys
 import time
+from collections.abc import Callable
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
@@ -34,6 +35,9 @@ class ProgressBar:
             self._task = self._bar.add_task("", total=total_steps, completed=done_steps)
             self._bar.start()
 
+    seconds_beside: Callable[[int], float] = staticmethod(lambda step: 0.0)
+    """Step -> what evaluations take that are still to come."""
+
     def say(self, line: str) -> None:
         """A line that stays."""
         if not self._quiet:
@@ -53,6 +57,7 @@ class ProgressBar:
         """Update the bar, or print a line if the last one is some seconds old."""
         rate = self.images_per_second
         left = (self._total - step) * self._seconds / max(step - self._start, 1)
+        left += self.seconds_beside(step)
         epoch = step / self._per_epoch
         text = (
             f"epoch {epoch:.1f}  loss {loss:.3f}  accuracy {accuracy:.3f}  "

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -40,6 +41,8 @@ class TrainArguments:
     preset: Literal["clean", "official"] | None = None
     """The recipe: `official` is the authors', `clean` that without its quirks (docs/fidelity.md).
     Fields given beside it win."""  # for the help: `take_preset` takes it before the others
+    budget_minutes: float | None = None
+    """Take as many of the steps as fit into this time, from now to the end of the command."""
     dry_run: bool = False
     """Train nothing: say what would be done, after one step on made-up images."""
     find_lr: bool = False
@@ -53,6 +56,7 @@ class TrainArguments:
 
 def train(arguments: list[str]) -> None:
     """Train an experiment; resume an unfinished run; print the summary of a finished one."""
+    started = time.monotonic()
     name, rest = take_experiment(arguments, "gtn train quickstart --workdir runs/first")
     preset, rest = take_preset(rest)
     config = PRESETS[preset](load_experiment(name)) if preset else load_experiment(name)
@@ -62,6 +66,8 @@ def train(arguments: list[str]) -> None:
     parsed = parse(TrainArguments, f"gtn train {name}", rest, TrainArguments(config, tyro.MISSING))
     if parsed.dry_run and parsed.find_lr:
         raise UsageError("--dry-run, --find-lr: one at a time")
+    if parsed.budget_minutes is not None and not parsed.budget_minutes > 0:
+        raise UsageError(f"--budget-minutes: {parsed.budget_minutes:g}; expected more than 0")
     set_up_process()
     from gtn_jax.training.cluster import is_first, joined
     from gtn_jax.training.loop import run
@@ -90,7 +96,11 @@ def train(arguments: list[str]) -> None:
         return
     loggers = [TensorBoardLogger(parsed.workdir / "tensorboard")] if parsed.tensorboard else []
     with joined(parsed.coordinator, parsed.processes, parsed.process):
-        summary = run(parsed.config, parsed.workdir, loggers=loggers, profiled=profiled)
+        budget = parsed.budget_minutes
+        left = None if budget is None else budget - (time.monotonic() - started) / 60
+        summary = run(
+            parsed.config, parsed.workdir, loggers=loggers, profiled=profiled, budget_minutes=left
+        )
         if is_first():
             for option, asked, part in (
                 ("--tensorboard", parsed.tensorboard, "tensorboard"),
