@@ -26,6 +26,7 @@ from gtn_jax.training.duration import in_words
 from gtn_jax.training.preparation import load_images
 from gtn_jax.training.sharding import Devices, data_mesh, put_batch, replicate
 from gtn_jax.training.state import create_state
+from gtn_jax.weights.recognize import with_backbone
 
 STEPS = 100
 LOWEST, HIGHEST = 1e-5, 10.0
@@ -69,6 +70,7 @@ def find_lr(
     Raises:
         ValueError: as a run's start; or a loss that is not finite at the lowest rates.
     """
+    config = with_backbone(config)
     training = config.training
     frozen = training.freeze_epochs >= training.epoch_count
     config = override(

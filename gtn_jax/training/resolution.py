@@ -5,6 +5,7 @@ what was open when it began is not decided twice.
 """
 
 from gtn_jax.config import Config, TrainingConfig, override
+from gtn_jax.weights.recognize import AUTO, with_backbone
 
 EVALUATIONS = 10
 """Of a run whose length is "auto"."""
@@ -45,11 +46,13 @@ def automatic_steps(images: int, batch_size: int) -> int:
 
 
 def with_start(config: Config) -> Config:
-    """With a head start that can be had, and what it needs.
+    """With a backbone that has a name, and a head start that can be had, with what it needs.
 
     Raises:
-        ValueError: nothing would be learned: no epochs, and no classifier that is solved.
+        ValueError: nothing would be learned: no epochs, and no classifier that is solved; or as
+            `with_backbone`.
     """
+    config = with_backbone(config)
     training, model = config.training, config.model
     if training.head_start == "solved":
         if model.weights is None or model.weights_heads == "load":
@@ -114,6 +117,10 @@ def adopt(config: Config, kept: Config, is_budgeted: bool = False) -> Config:
     Raises:
         ValueError: as `with_start`.
     """
+    if config.model.backbone == AUTO:
+        model = kept.model
+        stages = model.stages if config.model.stages is None else config.model.stages
+        config = override(config, {"model.backbone": model.backbone, "model.stages": stages})
     config, training = with_start(config), config.training
     length = kept.training
     is_shortened = is_budgeted and _is_within(length, training)
