@@ -6,9 +6,12 @@ errors become one sentence. Nothing heavy is imported.
 
 import contextlib
 import difflib
+import functools
+import inspect
 import io
 import re
 import sys
+from pathlib import Path
 from typing import Any
 
 import tyro
@@ -21,12 +24,16 @@ from gtn_jax.presets import PRESETS
 def parse(form: Any, prog: str, arguments: list[str], default: Any = None) -> Any:
     """Arguments as `form` (a function or dataclass) wants them; "-" and "_" are the same.
 
+    A field of a config may be typed by its last part alone: `--epochs 3`.
+
     Raises:
         SystemExit: 0 after --help; 2 after an error, which tyro draws as a box of many lines and
-            which is said here in two.
+            which is said here in two or three.
     """
     options = {"default": default} if default is not None else {}
     shown, said = _Page(), io.StringIO()
+    known = _Known(form, default)
+    arguments = _long_forms(arguments, known, prog)
     try:
         with contextlib.redirect_stdout(shown), contextlib.redirect_stderr(said):
             value, unknown = tyro.cli(
@@ -40,16 +47,15 @@ def parse(form: Any, prog: str, arguments: list[str], default: Any = None) -> An
     except SystemExit as stopped:
         print(_as_typed(shown.getvalue()), end="")
         if stopped.code:
-            print(
-                f"error: {_sentence(said.getvalue(), prog)}\nsee `{prog} --help`", file=sys.stderr
-            )
+            text = _sentence(said.getvalue(), prog, known)
+            print(f"error: {text}\nsee `{prog} --help`", file=sys.stderr)
         raise
     # What fields say together: tyro reports only the checks of a section.
     except ValueError as error:
         print(f"error: {error}\nsee `{prog} --help`", file=sys.stderr)
         raise SystemExit(2) from error
     if unknown:
-        print(f"error: {_unknown_word(unknown, options_of(form, default), prog)}", file=sys.stderr)
+        print(f"error: {_unknown_words(unknown, known.options, prog)}", file=sys.stderr)
         raise SystemExit(2)
     return value
 
@@ -82,29 +88,102 @@ def options_in(text: str) -> list[str]:
     return list(dict.fromkeys(re.findall(r"(?<![\w-])--[a-z][a-z0-9_.-]*[a-z0-9]", text)))
 
 
-def _sentence(box: str, prog: str) -> str:
-    """What tyro drew, in a sentence."""
+class _Known:
+    """A form, and the options that it takes, which are drawn up when they are asked for."""
+
+    def __init__(self, form: Any, default: Any):
+        self._form, self._default = form, default
+
+    def is_own(self, name: str) -> bool:
+        """Whether the form has this option itself, and no section of a config in it."""
+        return name.removeprefix("no_") in (*inspect.signature(self._form).parameters, "help")
+
+    @functools.cached_property
+    def options(self) -> list[str]:
+        # Not what a sentence of the help speaks of, `--epochs`.
+        found = options_of(self._form, self._default)
+        names = {option: option[2:].replace("-", "_") for option in found}
+        return [option for option in found if "." in option or self.is_own(names[option])]
+
+    def example(self, option: str) -> str:
+        """An option with the value that it has in the form's example; empty if it is not in it."""
+        found = re.search(rf"Example: .*({option} \S+)", self._form.__doc__ or "")
+        return found[1] if found else ""
+
+
+_ALIASES = {"lr": "optimizer.learning_rate"}
+
+
+def _long_forms(arguments: list[str], known: _Known, prog: str) -> list[str]:
+    """`--epochs` -> `--training.epochs`; options that the form has itself stay as they are.
+
+    Raises:
+        SystemExit: 2 where the name is the last part of several fields.
+    """
+    long = []
+    for argument in arguments:
+        word, equals, value = argument.partition("=")
+        name = word[2:].replace("-", "_")
+        if re.fullmatch(r"--[A-Za-z][\w-]*", word) and not known.is_own(name):
+            fields = fields_called(name, known.options)
+            if len(fields) > 1:
+                print(f"error: {word} could be {' or '.join(fields)}; say which", file=sys.stderr)
+                raise SystemExit(2)
+            argument = f"{fields[0]}{equals}{value}" if fields else argument
+        long.append(argument)
+    return long
+
+
+def fields_called(name: str, options: list[str]) -> list[str]:
+    """Of options like "--data.image_size", those of which `name` is the last part or an alias."""
+    wanted = _ALIASES.get(name, name)
+    return [
+        option
+        for option in options
+        if "." in option and wanted in (option[2:], option.rpartition(".")[2])
+    ]
+
+
+def _sentence(box: str, prog: str, known: _Known) -> str:
+    """What tyro drew, in a sentence; unknown options beside a missing one are another."""
     lines = [line.strip("╭╮╰╯│─ ") for line in box.splitlines()]
     lines = [line for line in lines if line.strip("-") and "full helptext" not in line.lower()]
     _, *words = lines or [""]  # the first one is a title, and says the same
     text = " ".join(line for line in words if not line.startswith(prog))
     choice = re.match(r"invalid choice '(.*)' for argument '(.*)'\. Expected one of \((.*)\)", text)
-    if choice is None:
+    if choice is not None:
+        found, argument, expected = choice.groups()
+        names = [word.strip(" '") for word in expected.split(",") if word.strip(" '")]
+        return f"{argument}: {unknown_name('choice', found, names)}"
+    wanted, _, unknown = text.partition(" Unrecognized options: ")
+    missing = re.fullmatch(r"Missing from [^:]*: (--\S+) \S+ (.*?) \(required\)", wanted)
+    if missing is None or wanted.count("(required)") > 1:
         return text[:400]
-    found, argument, expected = choice.groups()
-    known = [word.strip(" '") for word in expected.split(",") if word.strip(" '")]
-    return f"{argument}: {unknown_name('choice', found, known)}"
+    example = known.example(missing[1])
+    wanted = f"{missing[1]} is missing{example and f', e.g. {example}'} ({missing[2].rstrip('.')})"
+    return "\n".join(
+        [wanted, *([_unknown_words(unknown.split(), known.options, prog)] if unknown else [])]
+    )
 
 
-def _unknown_word(words: list[str], known: list[str], prog: str) -> str:
-    asked = [word.split("=", 1)[0] for word in words if word.startswith("-")]
+def _unknown_words(words: list[str], known: list[str], prog: str) -> str:
+    asked = [word.split("=", 1)[0] for word in words if re.match("--?[A-Za-z]", word)]
     if not asked:
         return f"{words[0]!r} is a word too many; see `{prog} --help`"
-    likeness = {option: _likeness(asked[0], option) for option in known}
+    hints = {word: _nearest(word, known) for word in asked}
+    if len(hints) == 1:
+        ((word, near),) = hints.items()
+        hint = f"did you mean {near}? (all: `{prog} --help`)"
+        return f"unknown option '{word}'; {hint if near else f'all are in `{prog} --help`'}"
+    said = [f"'{word}'{near and f' (did you mean {near}?)'}" for word, near in hints.items()]
+    return f"unknown options {', '.join(said)}; all are in `{prog} --help`"
+
+
+def _nearest(asked: str, known: list[str]) -> str:
+    """Up to three options like it, in words; empty if there is none."""
+    likeness = {option: _likeness(asked, option) for option in known}
     near = [option for option in known if likeness[option] >= _LIKE]
-    near = sorted(near, key=lambda option: -likeness[option])[:3]
-    hint = f"did you mean {' or '.join(near)}? (all: `{prog} --help`)"
-    return f"unknown option '{asked[0]}'; {hint if near else f'all are in `{prog} --help`'}"
+    return " or ".join(sorted(near, key=lambda option: -likeness[option])[:3])
 
 
 _LIKE = 0.65
@@ -123,7 +202,10 @@ def _likeness(asked: str, option: str) -> float:
 
 
 def take_experiment(arguments: list[str], example: str) -> tuple[str, list[str]]:
-    """The experiment's name, which comes first, and the other arguments."""
+    """The experiment's name, which comes first, and the other arguments.
+
+    A folder right behind it, `gtn train photos PATH`, is `--data.name folder:PATH`.
+    """
     if not arguments or arguments[0].startswith("-"):
         names, (gtn, verb, shown, *_) = ", ".join(shipped_experiments()), example.split()
         is_asked = arguments in (["-h"], ["--help"])
@@ -133,7 +215,11 @@ def take_experiment(arguments: list[str], example: str) -> tuple[str, list[str]]
             file=sys.stdout if is_asked else sys.stderr,
         )
         raise SystemExit(0 if is_asked else 2)
-    return arguments[0], arguments[1:]
+    name, rest = arguments[0], arguments[1:]
+    if rest and not rest[0].startswith("-") and Path(rest[0]).expanduser().is_dir():
+        # What else could a folder behind an experiment be?
+        rest = ["--data.name", f"folder:{rest[0]}", *rest[1:]]
+    return name, rest
 
 
 def take_preset(arguments: list[str]) -> tuple[str | None, list[str]]:

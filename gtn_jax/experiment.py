@@ -36,6 +36,11 @@ def load_experiment(name: str) -> Config:
     """
     shipped = shipped_experiments()
     path = Path(name) if name.endswith(".py") else shipped.get(name)
+    if path is None and Path(name).is_dir():
+        raise UsageError(
+            f"{name} is a folder; an experiment comes first, e.g. `gtn train photos {name} "
+            "--workdir runs/photos`"
+        )
     if path is None:
         raise UsageError(str(unknown_name("experiment", name, shipped)))
     if not path.is_file():

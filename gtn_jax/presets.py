@@ -57,6 +57,8 @@ def official(config: Config) -> Config:
             "training.label_smoothing": 0.0,
             "training.mixup_alpha": 0.0,
             "training.ema_decay": 0.0,
+            "training.start_share": 0.0,
+            "training.frozen_stages": 0,
             "training.patience_evaluations": 0,
             # Resize(256), then RandomResizedCrop(224) and a flip; CenterCrop(224) in the test.
             "data.resize_size": round(config.data.image_size * 256 / 224),

@@ -21,6 +21,11 @@ def complain(line: str) -> None:
     print(f"error: {line}", file=sys.stderr, flush=True)
 
 
+def aside(line: str) -> None:
+    """A line on standard error, at once: for a person, where scripts read standard output."""
+    print(line, file=sys.stderr, flush=True)
+
+
 def show(table: Any) -> None:
     """A rich table; 80 columns wide where the output is no terminal."""
     from rich.console import Console

@@ -1,19 +1,28 @@
 """Verbs through `main`: exit codes, one-line errors, and that help costs nothing."""
 
+import dataclasses
 import json
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
+from typing import Annotated
 
 import numpy as np
 import pytest
+import tyro
 
+from gtn_jax.arguments import fields_called, parse, take_experiment
 from gtn_jax.cli import VERBS, main
+from gtn_jax.config import Config, override
+from gtn_jax.experiment import load_experiment
 from gtn_jax.training.lock import locked
+from gtn_jax.verbs.analysis import CompareArguments
+from gtn_jax.verbs.training import TrainArguments
 
 
 @pytest.mark.parametrize(
@@ -80,9 +89,13 @@ def test_errors_are_short(arguments, code, message, capsys, tmp_path, monkeypatc
         ("--training.epochs", "Missing value for argument '--training.epochs'."),
         ("--model.gate_dropout 1.5", "model.gate_dropout: 1.5 does not work; wanted a rate"),
         ("--training.select tset_best", "--training.select: unknown choice 'tset_best'; did you"),
-        ("--epochs 3", "unknown option '--epochs'; did you mean --training.epochs? (all: "),
-        ("--lr 0.1", "did you mean --optimizer.learning_rate? (all: "),
         ("--prest official", "did you mean --preset"),
+        (
+            "--epocs 3 --xyzxyz=-1 --gats half",
+            "unknown options '--epocs' (did you mean --training.",
+        ),
+        ("--epochs 3 --xyzxyz=-1 --gats half", "'--xyzxyz', '--gats' (did you mean --model.gate"),
+        ("--epochs three", "--training.epochs"),
     ],
 )
 @pytest.mark.parametrize("columns", ["60", "200"])
@@ -94,6 +107,87 @@ def test_usage_errors_are_short_too(capsys, monkeypatch, words, message, columns
     error = capsys.readouterr().err
     assert error.startswith("error: ") and message in error
     assert len(error.splitlines()) <= 2
+
+
+@pytest.mark.parametrize(
+    ("words", "changed"),
+    [
+        (["--lr", "0.5"], {"optimizer.learning_rate": 0.5}),
+        (["--epochs=7", "--seed", "3"], {"training.epochs": 7, "seed": 3}),
+        (
+            "--batch-size 9 --image_size=8 --resize-size 9 --gate half --backbone tiny".split(),
+            {"data.batch_size": 9, "data.image_size": 8, "data.resize_size": 9,
+             "model.gate": "half", "model.backbone": "tiny"},
+        ),
+        (["--weights", "None", "--kept-channels", "1", "2", "--no-random-flip"],
+         {"model.weights": None, "model.kept_channels": (1, 2), "data.random_flip": False}),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("form", [TrainArguments, CompareArguments])
+def test_last_part_of_a_field_is_enough(form, words, changed):
+    config = load_experiment("quickstart")
+    given = parse(form, "gtn x", ["--workdir", "w", *words], form(config, tyro.MISSING))
+    assert given.config == override(config, changed)
+
+
+def test_options_of_a_verb_come_before_fields():
+    """`--weights` of a form that has it itself, and a part that two sections have."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Form:
+        config: Annotated[Config, tyro.conf.arg(name="")]
+        weights: str = "own"
+
+    given = parse(Form, "gtn x", ["--weights", "w", "--gate", "half"], Form(Config()))
+    assert (given.weights, given.config.model.weights, given.config.model.gate) == (
+        "w",
+        None,
+        "half",
+    )
+    options = ["--data.size", "--model.size", "--model.gate"]
+    assert fields_called("size", options) == ["--data.size", "--model.size"]
+    assert fields_called("gate", options) == ["--model.gate"]
+    assert fields_called("odel.gate", options) == []
+
+
+def test_ambiguous_part_is_refused(capsys):
+    @dataclasses.dataclass(frozen=True)
+    class Part:
+        size: int = 0
+
+    @dataclasses.dataclass(frozen=True)
+    class Form:
+        one: Part = dataclasses.field(default_factory=Part)
+        two: Part = dataclasses.field(default_factory=Part)
+
+    with pytest.raises(SystemExit) as stopped:
+        parse(Form, "gtn x", ["--size", "3"])
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err == "error: --size could be --one.size or --two.size; say which\n"
+
+
+def test_folder_behind_the_experiment(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "pictures").mkdir()
+    assert take_experiment(["photos", "pictures", "--lr", "1"], "gtn train photos --workdir w") == (
+        "photos", ["--data.name", "folder:pictures", "--lr", "1"],
+    )  # fmt: skip
+    words = ["photos", "nowhere"]
+    assert take_experiment(words, "gtn train photos --workdir w") == ("photos", ["nowhere"])
+
+
+def test_missing_folder_of_a_run_and_folder_for_an_experiment(capsys, tmp_path):
+    with pytest.raises(SystemExit) as stopped:
+        main(["train", "photos", "--xyzxyz", "--lr", "1", "--epocs=3"])
+    assert stopped.value.code == 2
+    first, second, third = capsys.readouterr().err.splitlines()
+    assert first.startswith("error: --workdir is missing, e.g. --workdir runs/first (Run folder: ")
+    assert second.startswith(
+        "unknown options '--xyzxyz', '--epocs' (did you mean --training.epochs"
+    )
+    assert third == "see `gtn train photos --help`"
+    assert main(["train", str(tmp_path), "--workdir", "x"]) == 2
+    assert f"e.g. `gtn train photos {tmp_path} --workdir" in capsys.readouterr().err
 
 
 def test_debug_shows_the_traceback():
@@ -110,7 +204,12 @@ def test_train_then_evaluate_then_refuse(experiment, tmp_path, capsys):
         assert f"{workdir} is in use by pid {os.getpid()} on host {socket.gethostname()}" in error
         assert len(error.splitlines()) <= 3
     assert main(train) == 0
-    assert '"test_images": 500' in capsys.readouterr().out
+    said = capsys.readouterr()
+    assert '"test_images": 500' in said.out
+    in_words = re.fullmatch(
+        r"test accuracy [\d.]+ % \((\d+) of 500; 95 %: .* to .*\)", said.err.splitlines()[-18]
+    )
+    assert in_words and said.err.splitlines()[-6] == "confused most:"
     # A finished run: its summary again, at once.
     started = time.monotonic()
     assert main(train) == 0
@@ -118,7 +217,9 @@ def test_train_then_evaluate_then_refuse(experiment, tmp_path, capsys):
     summary = json.loads(capsys.readouterr().out)
 
     assert main([*train, "--profile", "2:3"]) == 0
-    assert capsys.readouterr().err == "note    --profile: nothing of that was trained\n"
+    note, *words = capsys.readouterr().err.splitlines()
+    assert note == "note    --profile: nothing of that was trained"
+    assert words == said.err.splitlines()[-18:]
 
     # Readers are not asked for the lock, and leave a save in flight alone.
     unfinished = tmp_path / "run" / "checkpoints" / "7.saving"
@@ -130,11 +231,18 @@ def test_train_then_evaluate_then_refuse(experiment, tmp_path, capsys):
         assert json.loads(capsys.readouterr().out) == summary
     assert unfinished.is_dir()
     assert answer.err.splitlines()[0] == "device  4 x cpu"
+    assert answer.err.splitlines()[1:] == words
     evaluated = json.loads(answer.out)
+    assert int(in_words[1]) == round(500 * evaluated["accuracy"])
     assert evaluated["accuracy"] == summary["test_accuracy"]
     assert evaluated["loss"] == pytest.approx(summary["test_loss"], rel=1e-6)
     assert main(["evaluate", workdir, "--split", "tset"]) == 2
     assert "test, train, validation" in capsys.readouterr().err
+
+    # Words about a finished run are beside the point where a file of them is damaged.
+    (tmp_path / "run" / "predictions.npz").write_bytes(b"")
+    assert main(train) == 0
+    assert "predictions.npz" in capsys.readouterr().err
 
     assert main(["train", experiment, "--workdir", workdir, "--seed", "4"]) == 1
     error = capsys.readouterr().err

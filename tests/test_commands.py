@@ -72,7 +72,13 @@ def words_of(line: str) -> list[str]:
 
 
 @pytest.mark.parametrize(("page", "line"), found(lines_of))
-def test_line_is_understood(page, line, monkeypatch, capsys):
+def test_line_is_understood(page, line, monkeypatch, capsys, tmp_path):
+    # Where the folders of the pages are.
+    (tmp_path / "experiments").symlink_to(ROOT / "experiments")
+    for folder in ("photos", "PATH"):
+        (tmp_path / folder).mkdir()
+    monkeypatch.chdir(tmp_path)
+
     class Understood(Exception):
         pass
 

@@ -12,11 +12,13 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+import gtn_jax
 from gtn_jax.config import override
 from gtn_jax.experiment import load_experiment
 from gtn_jax.models.backbones import BACKBONES
 from gtn_jax.models.gate import build_gate
 from gtn_jax.models.gtn import GTN, init_variables
+from gtn_jax.training import loop
 from gtn_jax.training.loop import run as run_training
 from gtn_jax.training.run_folder import RunFolder
 from gtn_jax.training.state import create_state
@@ -45,11 +47,24 @@ def run(*headings: str, page: str = "extending.md", names: dict | None = None) -
     return names
 
 
-def test_readme(capsys):
-    """Its model; its photographs are test_walk.py's."""
-    _, model = blocks("From Python", "../README.md")
+def test_readme(capsys, monkeypatch):
+    """Its model, and what it trains; its photographs are test_walk.py's."""
+    _, training, model = blocks("From Python", "../README.md")
+    asked = []
+    monkeypatch.setattr(loop, "run", lambda *given: asked.append(given) or {"test_accuracy": 0.5})
+    exec(compile(training, "README.md", "exec"), {})
+    ((config, workdir),) = asked
+    assert (config.optimizer.learning_rate, config.seed, config.data.name) == (0.2, 1, "digits")
+    assert workdir == "runs/from_python" and capsys.readouterr().out == "0.5\n"
     exec(compile(model, "README.md", "exec"), {})
     assert capsys.readouterr().out == "(4, 10) (4, 256)\n"
+
+
+def test_public_names():
+    assert gtn_jax.train is run_training and {"train", "predict"} < set(dir(gtn_jax))
+    assert all(hasattr(gtn_jax, name) for name in dir(gtn_jax))
+    with pytest.raises(AttributeError, match="no attribute 'trian'"):
+        gtn_jax.trian  # noqa: B018
 
 
 def test_new_gate(capsys):
@@ -143,6 +158,7 @@ def test_new_loss_term(backbone_and_loss):
     pulled, with_it = names["train_step"](state, batch)
     found = float(with_it["loss"]) - float(without["loss"])
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(with_it["classifier_loss"], without["classifier_loss"], rtol=1e-5)
     # Rate 0.5 times alpha 0.1 times (w - w0) = 0.01, on every parameter of the trunk.
     pairs = zip(
         jax.tree.leaves(plain.params["backbone"]),

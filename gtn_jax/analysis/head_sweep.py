@@ -21,6 +21,7 @@ from gtn_jax.arrays import Array, Outputs, Pooled, PooledBatch
 from gtn_jax.models.gtn import GTN
 from gtn_jax.training.metrics import Answers, answers, sums
 from gtn_jax.training.optimizer import Optimizer
+from gtn_jax.training.score import FEW_IMAGES
 from gtn_jax.training.state import TrainState
 from gtn_jax.training.steps import HeadStep, make_head_step
 
@@ -98,8 +99,8 @@ def make_sweep(
         optimizer: from `build_optimizer`, its schedule that of the runs.
         aux_weight: weight of the auxiliary loss.
         eval_every_epochs: must divide the number of epochs.
-        select_last: select the last epoch; else the one of highest validation accuracy, of equals
-            the later, as a run does.
+        select_last: select the last epoch; else the one of highest `score`, of equals the later,
+            as a run does.
     """
 
     def one(data: SeedData, rates: Array, dropout: Array | None) -> SweptHeads:
@@ -226,7 +227,10 @@ def _train_seed(
         test_accuracy, _ = jax.vmap(evaluate, (0, None, None))(params, data.test, data.test_labels)
         epoch = jnp.full(rates.shape, numbers[-1] // per_epoch + 1)
         found = _Best(params, epoch, accuracy, loss, test_accuracy)
-        is_better = jnp.isfinite(loss) & (accuracy >= best.accuracy) | select_last
+        # As score.py has it.
+        is_few = data.validation_labels.shape[0] < FEW_IMAGES
+        is_as_good = loss <= best.loss if is_few else accuracy >= best.accuracy
+        is_better = jnp.isfinite(loss) & is_as_good | select_last
         best = jax.tree.map(
             lambda new, old: jnp.where(is_better.reshape(-1, *[1] * (new.ndim - 1)), new, old),
             found,
@@ -239,7 +243,8 @@ def _train_seed(
 
     params = repeated(data.heads)
     nothing = jnp.full(rates.shape, -1.0)
-    none_yet = _Best(params, jnp.zeros(rates.shape, jnp.int32), nothing, nothing, nothing)
+    worst, no_epoch = jnp.full(rates.shape, jnp.inf), jnp.zeros(rates.shape, jnp.int32)
+    none_yet = _Best(params, no_epoch, nothing, worst, nothing)
     heads = params, repeated(optimizer.direction.init(data.heads)), jnp.zeros(rates.shape, bool)
     numbers = jnp.arange(epochs * per_epoch).reshape(-1, eval_every_epochs * per_epoch)
     (heads, best, best_test), _ = lax.scan(train_and_evaluate, (heads, none_yet, nothing), numbers)

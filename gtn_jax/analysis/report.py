@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from gtn_jax.analysis import compare
+from gtn_jax.analysis.answers import by_class, confusion_matrix, most_confused
 from gtn_jax.analysis.charts import line_chart
 from gtn_jax.analysis.comparison_table import (
     accuracy_chart,
@@ -155,8 +156,11 @@ def _curves(folder: RunFolder) -> list[Child]:
         own = [row for row in rows if row["split"] == split and row.get(key) is not None]
         return [(row["epoch"], row[key]) for row in own]
 
+    # Without the auxiliary term, which validation has not; older versions did not log it.
+    alone = any("classifier_loss" in row for row in rows)
+    of_loss = {"train": "classifier_loss" if alone else "loss", "validation": "loss"}
     charts = [
-        line_chart("loss", {split: points(split, "loss") for split in splits}),
+        line_chart("loss", {split: points(split, of_loss[split]) for split in splits}),
         line_chart("accuracy", {split: points(split, "accuracy") for split in splits}),
         line_chart("learning rate", {
             "head": points("train", "learning_rate_head"),
@@ -170,13 +174,10 @@ def _curves(folder: RunFolder) -> list[Child]:
 
 def _confusion(said: Predictions, classes: tuple[str, ...]) -> list[Child]:
     count = len(classes)
-    matrix = np.zeros((count, count), np.int64)
-    np.add.at(matrix, (said.labels, said.predicted), 1)
+    matrix = confusion_matrix(said, count)
     if count > _WHOLE_MATRIX:
-        wrong = matrix * (1 - np.eye(count, dtype=np.int64))
-        order = np.argsort(-wrong, axis=None, kind="stable")[:20]
-        pairs = [np.unravel_index(place, wrong.shape) for place in order]
-        lines = [[classes[i], classes[j], str(wrong[i, j])] for i, j in pairs if wrong[i, j]]
+        pairs = most_confused(matrix, 20)
+        lines = [[classes[pair.label], classes[pair.predicted], str(pair.images)] for pair in pairs]
         return [
             element("h2", None, "The 20 pairs confused most"),
             table(["is", "was called", "images"], lines),
@@ -201,17 +202,14 @@ def _cell(images: int, share: float) -> Element:
 
 
 def _by_class(said: Predictions, classes: tuple[str, ...]) -> list[Child]:
-    hits = said.predicted == said.labels
-    found = [(c, hits[said.labels == c]) for c in range(len(classes))]
-    present = [(c, own) for c, own in found if len(own)]
-    present.sort(key=lambda pair: pair[1].mean())
+    present = by_class(confusion_matrix(said, len(classes)))
     shown = present if len(classes) <= _WHOLE_MATRIX else present[:20]
     title = "Accuracy by class" if shown is present else "The 20 classes with the lowest accuracy"
     rows = []
-    for c, own in shown:
-        width = {"style": f"width: {100 * own.mean():.1f}%"}
-        bar = element("span", {"class": "bar"}, element("span", width))
-        rows.append([classes[c], str(len(own)), f"{100 * own.mean():.1f}", bar])
+    for label, correct, images in shown:
+        percent = f"{100 * correct / images:.1f}"
+        bar = element("span", {"class": "bar"}, element("span", {"style": f"width: {percent}%"}))
+        rows.append([classes[label], str(images), percent, bar])
     return [element("h2", None, title), table(["class", "images", "accuracy %", ""], rows)]
 
 

@@ -12,7 +12,7 @@ class DataConfig:
 
     name: str = "digits"
     """A name in `gtn_jax.data.sources.DATASETS`, with its variant (dtd/1); tfds:NAME; or
-    folder:PATH."""
+    folder:PATH, of which PATH alone will do."""
     data_dir: str = "~/.cache/gtn_jax/data"
     """Folder of prepared data sets."""
     image_size: int = 32

@@ -30,6 +30,8 @@ class TrainingConfig:
     running ones, or the running ones that the weights came with, which then stay."""
     trainable: Literal["all", "batch_norm"] = "all"
     """What of the trunk learns once it is not frozen: all, or scale and bias of each BatchNorm."""
+    frozen_stages: int = 0
+    """The backbone's stem and this many of its first stages never learn; 0: neither does."""
     label_smoothing: float = 0.0
     """Share of the label that goes to all classes alike, in both losses (arXiv 1512.00567)."""
     mixup_alpha: float = 0.0
@@ -38,6 +40,9 @@ class TrainingConfig:
     ema_decay: float = 0.0
     """Above 0, a running mean of all weights with this decay is evaluated, selected and kept beside
     them; the decay rises to it, (1 + step) / (10 + step) at first."""
+    start_share: float = 0.0
+    """Above 0, what is evaluated, selected and kept is this share of the weights that a run starts
+    with and the rest of the current ones (WiSE-FT, arXiv 2109.01903)."""
     patience_evaluations: int = 0
     """End after so many evaluations without a better one; 0: train all epochs."""
     accumulation_steps: int = 1
@@ -72,11 +77,16 @@ class TrainingConfig:
             require(found is None or found >= least, f"training.{name}", found, f"at least {least}")
         require_least(self, "training", 1, "eval_every_epochs", "log_every_steps")
         require_least(self, "training", 1, "accumulation_steps")
-        require_least(self, "training", 0, "freeze_epochs", "patience_evaluations", "mixup_alpha")
-        for name in ("label_smoothing", "ema_decay"):
+        require_least(self, "training", 0, "freeze_epochs", "frozen_stages", "mixup_alpha")
+        require_least(self, "training", 0, "patience_evaluations")
+        for name in ("label_smoothing", "ema_decay", "start_share"):
             require(
                 0 <= getattr(self, name) < 1, f"training.{name}", getattr(self, name), "in [0, 1)"
             )
+        share, decay = self.start_share, self.ema_decay
+        require(
+            share == 0 or decay == 0, "training.start_share", share, f"0, as ema_decay is {decay}"
+        )
         patience = self.patience_evaluations
         is_watched = self.select != "last" or patience == 0
         require(is_watched, "training.patience_evaluations", patience, "0, as select is last")

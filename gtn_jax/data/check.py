@@ -11,16 +11,23 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from gtn_jax.config import DataConfig
 from gtn_jax.data.builders.encode import ordered_map
+from gtn_jax.data.choice import Part, divide
 from gtn_jax.data.files import read_regular
 from gtn_jax.data.folder import FolderListing, read_folder
 from gtn_jax.data.folder_tree import shown
 from gtn_jax.data.progress import PrepareBar
 from gtn_jax.data.rgb import open_rgb
+from gtn_jax.data.splits import Split
+
+Counts = collections.Counter[int]
+"""Label -> number of files."""
 
 
 class Inspection(NamedTuple):
@@ -160,24 +167,54 @@ def _where(group: list[tuple[str, str, int]], listing: FolderListing, held_out: 
     return ""
 
 
+def counts_in_training(listing: FolderListing, data: DataConfig | None = None) -> dict[str, Counts]:
+    """Split -> class -> number of files, as training divides them; any seed gives the same.
+
+    Args:
+        listing: of the folder.
+        data: its fractions are held out; None: the defaults.
+    """
+    parts = {}
+    for name, part in listing.splits.items():
+        rows, labels = np.arange(len(part)), np.array([label for _, label in part], np.int32)
+        files, sizes = np.array([shown(file) for file, _ in part]), np.zeros((len(part), 2), int)
+        parts[name] = Part(Split([], listing.classes, name), rows, labels, files, sizes)
+    divided = divide(parts, data or DataConfig(), seed=0)
+    return {name: collections.Counter(part.labels.tolist()) for name, part in divided.items()}
+
+
 def counts_table(listing: FolderListing) -> Table:
-    """A row a class: its number of files in each split; last the sums."""
+    """A row a class: its number of files in each split of training; last the sums."""
     table = Table("class", box=box.SIMPLE)
-    columns = []
-    for split, part in listing.splits.items():
+    columns = counts_in_training(listing)
+    for split in columns:
         table.add_column(split, justify="right")
-        columns.append(collections.Counter(label for _, label in part))
     for label, name in enumerate(listing.classes):
         # Text: a class may be called "[red]", which is markup to rich.
-        table.add_row(Text(name, overflow="fold"), *(f"{column[label]:,}" for column in columns))
+        cells = (f"{column[label]:,}" for column in columns.values())
+        table.add_row(Text(name, overflow="fold"), *cells)
     table.add_section()
-    table.add_row("all", *(f"{column.total():,}" for column in columns))
+    table.add_row("all", *(f"{column.total():,}" for column in columns.values()))
     return table
 
 
+def _held_out_lines(listing: FolderListing) -> list[str]:
+    """Which columns of the table have no folder, and what decides them."""
+    defaults, missing = DataConfig(), counts_in_training(listing).keys() - listing.splits.keys()
+    return [
+        f"{split}: no folder, so training holds out {100 * getattr(defaults, field):g} % of each "
+        f"class{of} (data.{field})"
+        for split, field, of in (
+            ("validation", "validation_fraction", "'s training images"),
+            ("test", "test_fraction", ""),
+        )
+        if split in missing
+    ]
+
+
 def report_lines(report: Report) -> list[str]:
-    """All findings, in lines below the table."""
-    lines = []
+    """What training holds out, and all findings, in lines below the table."""
+    lines = _held_out_lines(report.listing)
     for suffix, count in report.listing.others.items():
         fix = " (save them as JPEG)" if suffix in report.listing.unread else ""
         lines.append(f"not read: {count:,} {shown(suffix) or 'without suffix'}{fix}")

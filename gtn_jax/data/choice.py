@@ -55,7 +55,12 @@ def choose(splits: dict[str, Split], data: DataConfig, seed: int) -> dict[str, P
     Returns:
         Split name -> part; names in the order train, validation, test where they exist.
     """
-    parts = {name: whole(split) for name, split in splits.items()}
+    return divide({name: whole(split) for name, split in splits.items()}, data, seed)
+
+
+def divide(parts: dict[str, Part], data: DataConfig, seed: int) -> dict[str, Part]:
+    """`choose`, of the parts that are whole splits."""
+    parts = {**parts}
     only_train = set(parts) == {"train"}
     if only_train and data.test_fraction:
         _hold_out(parts, "test", data.test_fraction, [0])

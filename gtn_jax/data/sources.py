@@ -117,9 +117,17 @@ def open_data(data: DataConfig, say: Say = print) -> dict[str, Split]:
 
 def absolute(data: DataConfig) -> DataConfig:
     """The same data for whoever stands in another folder: paths from the root, or from home."""
-    path = data.name.removeprefix(FOLDER_PREFIX)
-    name = f"{FOLDER_PREFIX}{_from_root(path)}" if FOLDER_PREFIX + path == data.name else data.name
+    name = _folder_named(data.name)
+    path = name.removeprefix(FOLDER_PREFIX)
+    name = f"{FOLDER_PREFIX}{_from_root(path)}" if FOLDER_PREFIX + path == name else name
     return dataclasses.replace(data, name=name, data_dir=_from_root(data.data_dir))
+
+
+def _folder_named(name: str) -> str:
+    """`photos/` -> `folder:photos/`, where that is a folder and no data set has the name."""
+    is_known = name.partition("/")[0] in DATASETS or name.startswith((FOLDER_PREFIX, stock.PREFIX))
+    is_folder = not is_known and name != "" and Path(name).expanduser().is_dir()
+    return f"{FOLDER_PREFIX}{name}" if is_folder else name
 
 
 def _from_root(path: str) -> str:
@@ -136,7 +144,8 @@ def open_splits(
     """Every split of a prepared data set; one that needs no source is prepared on first use.
 
     Args:
-        name: in `DATASETS`, with its variant; tfds:NAME; or folder:PATH.
+        name: in `DATASETS`, with its variant; tfds:NAME; or folder:PATH, also without `folder:`
+            where PATH is a folder and no data set has that name.
         data_dir: folder of prepared data sets.
         short_side: that images shall have or exceed, in pixels. Taken is the store of that size,
             else that of files as they came, else the smallest larger one. None: of files as they
@@ -147,6 +156,7 @@ def open_splits(
     Raises:
         ValueError: unknown name, not prepared yet, or too small.
     """
+    name = _folder_named(name)
     if name.startswith(FOLDER_PREFIX):
         path = name.removeprefix(FOLDER_PREFIX)
         return open_folder(path, data_dir, short_side, bad_images, say)

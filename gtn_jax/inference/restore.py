@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
 from jax.sharding import NamedSharding, PartitionSpec
@@ -16,7 +17,8 @@ from gtn_jax.errors import UsageError
 from gtn_jax.models.gtn import GTN, variable_shapes
 from gtn_jax.training.build import Programs, build_module, build_programs
 from gtn_jax.training.checkpoint import Checkpoints
-from gtn_jax.training.evaluate import evaluate_images
+from gtn_jax.training.evaluate import evaluate_images, predictions_of
+from gtn_jax.training.predictions import Predictions
 from gtn_jax.training.run_folder import Preprocessing, RunFolder
 from gtn_jax.training.sharding import data_mesh
 from gtn_jax.training.state import TrainState, create_state
@@ -109,13 +111,28 @@ def _selected_step(folder: RunFolder, checkpoints: Checkpoints, config: Config) 
     return step
 
 
-def evaluate_run(
+class Judged(NamedTuple):
+    """How good a run is on a split.
+
+    Attributes:
+        figures: loss (nats), accuracy, top5_accuracy and images; of videos also what
+            `evaluate_clips` adds.
+        said: what it said of each image; of videos, of each clip.
+        classes: names in label order.
+    """
+
+    figures: dict[str, float]
+    said: Predictions
+    classes: tuple[str, ...]
+
+
+def judge_run(
     workdir: Path,
     split: str,
     data_name: str | None = None,
     data_dir: str | None = None,
     say: Callable[[str], None] = lambda line: None,
-) -> dict[str, float]:
+) -> Judged:
     """Evaluate the selected weights of a run on one split of its data set.
 
     Args:
@@ -126,18 +143,21 @@ def evaluate_run(
         data_dir: folder of prepared data sets; None: the run's own.
         say: takes lines for the user.
 
-    Returns:
-        loss (nats), accuracy, top5_accuracy and images; of videos also what `evaluate_clips` adds.
-
     Raises:
         ValueError: no run, no checkpoint, no data set, one that has changed since, other
             classes, or no such split.
     """
     run = restore(workdir)
     images = open_split(run, workdir, split, data_name, data_dir, say)
-    return evaluate_images(
+    evaluation = evaluate_images(
         run.programs, run.variables, images, run.config, data_mesh(), draw=run.step
-    ).figures
+    )
+    return Judged(evaluation.figures, predictions_of(images, evaluation), run.classes)
+
+
+def evaluate_run(workdir: Path, split: str) -> dict[str, float]:
+    """The figures of `judge_run`, on the run's own data."""
+    return judge_run(workdir, split).figures
 
 
 def open_split(
@@ -154,8 +174,8 @@ def open_split(
         run: restored from `workdir`.
         workdir: run folder.
         split: test, validation or train.
-        data_name: see `evaluate_run`.
-        data_dir: see `evaluate_run`.
+        data_name: see `judge_run`.
+        data_dir: see `judge_run`.
         say: takes lines for the user.
 
     Raises:

@@ -20,11 +20,13 @@ class Gradient(NamedTuple):
         grads: of the share of the loss, a tree as the trained parameters.
         loss: float32 scalar, the share of the mean over the whole batch.
         correct: int32 scalar, images whose class is found.
+        classifier_loss: float32 scalar, as `loss`, of the classifier alone.
     """
 
     grads: Any
     loss: jax.Array
     correct: jax.Array
+    classifier_loss: jax.Array
 
 
 Differentiate = Callable[[Any, Any, jax.Array, jax.Array], tuple[Gradient, Any]]
@@ -64,7 +66,8 @@ def accumulate(
         return (jax.tree.map(jnp.add, total, share), batch_stats), None
 
     zeros = jax.tree.map(jnp.zeros_like, trained)
-    carry = (Gradient(zeros, jnp.zeros((), jnp.float32), jnp.zeros((), jnp.int32)), batch_stats)
+    zero = jnp.zeros((), jnp.float32)
+    carry = (Gradient(zeros, zero, jnp.zeros((), jnp.int32), zero), batch_stats)
     # XLA for CPUs optimises no convolution inside a loop, which would cost minutes a step
     # (https://github.com/jax-ml/jax/issues/12868). Unrolled, it computes parts side by side: the
     # same result, and no memory is saved.

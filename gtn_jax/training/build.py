@@ -187,6 +187,8 @@ def _build_programs(
         training.ema_decay,
         section.name,
         section.decayed == "all" or (section.decayed == "auto" and section.name == "sgd"),
+        training.frozen_stages,
+        training.start_share,
     )
 
     def transform(small: bool) -> augment.Transform:
@@ -200,14 +202,14 @@ def _build_programs(
         )
 
     def pure_step(frozen: bool, small: bool) -> TrainStep:
+        statistics = training.frozen_batch_norm if frozen else training.batch_norm
         return make_train_step(
             model,
             optimizer,
             transform(small),
             config.model.aux_weight,
             backbone_gradient=not (frozen and training.freeze_mode == "no_grad"),
-            freeze_batch_norm=(training.frozen_batch_norm if frozen else training.batch_norm)
-            == "running",
+            freeze_batch_norm=statistics == "running",
             micro_batch_size=None if parts == 1 else config.data.batch_size // parts,
             label_smoothing=training.label_smoothing,
             mixup_alpha=training.mixup_alpha,

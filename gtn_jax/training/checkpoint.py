@@ -41,7 +41,7 @@ class Checkpoints:
         classes: tuple[str, ...] | None = None,
         say: Callable[[str], None] = note,
     ):
-        """Open or create `folder`; the two latest steps and the best by accuracy are kept.
+        """Open or create `folder`; the two latest steps and the best are kept.
 
         Args:
             folder: of the checkpoints.
@@ -75,7 +75,11 @@ class Checkpoints:
         self.close()
 
     def save(
-        self, state: TrainState, position: dict[str, Any], accuracy: float | None = None
+        self,
+        state: TrainState,
+        position: dict[str, Any],
+        accuracy: float | None = None,
+        score: float | None = None,
     ) -> None:
         """Save in the background, unless this step is there already, or it is another's task.
 
@@ -83,6 +87,7 @@ class Checkpoints:
             state: of the step it is named by.
             position: JSON, of the training batches.
             accuracy: on validation, if this step was evaluated.
+            score: what selects the best step; None: the accuracy.
 
         Raises:
             ValueError: this save could not begin, or the one before it failed.
@@ -105,7 +110,7 @@ class Checkpoints:
         with self._explained(step, need):
             response = orbax_files.begin_write(self._steps.saving_path(step), state, trees)
         self._saving = self._thread.submit(
-            self._finish, response, step, accuracy, describe(state), need
+            self._finish, response, step, (accuracy, score), describe(state), need
         )
 
     def latest_step(self) -> int | None:
@@ -120,7 +125,7 @@ class Checkpoints:
         return self._steps.latest()
 
     def best_step(self) -> int | None:
-        """The evaluated step of highest accuracy (the later of equals), or None.
+        """The evaluated step of highest score (the later of equals), or None.
 
         A better one that is damaged is said in a line.
 
@@ -214,14 +219,15 @@ class Checkpoints:
         self,
         response: orbax_files.Response,
         step: int,
-        accuracy: float | None,
+        quality: tuple[float | None, float | None],
         arrays: dict[str, str],
         need: int,
     ) -> None:
         """What happens in the background."""
         with self._explained(step, need):
             response.result()
-            self._steps.commit(step, accuracy, arrays)
+            accuracy, score = quality
+            self._steps.commit(step, accuracy, arrays, score)
         self._steps.whole.add(step)
         # What cannot be removed now is tried again after the next save.
         with contextlib.suppress(OSError):

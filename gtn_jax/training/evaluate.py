@@ -15,6 +15,7 @@ from gtn_jax.training.clip_evaluation import evaluate_clips
 from gtn_jax.training.forward_steps import EvaluationStep
 from gtn_jax.training.interruption import until_interrupted
 from gtn_jax.training.metrics import Answers
+from gtn_jax.training.predictions import Predictions
 from gtn_jax.training.sharding import fetch, put_batch
 
 
@@ -50,9 +51,27 @@ def evaluate_images(
         mesh: whose devices share each batch.
         draw: number of the draw of random frames: the step that the variables are of.
 
+    Returns:
+        As `evaluate` and `evaluate_clips`, but without `top5_accuracy` where there are at most five
+        classes: it would always be 1.
+
     Raises:
         Interrupted: see `interruption.until_interrupted`.
     """
+    evaluation = _evaluate_images(programs, variables, images, config, mesh, draw)
+    if len(images.part.split.classes) <= 5:
+        del evaluation.figures["top5_accuracy"]
+    return evaluation
+
+
+def _evaluate_images(
+    programs: Programs,
+    variables: Variables,
+    images: Images,
+    config: Config,
+    mesh: jax.sharding.Mesh,
+    draw: int,
+) -> Evaluation:
     batch_size = -(-config.data.eval_batch_size // mesh.size) * mesh.size
     batches = until_interrupted(evaluation_batches(images, batch_size))
     if images.clips is None:
@@ -69,6 +88,12 @@ def evaluate_images(
         draw,
     )
     return Evaluation(*judged)
+
+
+def predictions_of(images: Images, evaluation: Evaluation) -> Predictions:
+    """The answers of an evaluation of `images`, with the images' files and labels."""
+    part, rows = images.part, evaluation.rows
+    return Predictions(part.files[rows], part.labels[rows], *map(np.asarray, evaluation.answers))
 
 
 def evaluate(

@@ -22,6 +22,7 @@ import optax
 from jax import lax
 
 from gtn_jax.arrays import Array
+from gtn_jax.training.score import FEW_IMAGES
 
 MAX_ITERATIONS = 300
 GRADIENT_TOLERANCE = 1e-6
@@ -205,8 +206,6 @@ def _minimize(
 STRENGTHS = tuple(float(strength) for strength in 10.0 ** np.arange(-5, 3))
 """Tried unless told otherwise."""
 FOLDS = 5
-FEW_IMAGES = 50
-"""With fewer held-out images than these, their loss chooses instead of their accuracy."""
 
 
 class SolvedHead(NamedTuple):

@@ -21,7 +21,6 @@ from gtn_jax.config import Config
 from gtn_jax.data import pipeline
 from gtn_jax.data.sources import absolute
 from gtn_jax.training.cluster import agreed, is_first
-from gtn_jax.training.early_stop import accuracies_until, is_stale
 from gtn_jax.training.evaluate import evaluate_images
 from gtn_jax.training.feed import open_feed
 from gtn_jax.training.interruption import EVALUATION_SECONDS, Interrupted, active
@@ -31,6 +30,7 @@ from gtn_jax.training.progress import ProgressBar
 from gtn_jax.training.refusal import refused_step
 from gtn_jax.training.resolution import adopt, is_evaluation_due, with_start
 from gtn_jax.training.run_folder import RunFolder
+from gtn_jax.training.score import FEW_IMAGES, is_stale, score, scores_until
 from gtn_jax.training.selection import costs, evaluate_selected
 from gtn_jax.training.sharding import Devices, data_mesh, in_words, put_batch
 from gtn_jax.training.watching import Logger, ProfiledSteps, Watching
@@ -38,7 +38,7 @@ from gtn_jax.training.watching import Logger, ProfiledSteps, Watching
 
 def run(
     config: Config,
-    workdir: Path,
+    workdir: str | Path,
     quiet: bool = False,
     devices: Devices = None,
     loggers: Sequence[Logger] = (),
@@ -67,6 +67,7 @@ def run(
     """
     # ---- folder ----------------------------------------------------------------------------
     deadline = None if budget_minutes is None else time.monotonic() + 60 * budget_minutes
+    workdir = Path(workdir)
     config = dataclasses.replace(config, data=absolute(config.data))
     folder = RunFolder(workdir, writes=is_first())
     if folder.is_run():
@@ -150,7 +151,7 @@ def _train(
         values = {name: float(value) for name, value in jax.device_get(metrics).items()}
         if values.pop("step") == at:
             log("train", at, values)
-            bar.show(at, values["loss"], values["accuracy"])
+            bar.show(at, values["classifier_loss"], values["accuracy"])
         else:
             refuse()
 
@@ -161,7 +162,7 @@ def _train(
         state = state.replace(step=-1 - state.step)
         step = int(state.step)
         if step > first:
-            save(None, dict(places)[step])
+            save(place=dict(places)[step])
         rows = pipeline.rows_of_step(
             train, batch_size, config.data.last_batch, config.seed % 2**32, step
         )
@@ -172,7 +173,7 @@ def _train(
         assert interruption.number is not None
         if step == first:
             raise Interrupted(interruption.number, f"; nothing new since step {step}")
-        save(None, place)
+        save(place=place)
         checkpoints.wait()
         raise Interrupted(interruption.number, f"; step {step} of {total_steps} is saved")
 
@@ -190,7 +191,7 @@ def _train(
         log(split, step, result)
         return result
 
-    def save(accuracy: float | None, place: Any = None) -> None:
+    def save(accuracy: float | None = None, found: float | None = None, place: Any = None) -> None:
         log_pending()
         if int(state.step) < 0:
             refuse()
@@ -203,7 +204,7 @@ def _train(
             "seconds": {**clock},
             "head": ready.head,
         }
-        checkpoints.save(state, position, accuracy)
+        checkpoints.save(state, position, accuracy, found)
         clock["checkpoint"] += time.monotonic() - started
 
     def judge() -> float:
@@ -211,20 +212,20 @@ def _train(
         log_pending()
         if int(state.step) < 0:
             refuse()
-        accuracy, started = None, time.monotonic()
+        accuracy, found, started = None, None, time.monotonic()
         result = validate(watched) if watched in images else None
         if config.training.watch_test and watched != "test" and "test" in images:
             validate("test")
         seconds = time.monotonic() - started
         if result is not None:
-            judged.append(result["accuracy"])
-            if math.isfinite(result["loss"]):
-                accuracy = result["accuracy"]
+            found = score(result, few)
+            judged.append(-math.inf if found is None else found)
+            accuracy = None if found is None else result["accuracy"]
             bar.say(
                 f"{progress_in_words(step, total_steps, per_epoch, config)}  "
                 f"{watched} accuracy {result['accuracy']:.4f}  loss {result['loss']:.4f}"
             )
-        save(accuracy)
+        save(accuracy, found)
         return seconds
 
     # ---- the loop --------------------------------------------------------------------------
@@ -234,7 +235,8 @@ def _train(
     interruption, is_evaluation_short = active(), False
     patience = config.training.patience_evaluations
     watched = SELECTED_ON.get(config.training.select, "validation")
-    judged = accuracies_until(folder.rows(), watched, step) if patience else []
+    few = 0 if watched == "test" else FEW_IMAGES  # the authors' best epoch is that of accuracy
+    judged = scores_until(folder.rows(), watched, step, few) if patience else []
     with interruption.deferring(), bar, watching, checkpoints, contextlib.closing(batches):
         if is_new and ready.head is not None:
             # What the run has found if it never comes to a better one.
@@ -276,15 +278,16 @@ def _train(
             elapsed = time.monotonic() - started
             clock["compile" if compiling else "train"] += elapsed
             # Steps on features are so short that counting them would flatter the speed.
-            if not compiling and not isinstance(batch, PooledBatch):
-                counted_images += len(batch.labels)
-                bar.count(elapsed, len(batch.labels))
+            on_features = isinstance(batch, PooledBatch)
+            if not compiling:
+                counted_images += 0 if on_features else len(batch.labels)
+                bar.count(elapsed, len(batch.labels), "features" if on_features else "images")
 
             if is_due:
                 is_evaluation_short = judge() < EVALUATION_SECONDS / 2
                 last_save = time.monotonic()
             elif is_save_due:
-                save(None)
+                save()
                 last_save = time.monotonic()
             if interruption.number is not None:
                 stop(batches.get_state())

@@ -4,6 +4,8 @@ L = CE(logits) + 0.2 CE(aux_logits) in the authors' code (https://github.com/jia
 decay is not here: the optimizer adds it to the gradient.
 """
 
+from typing import NamedTuple
+
 import jax
 import jax.numpy as jnp
 import optax
@@ -41,6 +43,18 @@ def mean_cross_entropy(
     return jnp.sum(losses * mask) / jnp.sum(mask)
 
 
+class Loss(NamedTuple):
+    """Of a batch, in nats; float32 scalars.
+
+    Attributes:
+        total: what is minimised.
+        classifier: its first term, that of the classifier; evaluation has no other.
+    """
+
+    total: jax.Array
+    classifier: jax.Array
+
+
 def gtn_loss(
     outputs: Outputs,
     labels: Array,
@@ -48,7 +62,7 @@ def gtn_loss(
     aux_weight: float,
     label_smoothing: float = 0.0,
     mixed: Mixed | None = None,
-) -> jax.Array:
+) -> Loss:
     """CE(logits) + aux_weight CE(aux_logits); without an auxiliary head, the first term.
 
     Args:
@@ -58,12 +72,9 @@ def gtn_loss(
         aux_weight: weight of the auxiliary term.
         label_smoothing: of both terms, see `mean_cross_entropy`.
         mixed: of both terms, too.
-
-    Returns:
-        float32 scalar, in nats.
     """
     loss = mean_cross_entropy(outputs.logits, labels, mask, label_smoothing, mixed)
     if outputs.aux_logits is None:
-        return loss
+        return Loss(loss, loss)
     auxiliary = mean_cross_entropy(outputs.aux_logits, labels, mask, label_smoothing, mixed)
-    return loss + aux_weight * auxiliary
+    return Loss(loss + aux_weight * auxiliary, loss)

@@ -26,12 +26,14 @@ class Manifest(NamedTuple):
         accuracy: on the split that selects, 0..1; None if the step was not evaluated.
         arrays: name of an array in the state -> its dtype and shape, "float32 3x3x8x16".
         files: relative name -> its digest.
+        score: what selects the step, the higher the better; None if it was not evaluated.
     """
 
     step: int
     accuracy: float | None
     arrays: dict[str, str]
     files: dict[str, Digest]
+    score: float | None
 
     @property
     def bytes(self) -> int:
@@ -39,7 +41,13 @@ class Manifest(NamedTuple):
         return sum(size for size, _ in self.files.values())
 
 
-def seal(folder: Path, step: int, accuracy: float | None, arrays: dict[str, str]) -> None:
+def seal(
+    folder: Path,
+    step: int,
+    accuracy: float | None,
+    arrays: dict[str, str],
+    score: float | None = None,
+) -> None:
     """Force every file in `folder` to the disk, then write its manifest.
 
     Args:
@@ -47,13 +55,15 @@ def seal(folder: Path, step: int, accuracy: float | None, arrays: dict[str, str]
         step: of training.
         accuracy: 0..1, or None.
         arrays: see `Manifest`.
+        score: see `Manifest`; None: the accuracy.
 
     Raises:
         OSError: the disk refuses.
         ValueError: the disk refuses to take the manifest, or a file is none.
     """
     files = _digests(folder, force=True)
-    durable.write_text(folder / NAME, _text(Manifest(step, accuracy, arrays, files)))
+    score = accuracy if score is None else score
+    durable.write_text(folder / NAME, _text(Manifest(step, accuracy, arrays, files, score)))
 
 
 def read(folder: Path) -> Manifest:
@@ -79,7 +89,10 @@ def read(folder: Path) -> Manifest:
     manifest = None
     try:
         files = digests.from_tree(tree["files"])
-        manifest = Manifest(tree["step"], tree["accuracy"], tree["arrays"], files)
+        accuracy = tree["accuracy"]
+        # Up to 0.1.0 accuracy was what selects.
+        score = tree.get("score", accuracy)
+        manifest = Manifest(tree["step"], accuracy, tree["arrays"], files, score)
     except (ValueError, KeyError):
         pass
     if manifest is None or not _has_types(manifest):
@@ -117,6 +130,7 @@ def _has_types(manifest: Manifest) -> bool:
     return (
         isinstance(manifest.step, int)
         and isinstance(manifest.accuracy, int | float | None)
+        and isinstance(manifest.score, int | float | None)
         and isinstance(manifest.arrays, dict)
         and all(isinstance(value, str) for value in manifest.arrays.values())
     )
@@ -148,6 +162,7 @@ def _text(manifest: Manifest) -> str:
         "format": _FORMAT,
         "step": manifest.step,
         "accuracy": manifest.accuracy,
+        "score": manifest.score,
         "arrays": manifest.arrays,
         "files": digests.to_tree(manifest.files),
     }

@@ -29,21 +29,29 @@ class Optimizer(NamedTuple):
         schedules: group -> (step -> rate relative to the group's peak).
         labels: parameters -> a tree like them that holds each leaf's group.
         ema_decay: of the running mean of all variables; 0 keeps none.
+        start_share: of the start in the variables that are evaluated; 0 evaluates the current ones.
     """
 
     direction: optax.GradientTransformation
     schedules: dict[str, optax.Schedule]
     labels: Callable[[Any], Any]
     ema_decay: float = 0.0
+    start_share: float = 0.0
+
+    @property
+    def averages(self) -> bool:
+        """Whether other variables than the current ones are evaluated."""
+        return self.ema_decay > 0 or self.start_share > 0
 
 
-def group_labels(params: Any, trainable: Trainable = "all") -> Any:
+def group_labels(params: Any, trainable: Trainable = "all", frozen_stages: int = 0) -> Any:
     """A tree like `params` that holds each leaf's group.
 
     Args:
         params: of a GTN, or some of its parts.
         trainable: "batch_norm" trains scales and biases of the trunk's BatchNorms (modules whose
             names begin with bn) and leaves the rest of it `STILL`.
+        frozen_stages: the backbone's stem and so many first stages are `STILL`; 0: neither.
 
     Raises:
         ValueError: a parameter whose name is not in `GROUPS`.
@@ -56,8 +64,12 @@ def group_labels(params: Any, trainable: Trainable = "all") -> Any:
         del leaf
         names = [entry.key for entry in path]
         found = GROUPS[names[0]]
+        if found != "backbone":
+            return found
         is_norm = any(name.startswith("bn") for name in names)
-        return STILL if found == "backbone" and trainable == "batch_norm" and not is_norm else found
+        stage = int(names[1].removeprefix("layer")) if names[1].startswith("layer") else 1
+        is_still = stage <= frozen_stages or (trainable == "batch_norm" and not is_norm)
+        return STILL if is_still else found
 
     return jax.tree_util.tree_map_with_path(group, params)
 
@@ -109,6 +121,8 @@ def build_optimizer(
     ema_decay: float = 0.0,
     name: Literal["sgd", "adamw"] = "sgd",
     decays_all: bool = True,
+    frozen_stages: int = 0,
+    start_share: float = 0.0,
 ) -> Optimizer:
     """Two groups: `backbone`, with rate 0 for the first `frozen_steps`, and `head`.
 
@@ -126,6 +140,8 @@ def build_optimizer(
         ema_decay: see `Optimizer` and `moved_average`.
         name: SGD (Sutskever et al., ICML 2013) or AdamW (Loshchilov and Hutter, arXiv 1711.05101).
         decays_all: False: kernels decay, biases and BatchNorms do not.
+        frozen_stages: see `group_labels`.
+        start_share: see `Optimizer` and `moved_blend`.
     """
 
     def backbone(step: Any) -> jax.Array:
@@ -138,18 +154,30 @@ def build_optimizer(
         if not decays_all:
             decay = optax.masked(decay, are_kernels)
         if name == "adamw":
-            return optax.chain(optax.scale_by_adam(momentum), decay)
+            return optax.chain(_adam(momentum), decay)
         return optax.chain(decay, optax.trace(momentum))
 
     plain = optax.add_decayed_weights(weight_decay)
     groups: dict[Hashable, optax.GradientTransformation]
     groups = {"backbone": group(pull_to_start(l2_sp) if l2_sp else plain), "head": group(plain)}
     schedules: dict[str, optax.Schedule] = {"backbone": backbone, "head": head}
-    if trainable == "batch_norm":
+    if trainable == "batch_norm" or frozen_stages:
         groups[STILL] = optax.set_to_zero()
         schedules[STILL] = optax.constant_schedule(0.0)
-    labels = functools.partial(group_labels, trainable=trainable)
-    return Optimizer(optax.partition(groups, labels), schedules, labels, ema_decay)
+    labels = functools.partial(group_labels, trainable=trainable, frozen_stages=frozen_stages)
+    direction = optax.partition(groups, labels)
+    return Optimizer(direction, schedules, labels, ema_decay, start_share)
+
+
+def _adam(momentum: float) -> optax.GradientTransformation:
+    """Adam's direction, also where JAX promotes strictly: optax takes a float to an int power."""
+    adam = optax.scale_by_adam(momentum)
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        with jax.numpy_dtype_promotion("standard"):
+            return adam.update(updates, state, params)
+
+    return optax.GradientTransformation(adam.init, update)
 
 
 def moved_average(average: Any, variables: Any, step: jax.Array, decay: float) -> Any:
@@ -166,6 +194,21 @@ def moved_average(average: Any, variables: Any, step: jax.Array, decay: float) -
     """
     share = 1 - jnp.minimum(decay, (1 + step) / (10 + step))
     return jax.tree.map(lambda a, w: a + share * (w - a), average, variables)
+
+
+def moved_blend(blend: Any, before: Any, after: Any, start_share: float) -> Any:
+    """s start + (1 - s) w after one more step, from what it was: b <- b + (1 - s) (w' - w).
+
+    Between two sets of weights that are close, the loss has no barrier, and in the middle the error
+    is often lower than at either end (WiSE-FT, arXiv 2109.01903).
+
+    Args:
+        blend: b, before the step; at first the start.
+        before: w.
+        after: w'.
+        start_share: s.
+    """
+    return jax.tree.map(lambda b, w, v: b + (1 - start_share) * (v - w), blend, before, after)
 
 
 def relative_schedule(

@@ -1,7 +1,8 @@
 """What a person sees of a running job: a bar on a terminal, plain lines elsewhere.
 
 The clock counts training steps only: time to compile is passed over, so the rate and the
-remaining time are right from the start.
+remaining time are right from the start. Steps on cached features are counted by themselves: they
+say nothing of how fast images go, nor of how long those take that are left.
 """
 
 import sys
@@ -15,13 +16,13 @@ _PLAIN_LINE_SECONDS = 10.0
 
 
 class ProgressBar:
-    """Shows step, epoch, loss, accuracy, images/s and the time that is left."""
+    """Shows step, epoch, loss, accuracy, images/s (or features/s) and the time that is left."""
 
     def __init__(self, total_steps: int, steps_per_epoch: int, done_steps: int, quiet: bool):
         """Start at `done_steps` of `total_steps`; `quiet` leaves no line behind."""
-        self._total, self._per_epoch, self._start = total_steps, steps_per_epoch, done_steps
+        self._total, self._per_epoch = total_steps, steps_per_epoch
         self._quiet = quiet
-        self._seconds, self._images = 0.0, 0
+        self._seconds, self._steps, self._rows, self._unit = 0.0, 0, 0, "images"
         self._last_line = time.monotonic()
         self._bar = None
         self._console = Console(highlight=False, soft_wrap=True)
@@ -43,26 +44,42 @@ class ProgressBar:
         if not self._quiet:
             self._console.print(line, markup=False)
 
-    def count(self, seconds: float, images: int) -> None:
-        """Add the time and the images of steps that did not compile."""
+    def count(self, seconds: float, rows: int, unit: str = "images") -> None:
+        """Add a step that did not compile; of another unit than before it is the first.
+
+        Args:
+            seconds: that it took.
+            rows: images or features in it.
+            unit: "images" or "features".
+        """
+        if unit != self._unit:
+            self._seconds, self._steps, self._rows, self._unit = 0.0, 0, 0, unit
         self._seconds += seconds
-        self._images += images
+        self._steps += 1
+        self._rows += rows
 
     @property
-    def images_per_second(self) -> float:
-        """Training rate so far; 0 before the first counted step."""
-        return self._images / self._seconds if self._seconds else 0.0
+    def rate(self) -> float:
+        """Images, or features, a second so far; 0 before the first counted step."""
+        return self._rows / self._seconds if self._seconds else 0.0
 
     def show(self, step: int, loss: float, accuracy: float) -> None:
-        """Update the bar, or print a line if the last one is some seconds old."""
-        rate = self.images_per_second
-        left = (self._total - step) * self._seconds / max(step - self._start, 1)
+        """Update the bar, or print a line if the last one is some seconds old.
+
+        Args:
+            step: that is done.
+            loss: of the classifier alone, in nats, as a validation loss is.
+            accuracy: in 0..1.
+        """
+        left = (self._total - step) * self._seconds / max(self._steps, 1)
         left += self.seconds_beside(step)
         epoch = step / self._per_epoch
         text = (
             f"epoch {epoch:.1f}  loss {loss:.3f}  accuracy {accuracy:.3f}  "
-            f"{rate:.0f} images/s  {left:.0f} s left"
+            f"{self.rate:.0f} {self._unit}/s"
         )
+        if self._unit == "images":
+            text += f"  {left:.0f} s left"
         if self._bar is not None:
             self._bar.update(self._task, completed=step, description=text)
         elif time.monotonic() - self._last_line >= _PLAIN_LINE_SECONDS:

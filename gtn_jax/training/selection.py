@@ -2,12 +2,10 @@
 
 from typing import Any
 
-import numpy as np
-
 from gtn_jax.config import Config
 from gtn_jax.training.checkpoint import Checkpoints
 from gtn_jax.training.cluster import agreed, is_first
-from gtn_jax.training.evaluate import evaluate_images
+from gtn_jax.training.evaluate import evaluate_images, predictions_of
 from gtn_jax.training.interruption import active
 from gtn_jax.training.optimizer import Optimizer, trained_parameters
 from gtn_jax.training.predictions import Predictions
@@ -46,12 +44,11 @@ def evaluate_selected(
         if split in ready.images:
             images = ready.images[split]
             with active().at_once():
-                figures, answers, rows = evaluate_images(
+                evaluation = evaluate_images(
                     ready.programs, state.variables, images, config, ready.mesh, selected
                 )
-            found |= {f"{split}_{name}": value for name, value in figures.items()}
-            arrays = map(np.asarray, answers)
-            said[split] = Predictions(images.part.files[rows], images.part.labels[rows], *arrays)
+            found |= {f"{split}_{name}": value for name, value in evaluation.figures.items()}
+            said[split] = predictions_of(images, evaluation)
     return found, said
 
 
@@ -68,14 +65,15 @@ def costs(
         config: of the run.
         optimizer: of the run.
         state: any of the run.
-        counted_images: that steps took which count for the speed.
+        counted_images: that steps took which count for the speed: on images, and not compiling. If
+            0, images_per_second is None; steps on features count for the seconds only.
         clock: seconds, by what they went into.
     """
     is_trunk_frozen = is_frozen(config)
     return {
         "parameters": state.parameters,
         "trained_parameters": trained_parameters(optimizer, state.params, is_trunk_frozen),
-        "images_per_second": counted_images / clock["train"] if clock["train"] else None,
+        "images_per_second": counted_images / clock["train"] if counted_images else None,
         "seconds": sum(clock.values()),
         **{f"{name}_seconds": seconds for name, seconds in clock.items()},
     }

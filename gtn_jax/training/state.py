@@ -60,7 +60,7 @@ class TrainState(flax.struct.PyTreeNode):
 
 
 class AveragedTrainState(TrainState):
-    """A state that keeps a running mean of its variables, which is what counts in evaluation.
+    """A state that keeps a mean of its variables so far, which is what counts in evaluation.
 
     Attributes:
         average: float32 trees, as `variables`.
@@ -92,7 +92,7 @@ def create_state(
 
     Args:
         variables: of the model, pretrained weights already in.
-        optimizer: its direction starts with momentum 0; one with an `ema_decay` gets an
+        optimizer: its direction starts with momentum 0; one that averages gets an
             `AveragedTrainState`.
         learning_rate: the peak rate of the backbone.
         seed: of augmentation and dropout.
@@ -111,7 +111,7 @@ def create_state(
         head_learning_rate=rates[1],
         key=key,
     )
-    return AveragedTrainState.of(state) if optimizer.ema_decay else state
+    return AveragedTrainState.of(state) if optimizer.averages else state
 
 
 # One program: outside of one, every shape of momentum would be a program of its own.

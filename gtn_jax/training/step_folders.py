@@ -69,13 +69,13 @@ class StepFolders:
         return self._first_whole(self.steps()[::-1])
 
     def best(self) -> int | None:
-        """The whole step of highest accuracy (the later of equals); None if none was evaluated.
+        """The whole step of highest score (the later of equals); None if none was evaluated.
 
         Raises:
             ValueError: there are evaluated steps, and every one is damaged.
         """
-        accuracies, unknown = self._accuracies(self.steps())
-        ranked = _by_accuracy(accuracies)
+        scores, unknown = self._scores(self.steps())
+        ranked = _by_score(scores)
         return self._first_whole([*unknown, *ranked], "evaluated checkpoint") if ranked else None
 
     def open(self) -> None:
@@ -130,13 +130,20 @@ class StepFolders:
                 if _LEFTOVER.fullmatch(path.name):
                     durable.remove(path)
 
-    def commit(self, step: int, accuracy: float | None, arrays: dict[str, str]) -> None:
+    def commit(
+        self,
+        step: int,
+        accuracy: float | None,
+        arrays: dict[str, str],
+        score: float | None = None,
+    ) -> None:
         """Make a step count that is complete under `saving_path`; wants `open` before.
 
         Args:
             step: of training.
             accuracy: 0..1, if it was evaluated.
             arrays: see `Manifest`.
+            score: see `Manifest`; None: the accuracy.
 
         Raises:
             OSError: the disk refuses.
@@ -144,7 +151,7 @@ class StepFolders:
         """
         assert self._descriptor is not None
         saved, here = self.saving_path(step), self._descriptor
-        manifest.seal(saved, step, accuracy, arrays)
+        manifest.seal(saved, step, accuracy, arrays, score)
         # Only training that has come back to a damaged step finds one there.
         self._discard(step)
         # In the folder that was opened: another one of its name is not that of this run.
@@ -158,21 +165,21 @@ class StepFolders:
         Raises:
             OSError: the disk refuses; what should go is still there.
         """
-        accuracies, _ = self._accuracies(self.usable())
-        keep = {*sorted(accuracies)[-_LATEST_KEPT:], *_by_accuracy(accuracies)[:1]}
+        scores, _ = self._scores(self.usable())
+        keep = {*sorted(scores)[-_LATEST_KEPT:], *_by_score(scores)[:1]}
         for step in self.steps():
             if step not in keep:
                 self._discard(step)
 
-    def _accuracies(self, steps: list[int]) -> tuple[dict[int, float | None], list[int]]:
-        """Accuracy of each of these steps by its manifest, and those without a readable one."""
-        accuracies, unknown = {}, []
+    def _scores(self, steps: list[int]) -> tuple[dict[int, float | None], list[int]]:
+        """Score of each of these steps by its manifest, and those without a readable one."""
+        scores, unknown = {}, []
         for step in steps:
             try:
-                accuracies[step] = manifest.read(self.path(step)).accuracy
+                scores[step] = manifest.read(self.path(step)).score
             except ValueError:
                 unknown.append(step)
-        return accuracies, unknown
+        return scores, unknown
 
     def _discard(self, step: int) -> None:
         if self.path(step).exists():
@@ -226,7 +233,7 @@ def look_over(folder: Path, selected: int | None = None) -> dict[int, Manifest |
     return found
 
 
-def _by_accuracy(accuracies: dict[int, float | None]) -> list[int]:
+def _by_score(scores: dict[int, float | None]) -> list[int]:
     """The evaluated ones, the best first, of equals the later first."""
-    evaluated = [(value, step) for step, value in accuracies.items() if value is not None]
+    evaluated = [(value, step) for step, value in scores.items() if value is not None]
     return [step for _, step in sorted(evaluated, reverse=True)]

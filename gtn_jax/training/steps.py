@@ -24,9 +24,9 @@ from gtn_jax.data.augment import Transform
 from gtn_jax.data.mixup import mix
 from gtn_jax.models.gtn import GTN
 from gtn_jax.training.accumulation import Gradient, accumulate
-from gtn_jax.training.losses import gtn_loss
+from gtn_jax.training.losses import Loss, gtn_loss
 from gtn_jax.training.metrics import sums
-from gtn_jax.training.optimizer import STILL, Optimizer, keep_group, moved_average
+from gtn_jax.training.optimizer import STILL, Optimizer, keep_group, moved_average, moved_blend
 from gtn_jax.training.state import AveragedTrainState, TrainState
 
 Metrics = dict[str, jax.Array]
@@ -38,8 +38,8 @@ _Prepare = Callable[[Any, jax.Array], Any]
 """Batch, key -> the batch as `_Forward` takes it."""
 _Forward = Callable[[Any, Any, Any, jax.Array], tuple[Outputs, Any]]
 """Parameters, running statistics, batch, key -> outputs, running statistics after it."""
-_Loss = Callable[[Outputs, Any], jax.Array]
-"""Outputs, batch -> float32 scalar."""
+_LossFunction = Callable[[Outputs, Any], Loss]
+"""Outputs, batch -> its loss."""
 
 
 _OF_MIXUP = 2
@@ -81,9 +81,9 @@ def make_train_step(
 
     Returns:
         A pure function. Its metrics are float32 scalars: loss (with the auxiliary term and the
-        penalty), accuracy, learning_rate_backbone and learning_rate_head, gradient_norm (of what
-        was computed); and step, int32, that of the new state: negative if this step or one before
-        it was refused.
+        penalty), classifier_loss (without them), accuracy, learning_rate_backbone and
+        learning_rate_head, gradient_norm (of what was computed); and step, int32, that of the new
+        state: negative if this step or one before it was refused.
     """
 
     def prepare(batch: Batch, key: jax.Array) -> Batch:
@@ -106,7 +106,7 @@ def make_train_step(
     still = () if backbone_gradient else ("backbone",)
     moving = not freeze_batch_norm
 
-    def loss(outputs: Outputs, batch: Batch) -> jax.Array:
+    def loss(outputs: Outputs, batch: Batch) -> Loss:
         labels, mask = batch.labels, batch.mask
         return gtn_loss(outputs, labels, mask, aux_weight, label_smoothing, batch.mixed)
 
@@ -145,7 +145,7 @@ def make_head_step(
         outputs = model.apply({"params": params}, batch.pooled, True, rngs=rngs, method=GTN.heads)
         return outputs, batch_stats
 
-    def loss(outputs: Outputs, batch: PooledBatch) -> jax.Array:
+    def loss(outputs: Outputs, batch: PooledBatch) -> Loss:
         return gtn_loss(outputs, batch.labels, batch.mask, aux_weight, label_smoothing)
 
     return _make_step(prepare, forward, optimizer, loss, ("backbone",), False, penalty, None, None)
@@ -155,7 +155,7 @@ def _make_step(
     prepare: _Prepare,
     forward: _Forward,
     optimizer: Optimizer,
-    loss_function: _Loss,
+    loss_function: _LossFunction,
     still: tuple[str, ...],
     moving_statistics: bool,
     penalty: Penalty | None,
@@ -168,7 +168,7 @@ def _make_step(
         prepare: see `_Prepare`; done once, to the whole batch.
         forward: see `_Forward`.
         optimizer: from `build_optimizer`.
-        loss_function: see `_Loss`.
+        loss_function: see `_LossFunction`.
         still: names of parts, groups of the optimizer, that have no gradient.
         moving_statistics: whether `forward` changes the running statistics.
         penalty: see `make_train_step`.
@@ -198,17 +198,18 @@ def _make_step(
         def loss_of(trained: Any, part: Any, batch_stats: Any, key: jax.Array, images: Any) -> Any:
             params = {**frozen, **hold(trained)}
             outputs, batch_stats = forward(params, batch_stats, part, key)
-            loss = loss_function(outputs, part)
+            loss, of_classifier = loss_function(outputs, part)
             if penalty is not None:
                 loss = loss + penalty(params)
             share = jnp.sum(part.mask) / images  # 1 where the part is the batch
-            return loss * share, (outputs.logits, batch_stats)
+            return loss * share, (of_classifier * share, outputs.logits, batch_stats)
 
         def differentiate(part: Any, *arguments: Any) -> tuple[Gradient, Any]:
             value_and_grad = jax.value_and_grad(loss_of, has_aux=True)
-            (loss, (logits, batch_stats)), grads = value_and_grad(trained, part, *arguments)
+            (loss, aside), grads = value_and_grad(trained, part, *arguments)
+            of_classifier, logits, batch_stats = aside
             correct = sums(logits, part.labels, part.mask).correct
-            return Gradient(grads, loss, correct), batch_stats
+            return Gradient(grads, loss, correct, of_classifier), batch_stats
 
         batch = prepare(batch, key)
         found, batch_stats = accumulate(
@@ -235,6 +236,7 @@ def _make_step(
 
         metrics = {
             "loss": found.loss,
+            "classifier_loss": found.classifier_loss,
             "accuracy": found.correct / jnp.sum(batch.mask > 0, dtype=jnp.int32),
             "gradient_norm": gradient_norm,
             **{f"learning_rate_{group}": rates[group] for group in ("backbone", "head")},
@@ -246,9 +248,12 @@ def _make_step(
         )
         if isinstance(new, AveragedTrainState):
             moved = {"params": params, "batch_stats": batch_stats}
-            new = new.replace(
-                average=moved_average(new.average, moved, number, optimizer.ema_decay)
-            )
+            if optimizer.ema_decay:
+                average = moved_average(new.average, moved, number, optimizer.ema_decay)
+            else:
+                before = {"params": state.params, "batch_stats": state.batch_stats}
+                average = moved_blend(new.average, before, moved, optimizer.start_share)
+            new = new.replace(average=average)
         state = _keep_unless(is_good, new, state)
         return state, {**metrics, "step": state.step}
 

@@ -10,7 +10,7 @@ import tyro
 from gtn_jax.arguments import parse
 from gtn_jax.errors import UsageError
 from gtn_jax.process import name_devices, set_up_process
-from gtn_jax.terminal import Counting, complain, say, show
+from gtn_jax.terminal import Counting, aside, complain, say, show
 
 Positional = tyro.conf.Positional
 
@@ -26,6 +26,8 @@ def evaluate(arguments: list[str]) -> None:
     ) -> tuple[Path, str, str | None, str | None]:
         """Evaluate a run.
 
+        Standard output is JSON; what it comes to, class by class, is on standard error.
+
         Example: gtn evaluate runs/first --split test
 
         Args:
@@ -39,10 +41,13 @@ def evaluate(arguments: list[str]) -> None:
     workdir, split, data, data_dir = parse(form, "gtn evaluate", arguments)
     set_up_process()
     name_devices()
-    from gtn_jax.inference.restore import evaluate_run
+    from gtn_jax.analysis.answers import in_lines
+    from gtn_jax.inference.restore import judge_run
 
-    result = evaluate_run(workdir, split, data, data_dir)
-    print(json.dumps({"split": split, **result}, indent=2))
+    judged = judge_run(workdir, split, data, data_dir)
+    say(json.dumps({"split": split, **judged.figures}, indent=2))
+    for line in in_lines(split, judged.said, judged.classes):
+        aside(line)
 
 
 def predict(arguments: list[str]) -> None:

@@ -15,7 +15,7 @@ from gtn_jax.errors import UsageError
 from gtn_jax.experiment import load_experiment
 from gtn_jax.presets import PRESETS, REMAINING_DEVIATIONS
 from gtn_jax.process import name_devices, set_up_process
-from gtn_jax.terminal import say
+from gtn_jax.terminal import aside, say
 
 Positional = tyro.conf.Positional
 
@@ -25,6 +25,11 @@ class TrainArguments:
     """What `gtn train EXPERIMENT` takes besides the experiment.
 
     Example: gtn train quickstart --workdir runs/first --optimizer.learning_rate 0.05
+
+    The last part of a field is enough, and lr is learning_rate: --lr 0.05 --epochs 10. A folder of
+    photographs may stand behind the experiment: gtn train photos PATH --workdir runs/photos.
+
+    It ends with the summary, as JSON; what that comes to, class by class, is on standard error.
     """
 
     config: Annotated[Config, tyro.conf.arg(name="")]
@@ -108,7 +113,28 @@ def train(arguments: list[str]) -> None:
             ):
                 if asked and not (parsed.workdir / part).exists():
                     print(f"note    {option}: nothing of that was trained", file=sys.stderr)
-            print(json.dumps(summary, indent=2))
+            say(json.dumps(summary, indent=2))
+            for line in _answers(parsed.workdir, summary.get("selected_on")):
+                aside(line)
+
+
+def _answers(workdir: Path, selected_on: str | None) -> list[str]:
+    """What a finished run says of test images, or else of validation images, in words."""
+    from gtn_jax.analysis.answers import in_lines
+    from gtn_jax.training.run_folder import RunFolder
+
+    folder = RunFolder(workdir)
+    try:
+        for split in ("test", "validation"):
+            said = folder.predictions(split)
+            if said is not None:
+                first, *others = in_lines(split, said, folder.classes())
+                if split == selected_on:
+                    first += ", of the epoch that was best on these images"
+                return [first, *others]
+    except ValueError as error:  # a file is damaged; the summary is what was asked for
+        return [f"note    {error}"]
+    return []
 
 
 def checkpoint(arguments: list[str]) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from gtn_jax.analysis.intervals import hierarchical_interval, paired_interval
+from gtn_jax.analysis.intervals import hierarchical_interval, paired_interval, wilson_interval
 
 
 def test_constant_differences_leave_no_doubt():
@@ -61,3 +61,13 @@ def test_what_does_not_pair_is_refused():
         hierarchical_interval([row, row], [row])
     with pytest.raises(ValueError, match=r"rows of \[2, 3\] images"):
         hierarchical_interval([row, row], [row, row[:2]])
+
+
+def test_wilson_interval():
+    """By hand: of 0 of 10 the upper bound is z^2 / (10 + z^2); the others are SciPy's."""
+    low, high = wilson_interval(0, 10)
+    assert low == 0
+    assert high == pytest.approx(3.841459 / 13.841459, abs=1e-6)
+    for correct, total in [(470, 600), (1, 2), (36, 48), (10, 10)]:
+        theirs = stats.binomtest(correct, total).proportion_ci(method="wilson")
+        assert wilson_interval(correct, total) == pytest.approx((theirs.low, theirs.high), abs=1e-9)

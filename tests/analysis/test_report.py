@@ -167,3 +167,18 @@ def test_real_run_shows_its_images(finished_run, tmp_path, capsys, monkeypatch):
     again = write_report([tmp_path / "run"]).read_text()
     assert again.count("data:image/jpeg;base64,") == 23 and "No pictures" not in again
     assert TrainingConfig().epochs != 1 and '"epochs": 1' in written.replace("&quot;", '"')
+
+
+def test_training_loss_is_drawn_without_the_auxiliary_term(tmp_path):
+    """As validation's is; rows of older versions say the whole loss only."""
+    folder = made_up(tmp_path / "run")
+    assert 'loss: train ends at 1; validation ends at 1"' in write_report([folder.path]).read_text()
+    rows = [row | {"classifier_loss": row["loss"] / 4} for row in folder.rows()]
+    folder = RunFolder(tmp_path / "new")
+    shutil.copytree(tmp_path / "run", folder.path)
+    for name in ("metrics.jsonl", "digests.json"):
+        (folder.path / name).unlink()
+    for row in rows:
+        folder.append(row)
+    written = write_report([folder.path]).read_text()
+    assert 'loss: train ends at 0.25; validation ends at 1"' in written

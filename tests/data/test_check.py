@@ -9,7 +9,10 @@ import pytest
 from PIL import Image
 
 from gtn_jax.cli import main
+from gtn_jax.config import DataConfig
 from gtn_jax.data.check import check_folder, unreadable_files
+from gtn_jax.data.choice import choose
+from gtn_jax.data.sources import open_data
 
 
 def png(seed: int) -> bytes:
@@ -100,6 +103,37 @@ def test_copies_matter_where_training_holds_images_out(tmp_path):
         (("ant/1.png", "ant/copy.png"), "train, of which validation is a share"),
     )
     assert unreadable_files(report.listing) == {}
+
+
+def test_split_that_training_will_make(tmp_path, capsys):
+    """By hand: a fifth of 10 and of 6 tests, a tenth of the other 8 and 5 validates, at least 1."""
+    sizes = {"ant": 10, "bee": 6}
+    pictures = {f"{name}/{number}.png": png(100 * count + number)
+                for name, count in sizes.items() for number in range(count)}  # fmt: skip
+    assert main(["check-data", str(lay_out(tmp_path / "classes", pictures))]) == 0
+    said = capsys.readouterr().out
+    lines = [line.split() for line in said.splitlines()]
+    assert ["class", "train", "validation", "test"] in lines
+    assert ["ant", "7", "1", "2"] in lines and ["bee", "4", "1", "1"] in lines
+    assert ["all", "11", "2", "3"] in lines
+    assert "validation: no folder, so training holds out 10 % of each class's training" in said
+    assert "test: no folder, so training holds out 20 % of each class (data.test_fraction)" in said
+
+    # The same that training makes of it.
+    data = DataConfig(name=str(tmp_path / "classes"), data_dir=str(tmp_path / "data"))
+    parts = choose(open_data(data, say=lambda line: None), data, seed=3)
+    made = {name: np.bincount(part.labels).tolist() for name, part in parts.items()}
+    assert made == {"train": [7, 4], "validation": [1, 1], "test": [2, 1]}
+
+    # Where test/ is there, validation alone is held out; where val/ is, nothing.
+    for folder, expected in (("test", ["9", "1", "1"]), ("val", ["10", "1"])):
+        files = {f"train/{name}": content for name, content in pictures.items()}
+        root = lay_out(tmp_path / folder, files | {f"{folder}/ant/x.png": png(1)})
+        assert main(["check-data", str(root)]) == 0
+        said = capsys.readouterr().out
+        assert ["ant", *expected] in [line.split() for line in said.splitlines()]
+        assert ("validation: no folder" in said) is (folder == "test")
+        assert "test: no folder" not in said
 
 
 @pytest.mark.parametrize(

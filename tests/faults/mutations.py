@@ -22,7 +22,7 @@ COPIED = ("gtn_jax", "tests", "experiments", "pyproject.toml")
 
 BUILD, LOOP = "training/build.py", "training/loop.py"
 FIELDS, RUN = "training/test_fields.py::test_", "training/test_loop_numbers.py"
-FROZEN = 'frozen and training.frozen_batch_norm == "running"'
+FROZEN = "training.frozen_batch_norm if frozen else training.batch_norm"
 OF_HEADS = "config.model.aux_weight, label_smoothing=training.label_smoothing"
 SMALL = "config.data.small_image_size if small else config.data.image_size"
 HIDDEN, UNBIASED = "width // self.reduction", "added * (count / (count - 1))"
@@ -34,25 +34,35 @@ MUTATIONS = {
         (BUILD, "section.momentum,", "0.9,"),
         (BUILD, "section.weight_decay,", "1e-4,"),
         (BUILD, "section.l2_sp,", "0.0,"),
+        (BUILD, "section.name,", '"sgd",'),
+        (BUILD, 'section.decayed == "all" or', "True or"),
     ),
+    FIELDS + "a_share_of_the_start_and_running_statistics": (
+        (BUILD, FROZEN, "training.frozen_batch_norm if frozen else 'batch'"),
+        (BUILD, "training.start_share,", "0.0,"),
+        ("training/optimizer.py", "b + (1 - start_share) * (v - w)", "b + start_share * (v - w)"),
+    ),
+    FIELDS + "first_stages_stand_still": ((BUILD, "training.frozen_stages,", "0,"),),
     FIELDS + "batch_norm_alone_and_a_running_mean": (
         (BUILD, "training.trainable,", '"all",'),
         (BUILD, "training.ema_decay,", "0.0,"),
     ),
     FIELDS + "rate_of_the_trunk_at_steps_of_ten_an_epoch": (
         (BUILD, "section.schedule,", '"cosine",'),
-        (BUILD, "training.epochs,", "training.epochs - 1,"),
+        (BUILD, "training.epoch_count,", "training.epoch_count - 1,"),
         (BUILD, "section.warmup_epochs,", "0.0,"),
+        (BUILD, "section.warmup_share,", "0.0,"),
+        (BUILD, "training.steps,", "None,"),
         (BUILD, "section.boundaries_epochs,", "(41, 81),"),
         (BUILD, "section.decay_factor,", "0.1,"),
         (BUILD, "training.freeze_epochs * steps_per_epoch", "0"),
     ),
     FIELDS + "a_frozen_trunk_stands_still": (
-        (BUILD, FROZEN, "False"),
+        (BUILD, FROZEN, "training.batch_norm"),
         (BUILD, 'frozen and training.freeze_mode == "no_grad"', "False"),
     ),
     FIELDS + "a_frozen_trunk_the_authors_way": (
-        (BUILD, FROZEN, "frozen"),
+        (BUILD, 'statistics == "running"', "frozen"),
         (BUILD, 'frozen and training.freeze_mode == "no_grad"', "frozen"),
     ),
     FIELDS + "smoothed_labels_in_two_micro_batches": (
@@ -75,6 +85,7 @@ MUTATIONS = {
     ),
     FIELDS + "random_crops_of_the_size_that_the_model_sees": (
         (BUILD, "config.data.random_resized_crop", "False"),
+        (BUILD, "config.data.crop_min_area", "0.08"),
     ),
     FIELDS + "small_images": (
         (BUILD, SMALL, "config.data.image_size"),
@@ -97,14 +108,14 @@ MUTATIONS = {
     ),
     # A run, step by step; what it goes on with, and ends with.
     RUN: (
-        (BUILD, FROZEN, "False"),
-        (BUILD, "training.epochs,", "training.epochs - 1,"),
+        (BUILD, FROZEN, "training.batch_norm"),
+        (BUILD, "training.epoch_count,", "training.epoch_count - 1,"),
         (LOOP, "frozen = epoch < frozen_epochs", "frozen = epoch <= frozen_epochs"),
         (LOOP, "epoch < config.data.small_image_epochs", "False"),
         (LOOP, "        folder.sync()\n", ""),
         (LOOP, 'position["images"] if position else 0', "0"),
         ("training/preparation.py", '        clock |= position["seconds"]\n', ""),
-        ("training/preparation.py", "config.optimizer.learning_rate", "1e-2"),
+        ("training/preparation.py", "config.optimizer.rates", "(0.08, 0.08)"),
         ("training/selection.py", "if selected != step:", "if False:"),
     ),
     # The network, its images and weights.
@@ -134,6 +145,17 @@ MUTATIONS = {
     "test_config_migration.py": (
         ("config_migration.py", "migrations.added.items() if name in known", "()"),
     ),
+    "training/test_head_start.py": (
+        ("training/head_start.py", "variables, train, True,", "variables, train, False,"),
+        ("training/head_start.py", "num_classes, strengths, False)", "num_classes, strengths)"),
+        ("training/preparation.py", "folder.rewind(step)", "folder.rewind(max(0, step))"),
+        ("training/selection.py", "step if best is None else best", "best or step"),
+    ),
+    "training/test_resolution.py": (
+        ("training/resolution.py", "or step == total_steps", ""),
+        ("training/resolution.py", "training.eval_every_steps or length", "length"),
+    ),
+    "training/test_score.py": (("training/score.py", "< few", "<= few"),),
     "training/test_lock.py": (("training/lock.py", "not is_locked and ", ""),),
     # What is said of runs.
     "analysis/test_gates.py": (

@@ -27,7 +27,7 @@ PLAIN = evaluation_transform(MEAN, STD)
 RANDOM = training_transform(MEAN, STD, random_flip=True, random_shift_pixels=2)
 MODEL = GTN("tiny", 5, gate_reduction=4, gate_dropout=0.0, classifier_dropout=0.0)
 OPTIMIZER = build_optimizer(
-    0.9, 1e-4, 1.0, relative_schedule("constant", 1, 1, 0.0, (), 0.1), frozen_steps=0
+    0.9, 1e-4, relative_schedule("constant", 1, 1, 0.0, (), 0.1), frozen_steps=0
 )
 
 
@@ -81,7 +81,8 @@ def test_rows_of_each_part(size, rows, expected):
         assert part.rows.shape[0] in {len(part) for part in expected}
         seen = jnp.zeros(size, jnp.int32).at[part.rows].set(stats)
         count = jnp.int32(part.rows.shape[0])
-        return Gradient(seen, jax.random.uniform(key) / images, count), stats + 1
+        loss = jax.random.uniform(key) / images
+        return Gradient(seen, loss, count, 2 * loss), stats + 1
 
     batch = Toy(jnp.arange(size), jnp.ones(size))
     zeros, key = jnp.zeros(size, jnp.int32), jax.random.key(1)
@@ -91,6 +92,7 @@ def test_rows_of_each_part(size, rows, expected):
     assert (int(found.correct), int(stats)) == (size, len(expected) + 1)
     keys = [key] if len(expected) == 1 else [jax.random.fold_in(key, i) for i in range(stats - 1)]
     np.testing.assert_allclose(found.loss * size, sum(map(jax.random.uniform, keys)), rtol=1e-6)
+    np.testing.assert_allclose(found.classifier_loss, 2 * found.loss, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -138,7 +140,7 @@ def test_batch_norm_has_the_statistics_of_each_part(start):
     def loss_of_the_whole(variables):
         images = PLAIN(jax.random.key(0), batch.images)
         outputs, _ = MODEL.apply(variables, images, train=True, mutable=["batch_stats"])
-        return gtn_loss(outputs, batch.labels, batch.mask, 0.2)
+        return gtn_loss(outputs, batch.labels, batch.mask, 0.2).total
 
     whole = float(loss_of_the_whole(start.variables))
     assert abs(whole / float(metrics["loss"]) - 1) > 1e-4

@@ -2,8 +2,13 @@
 
 import subprocess
 import sys
+import types
 
+import numpy as np
 import pytest
+
+from gtn_jax.config import Config
+from gtn_jax.training import evaluate
 
 EXACT = """
 import jax
@@ -70,3 +75,21 @@ def test_sixty_combinations_give_exact_counts():
     done = subprocess.run([sys.executable, "-c", EXACT], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith("compared 60\n")
+
+
+@pytest.mark.parametrize(("classes", "has_it"), [(5, False), (6, True)])
+@pytest.mark.parametrize("clips", [None, np.zeros(1)])
+def test_top5_only_where_it_can_be_wrong(monkeypatch, classes, has_it, clips):
+    figures = {"accuracy": 0.5, "top5_accuracy": 1.0}
+    monkeypatch.setattr(evaluate, "evaluate", lambda *_: (figures.copy(), ()))
+    monkeypatch.setattr(evaluate, "evaluate_clips", lambda *_: (figures.copy(), (), ()))
+    monkeypatch.setattr(evaluate, "evaluation_batches", lambda *_: iter(()))
+
+    class Fake(types.SimpleNamespace):
+        def __len__(self):
+            return 1
+
+    images = Fake(clips=clips, part=Fake(split=Fake(classes=tuple("abcdef"[:classes]))))
+    programs = Fake(evaluation_step=None, probabilities_step=None)
+    found = evaluate.evaluate_images(programs, {}, images, Config(), Fake(size=1), 0).figures  # type: ignore
+    assert ("top5_accuracy" in found) is has_it and found["accuracy"] == 0.5

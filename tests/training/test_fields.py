@@ -61,10 +61,9 @@ ELSEWHERE = {
     # What the loop does between steps; the peak rate is in the state.
     "optimizer.learning_rate": "training/test_loop_numbers.py",
     "optimizer.head_learning_rate": "training/test_loop_numbers.py",
-    "training.steps": "training/test_resolution.py",
     "training.eval_every_steps": "training/test_resolution.py",
     "training.head_start": "training/test_head_start.py",
-    "training.patience_evaluations": "training/test_early_stop.py",
+    "training.patience_evaluations": "training/test_score.py",
     "training.select": "training/test_loop_numbers.py",
     "training.watch_test": "analysis/test_head_sweep.py",
     "training.eval_every_epochs": "training/test_interruption.py",
@@ -142,7 +141,27 @@ UPDATES = [
 ]
 
 
+def sign(gradient):
+    """Adam's direction after equal gradients: both means are the gradient and its square."""
+    return gradient / (abs(gradient) + 1e-8)
+
+
+UPDATES += [
+    (
+        {"optimizer.name": "adamw", "optimizer.weight_decay": 0.1},
+        lambda w, g: w - (sign(g) + 0.1 * w * (w.ndim > 1)),
+        lambda w, g: w - (sign(g) + 0.1 * w),
+    ),
+    (
+        {"optimizer.decayed": "kernels", "optimizer.weight_decay": 0.1},
+        lambda w, g: w - (g + 0.1 * w * (w.ndim > 1)),
+        lambda w, g: w - (g + 0.1 * w),
+    ),
+]
+
+
 @reaches("optimizer.momentum", "optimizer.weight_decay")
+@reaches("optimizer.name", "optimizer.decayed")
 @reaches("optimizer.l2_sp")
 @pytest.mark.parametrize(("values", "of_trunk", "of_head"), UPDATES)
 def test_update(gradient, values, of_trunk, of_head):
@@ -179,6 +198,26 @@ def test_batch_norm_alone_and_a_running_mean(gradient):
     assert_close(after.variables["params"], mean)
 
 
+@reaches("training.start_share", "training.batch_norm")
+def test_a_share_of_the_start_and_running_statistics(gradient):
+    """Those count and stay; what is evaluated has moved by three quarters of the step."""
+    before, after, loss = step({"training.start_share": 0.25, "training.batch_norm": "running"})
+    assert_same(after.batch_stats, before.batch_stats)
+    expected = cross_entropy(forward(before.variables, gate="none")[0], ONE_HOT)
+    assert loss == pytest.approx(expected, rel=1e-5)
+    blend = jax.tree.map(lambda a, w: 0.25 * a + 0.75 * w, before.params, after.params)
+    assert_close(after.variables["params"], blend)
+
+
+@reaches("training.frozen_stages")
+def test_first_stages_stand_still():
+    """Both layers of this trunk are called as a stem's are; statistics move all the same."""
+    before, after, _ = step({"training.frozen_stages": 1})
+    assert_same(after.params["backbone"], before.params["backbone"])
+    kernels = [state.params["classifier"]["fc"]["kernel"] for state in (before, after)]
+    assert np.any(kernels[0] != kernels[1])
+
+
 RATES = [
     ({"optimizer.schedule": "cosine"}, {0: 1.0, 10: 0.5 + 2**-1.5, 20: 0.5, 40: 0.0}),
     ({"optimizer.schedule": "cosine", "training.epochs": 2}, {10: 0.5, 20: 0.0}),
@@ -188,11 +227,14 @@ RATES = [
     ({"optimizer.schedule": "step", "optimizer.boundaries_epochs": (2,),
       "optimizer.decay_factor": 0.5}, {19: 1.0, 20: 0.5}),
     ({"training.freeze_epochs": 3}, {0: 0.0, 29: 0.0, 30: 1.0}),
+    ({"optimizer.schedule": "cosine", "optimizer.warmup_share": 0.5}, {10: 0.5, 20: 1.0, 30: 0.5}),
+    ({"optimizer.schedule": "cosine", "training.steps": 20}, {10: 0.5, 20: 0.0}),
 ]  # fmt: skip
 
 
 @reaches("optimizer.schedule", "optimizer.warmup_epochs", "optimizer.boundaries_epochs")
 @reaches("optimizer.decay_factor", "training.epochs", "training.freeze_epochs")
+@reaches("optimizer.warmup_share", "training.steps")
 @pytest.mark.parametrize(("values", "rates"), RATES)
 def test_rate_of_the_trunk_at_steps_of_ten_an_epoch(values, rates):
     schedules = build(values)[2].optimizer.schedules
@@ -412,7 +454,7 @@ def test_mirrored_and_shifted():
     assert {one.tobytes() for one in np.uint8(np.round(found))} == possible
 
 
-@reaches("data.random_resized_crop", "data.image_size")
+@reaches("data.random_resized_crop", "data.image_size", "data.crop_min_area")
 def test_random_crops_of_the_size_that_the_model_sees():
     """Of a slope, whose steps tell the box: 8 to 100 % of the area, aspect 3 / 4 to 4 / 3."""
     rows, columns = np.mgrid[:12, :20].astype(np.uint8)
@@ -426,6 +468,10 @@ def test_random_crops_of_the_size_that_the_model_sees():
     share, aspect = height * width / 240, width / height
     assert 0.06 < share.min() < 0.3 and 0.4 < share.max() < 0.9
     assert 0.6 < aspect.min() < 0.85 and 1.2 < aspect.max() < 1.7
+    values = {"data.random_resized_crop": True, "data.image_size": 6, "data.crop_min_area": 0.6}
+    found = shown(values, image, 50)
+    height, width = ((found[:, 3, 3, k] - found[:, 2, 2, k]) * 6 / 4 for k in (0, 1))
+    assert 0.5 < (height * width / 240).min() < 0.75
 
 
 @reaches("data.small_image_size")

@@ -30,9 +30,11 @@ def test_auxiliary_term_is_weighted():
     even = jnp.zeros((3, 2))  # probabilities 1/2: log 2 nats each
     mask = jnp.array([1.0, 1.0, 0.0])
     main = (math.log(4) + math.log(4 / 3)) / 2
-    np.testing.assert_allclose(gtn_loss(outputs(None), LABELS, mask, 0.2), main, rtol=1e-6)
+    alone = gtn_loss(outputs(None), LABELS, mask, 0.2)
+    np.testing.assert_allclose(alone, [main, main], rtol=1e-6)
     with_aux = gtn_loss(outputs(even), LABELS, mask, 0.2)
-    np.testing.assert_allclose(with_aux, main + 0.2 * math.log(2), rtol=1e-6)
+    np.testing.assert_allclose(with_aux.total, main + 0.2 * math.log(2), rtol=1e-6)
+    np.testing.assert_allclose(with_aux.classifier, main, rtol=1e-6)
 
 
 def test_masked_rows_have_no_gradient():
@@ -60,7 +62,8 @@ def test_mixed_labels_by_hand():
     first = 0.7 * math.log(4) + 0.3 * math.log(4 / 3)
     second = 0.1 * math.log(4) + 0.9 * math.log(4 / 3)
     loss = gtn_loss(outputs(jnp.zeros((3, 2))), LABELS, mask, 0.5, 0.2, mixed)
-    np.testing.assert_allclose(loss, (first + second) / 2 + 0.5 * math.log(2), rtol=1e-6)
+    np.testing.assert_allclose(loss.total, (first + second) / 2 + 0.5 * math.log(2), rtol=1e-6)
+    np.testing.assert_allclose(loss.classifier, (first + second) / 2, rtol=1e-6)
 
 
 def test_label_smoothing_by_hand_and_by_optax():
@@ -75,4 +78,4 @@ def test_label_smoothing_by_hand_and_by_optax():
     np.testing.assert_allclose(loss, expected, rtol=1e-6)
     # Both terms: logits of the auxiliary classifier that are equal cost log 2 in any case.
     both = gtn_loss(outputs(jnp.zeros((3, 2))), LABELS, mask, 0.5, 0.2)
-    np.testing.assert_allclose(both, loss + 0.5 * math.log(2), rtol=1e-6)
+    np.testing.assert_allclose(both.total, loss + 0.5 * math.log(2), rtol=1e-6)

@@ -27,7 +27,8 @@ def step(tmp_path):
 def test_what_it_says(step):
     found = manifest.verify(step)
     assert found == (
-        7, 0.25, {"params/kernel": "float32 3x4"}, {"empty": (0, EMPTY), "state/d/abc": (3, ABC)}
+        7, 0.25, {"params/kernel": "float32 3x4"},
+        {"empty": (0, EMPTY), "state/d/abc": (3, ABC)}, 0.25,
     )  # fmt: skip
     assert found.bytes == 3
     assert manifest.read(step) == found

@@ -1,5 +1,6 @@
 """Rates with literal numbers; SGD against PyTorch's definition, by hand."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -69,6 +70,29 @@ def test_frozen_backbone_has_rate_zero():
     assert rates == [(0.0, 1.0), (0.0, 1.0), (1.0, 1.0)]
 
 
+def test_adamw_as_pytorch():
+    """Five steps of a kernel and a bias, which does not decay."""
+    torch = pytest.importorskip("torch")
+    draw = np.random.default_rng(0).standard_normal
+    params = {"classifier": {"fc": {"kernel": draw((3, 2)), "bias": draw(2)}}}
+    params = jax.tree.map(np.float32, params)
+    theirs = {name: torch.tensor(leaf) for name, leaf in params["classifier"]["fc"].items()}
+    groups = [{"params": [theirs["kernel"]]}, {"params": [theirs["bias"]], "weight_decay": 0.0}]
+    peer = torch.optim.AdamW(groups, lr=0.01, weight_decay=0.1)
+    constant = schedule("constant")
+    optimizer = build_optimizer(0.9, 0.1, constant, 0, name="adamw", decays_all=False)
+    state = optimizer.direction.init(params)
+    for _ in range(5):
+        grads = jax.tree.map(lambda leaf: np.float32(draw(leaf.shape)), params)
+        for name, leaf in theirs.items():
+            leaf.grad = torch.tensor(grads["classifier"]["fc"][name])
+        peer.step()
+        directions, state = optimizer.direction.update(grads, state, params)
+        params = jax.tree.map(lambda w, d: w - np.float32(0.01) * d, params, directions)
+    for name, leaf in theirs.items():
+        np.testing.assert_allclose(params["classifier"]["fc"][name], leaf, rtol=1e-5)
+
+
 def test_momentum_and_decay_as_pytorch():
     optimizer = build_optimizer(0.9, 0.01, schedule("constant"), 0)
     state = optimizer.direction.init(PARAMS)
@@ -131,3 +155,13 @@ def test_trained_parameters_by_hand():
     assert trained_parameters(everything, NORMS, is_trunk_frozen=False) == 6 + 5 + 7 + 8
     assert trained_parameters(everything, NORMS, is_trunk_frozen=True) == 8
     assert trained_parameters(norms, NORMS, is_trunk_frozen=False) == 5 + 8
+
+
+def test_stem_and_first_stages_stand_still():
+    group = {"kernel": jnp.ones(2)}
+    params = {"backbone": {"conv1": group, "bn1": group, "layer1": group, "layer2": group}}
+    optimizer = build_optimizer(0.9, 0.5, schedule("constant"), 0, frozen_stages=1)
+    labels = optimizer.labels(params)["backbone"]
+    groups = {name: leaf["kernel"] for name, leaf in labels.items()}
+    assert groups == {"conv1": "still", "bn1": "still", "layer1": "still", "layer2": "backbone"}
+    assert trained_parameters(optimizer, params, is_trunk_frozen=False) == 2

@@ -8,7 +8,7 @@ import pytest
 from gtn_jax.arrays import Batch
 from gtn_jax.data.augment import evaluation_transform, training_transform
 from gtn_jax.models.gtn import GTN, init_variables
-from gtn_jax.training.losses import gtn_loss
+from gtn_jax.training.losses import Loss, gtn_loss
 from gtn_jax.training.optimizer import build_optimizer, relative_schedule
 from gtn_jax.training.pmap import make_pmap_train_step, split_batch
 from gtn_jax.training.sharding import data_mesh, put_batch, replicate
@@ -103,7 +103,7 @@ def test_batch_norm_is_per_device(plain_steps, start):
     # With momentum 0 at the start, the new parameters are linear in the gradient.
     mean = jax.tree.map(lambda *leaves: np.mean(leaves, axis=0), *[trees(s) for s, _ in shards])
     assert_close(trees(found), mean, 1e-5)
-    for name in ("loss", "accuracy"):
+    for name in ("loss", "classifier_loss", "accuracy"):
         expected = np.mean([float(shard[name]) for _, shard in shards])
         np.testing.assert_allclose(metrics[name], expected, rtol=1e-5)
 
@@ -133,7 +133,7 @@ def test_every_device_draws_its_own_numbers(random_step, start):
     _, metrics = random_step(start, batch)
 
     @jax.jit
-    def loss_on(device: jax.Array) -> jax.Array:
+    def loss_on(device: jax.Array) -> Loss:
         key = jax.random.fold_in(jax.random.fold_in(start.key, 0), device)
         images = RANDOM(jax.random.fold_in(key, 0), rows.images)
         rngs = {"dropout": jax.random.fold_in(key, 1)}
@@ -142,9 +142,11 @@ def test_every_device_draws_its_own_numbers(random_step, start):
         )
         return gtn_loss(outputs, rows.labels, rows.mask, 0.2)
 
-    losses = [float(loss_on(jnp.int32(device))) for device in range(DEVICES)]
-    assert len({round(loss, 4) for loss in losses}) == DEVICES
-    np.testing.assert_allclose(metrics["loss"], np.mean(losses), rtol=1e-5)
+    losses = np.array([loss_on(jnp.int32(device)) for device in range(DEVICES)])
+    assert len({round(float(loss), 4) for loss in losses[:, 0]}) == DEVICES
+    expected = np.mean(losses, axis=0)
+    np.testing.assert_allclose((metrics["loss"], metrics["classifier_loss"]), expected, rtol=1e-5)
+    assert expected[0] > 1.1 * expected[1]
 
 
 def test_state_stays_equal_and_learns(random_step, start):

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from gtn_jax.config import DataConfig
 from gtn_jax.data.builders.folder import open_folder
 from gtn_jax.data.decode import decode, decode_whole
+from gtn_jax.data.sources import absolute, open_splits
 
 
 def png(seed: int) -> bytes:
@@ -144,3 +146,19 @@ def test_what_is_said(opened, root):
         f"folder {root}: train 3, validation 1 images",
     ]
     assert opened()[1] == said[:1]
+
+
+def test_path_alone_is_a_folder(root, tmp_path, monkeypatch):
+    """Where no data set has the name; so a folder called digits has to be said."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "digits").mkdir()
+    for name, meant in [
+        ("photos/", f"folder:{root}"),
+        (str(root), f"folder:{root}"),
+        ("digits", "digits"),
+        ("nowhere", "nowhere"),
+        ("folder:photos", f"folder:{root}"),
+    ]:
+        assert absolute(DataConfig(name=name)).name == meant
+    found = open_splits("photos", str(tmp_path / "data"), say=lambda line: None)
+    assert {name: len(split) for name, split in found.items()} == {"train": 3, "validation": 1}

@@ -1,15 +1,15 @@
-"""When a run ends early: the rule, runs that it ends, and such runs when they were interrupted."""
+"""What selects, and when a run ends early: the rule, runs that it ends, and runs interrupted."""
 
 import pytest
 
 from gtn_jax.config import override
 from gtn_jax.training import loop
-from gtn_jax.training.early_stop import accuracies_until, is_stale
 from gtn_jax.training.run_folder import RunFolder
+from gtn_jax.training.score import is_stale, score, scores_until
 
 
 @pytest.mark.parametrize(
-    ("accuracies", "patience", "expected"),
+    ("scores", "patience", "expected"),
     [
         ([], 1, False),
         ([0.5], 1, False),
@@ -21,17 +21,24 @@ from gtn_jax.training.run_folder import RunFolder
         ([0.9, 0.1, 0.1, 0.1], 0, False),
     ],
 )
-def test_rule(accuracies, patience, expected):
-    assert is_stale(accuracies, patience) is expected
+def test_rule(scores, patience, expected):
+    assert is_stale(scores, patience) is expected
 
 
 def test_rows_of_what_was_undone_do_not_count():
     rows = [
-        {"step": step, "split": split, "accuracy": step / 10}
+        {"step": step, "split": split, "accuracy": step / 10, "loss": 1.0, "images": 50}
         for step in (1, 2, 3)
         for split in ("train", "validation")
     ]
-    assert accuracies_until(rows, "validation", 2) == [0.1, 0.2]
+    assert scores_until(rows, "validation", 2) == [0.1, 0.2]
+
+
+def test_few_images_are_judged_by_their_loss():
+    figures = {"accuracy": 0.8, "loss": 0.5}
+    assert score(figures | {"images": 50}) == 0.8
+    assert score(figures | {"images": 49}) == -0.5
+    assert score(figures | {"images": 50, "loss": float("nan")}) is None
 
 
 class Stopped(Exception):
