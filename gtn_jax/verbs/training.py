@@ -114,11 +114,11 @@ def train(arguments: list[str]) -> None:
                 if asked and not (parsed.workdir / part).exists():
                     print(f"note    {option}: nothing of that was trained", file=sys.stderr)
             say(json.dumps(summary, indent=2))
-            for line in _answers(parsed.workdir, summary.get("selected_on")):
+            for line in answers_of(parsed.workdir, summary.get("selected_on")):
                 aside(line)
 
 
-def _answers(workdir: Path, selected_on: str | None) -> list[str]:
+def answers_of(workdir: Path, selected_on: str | None) -> list[str]:
     """What a finished run says of test images, or else of validation images, in words."""
     from gtn_jax.analysis.answers import in_lines
     from gtn_jax.training.run_folder import RunFolder
