@@ -66,6 +66,7 @@ def official(config: Config) -> Config:
             "data.random_resized_crop": True,
             "data.crop_min_area": 0.08,
             "data.random_flip": True,
+            "data.mirror_evaluation": False,
             "data.small_image_epochs": 0,
             "data.cache_views": 0,
             # Nothing of train is held out, as test selects.

@@ -40,6 +40,9 @@ class DataConfig:
     """Smallest share of the image's area in such a part; the largest is all of it."""
     random_flip: bool = True
     """Mirror every other training image, at random."""
+    mirror_evaluation: bool = False
+    """Answer with the mean probabilities of an image and its mirror image: a little better, and
+    twice the work."""
     random_shift_pixels: int = 0
     """Training images move by up to this many pixels in x and y; zeros come in."""
     small_image_size: int = 16

@@ -14,7 +14,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import jax
 import jax.export
@@ -23,7 +23,7 @@ import numpy as np
 from flax import traverse_util
 from safetensors import safe_open
 
-from gtn_jax.arrays import Outputs, Variables
+from gtn_jax.arrays import Variables
 from gtn_jax.config import Config, override
 from gtn_jax.config_json import from_tree, to_json
 from gtn_jax.data.augment import evaluation_transform
@@ -32,6 +32,7 @@ from gtn_jax.inference.new_run import check_new_folder
 from gtn_jax.inference.restore import Restored, restore
 from gtn_jax.training import digests
 from gtn_jax.training.build import build_module
+from gtn_jax.training.forward_steps import answer
 from gtn_jax.training.run_folder import RunFolder
 from gtn_jax.weights.read import read_safetensors
 from gtn_jax.weights.write import write_safetensors
@@ -163,8 +164,8 @@ def _exported(run: Restored, variables: Variables) -> jax.export.Exported:
     @jax.jit
     def function(pixels: jax.Array) -> jax.Array:
         images = transform(jax.random.key(0), pixels, None)
-        outputs = cast(Outputs, run.model.apply(variables, images, train=False))
-        return jax.nn.softmax(outputs.logits)
+        mirror = run.config.data.mirror_evaluation
+        return jax.nn.softmax(answer(run.model, variables, images, mirror))
 
     (images,) = jax.export.symbolic_shape("images")
     shape = jax.ShapeDtypeStruct((images, side, side, 3), jnp.uint8)
@@ -176,10 +177,9 @@ def _check(run: Restored, exported: bytearray) -> float:
     pixels = np.random.default_rng(0).integers(0, 256, (3, side, side, 3), np.uint8)
     found = np.asarray(jax.export.deserialize(exported).call(pixels))
     images = evaluation_transform(*run.preprocessing)(jax.random.key(0), jnp.asarray(pixels), None)
-    outputs = cast(
-        Outputs, jax.jit(lambda v, x: run.model.apply(v, x, False))(run.variables, images)
-    )
-    difference = float(np.abs(found - np.asarray(jax.nn.softmax(outputs.logits))).max())
+    mirror = run.config.data.mirror_evaluation
+    logits = jax.jit(lambda v, x: answer(run.model, v, x, mirror))(run.variables, images)
+    difference = float(np.abs(found - np.asarray(jax.nn.softmax(logits))).max())
     allowed = 1e-4 if run.config.model.compute_dtype == "float32" else 2e-2
     if not difference <= allowed:
         raise ValueError(f"the exported function differs from the run by {difference:.2g}")

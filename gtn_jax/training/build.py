@@ -232,8 +232,9 @@ def _build_programs(
     pooling_step = jax.jit(make_pooling_step(model, transform(small=False)))
     evaluation_transform = augment.evaluation_transform(*preprocessing)
     gated_step = jax.jit(make_gated_step(model, evaluation_transform))
-    evaluation_step = jax.jit(make_evaluation_step(model, evaluation_transform))
-    probabilities_step = jax.jit(make_probabilities_step(model, evaluation_transform))
+    mirror = config.data.mirror_evaluation
+    evaluation_step = jax.jit(make_evaluation_step(model, evaluation_transform, mirror))
+    probabilities_step = jax.jit(make_probabilities_step(model, evaluation_transform, mirror))
     return Programs(
         optimizer,
         train_step,

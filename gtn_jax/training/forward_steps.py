@@ -63,7 +63,26 @@ def make_gated_step(model: GTN, transform: Transform) -> GatedStep:
     return gated_step
 
 
-def make_evaluation_step(model: GTN, transform: Transform) -> EvaluationStep:
+def answer(model: GTN, variables: Variables, images: jax.Array, mirror: bool) -> jax.Array:
+    """Logits float32 B N, as evaluation and prediction have them.
+
+    Args:
+        model: a GTN; its auxiliary head is not used.
+        variables: of it.
+        images: float32 B H W 3, normalized.
+        mirror: answer with the mean probability of each image and its mirror image.
+    """
+    views = 1 + mirror
+    if mirror:  # side by side, so that each device keeps the images that it has
+        images = jnp.stack([images, images[:, :, ::-1]], axis=1).reshape(-1, *images.shape[1:])
+    logits = cast(Outputs, model.apply(variables, images, train=False)).logits
+    if not mirror:
+        return logits
+    logs = jax.nn.log_softmax(logits).reshape(-1, views, logits.shape[1])
+    return jax.nn.logsumexp(logs, axis=1) - jnp.log(jnp.float32(views))
+
+
+def make_evaluation_step(model: GTN, transform: Transform, mirror: bool = False) -> EvaluationStep:
     """Build `evaluation_step(variables, batch) -> (Sums, Answers)`.
 
     There is no dropout, BatchNorm has the running statistics, and answers to padded rows mean
@@ -72,18 +91,20 @@ def make_evaluation_step(model: GTN, transform: Transform) -> EvaluationStep:
     Args:
         model: a GTN; its auxiliary head is not used.
         transform: from `augment.evaluation_transform`.
+        mirror: see `answer`.
     """
 
     def evaluation_step(variables: Variables, batch: Batch) -> tuple[Sums, Answers]:
         images = transform(jax.random.key(0), batch.images, batch.sizes)
-        outputs = cast(Outputs, model.apply(variables, images, train=False))
-        logits = outputs.logits
+        logits = answer(model, variables, images, mirror)
         return sums(logits, batch.labels, batch.mask), answers(logits, jnp.asarray(batch.labels))
 
     return evaluation_step
 
 
-def make_probabilities_step(model: GTN, transform: Transform) -> ProbabilitiesStep:
+def make_probabilities_step(
+    model: GTN, transform: Transform, mirror: bool = False
+) -> ProbabilitiesStep:
     """Build `probabilities_step(variables, batch) -> float32 B N`, rows that add up to 1.
 
     As `make_evaluation_step`, but what it returns of padded rows means nothing.
@@ -91,11 +112,11 @@ def make_probabilities_step(model: GTN, transform: Transform) -> ProbabilitiesSt
     Args:
         model: a GTN; its auxiliary head is not used.
         transform: from `augment.evaluation_transform`.
+        mirror: see `answer`.
     """
 
     def probabilities_step(variables: Variables, batch: Batch) -> jax.Array:
         images = transform(jax.random.key(0), batch.images, batch.sizes)
-        outputs = cast(Outputs, model.apply(variables, images, train=False))
-        return jax.nn.softmax(outputs.logits)
+        return jax.nn.softmax(answer(model, variables, images, mirror))
 
     return probabilities_step

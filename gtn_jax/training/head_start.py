@@ -41,6 +41,7 @@ def solve_start(
     train: Images,
     validation: Images | None,
     mirror: bool,
+    mirror_evaluation: bool,
     batch_size: int,
     mesh: jax.sharding.Mesh,
     seed: int,
@@ -55,6 +56,7 @@ def solve_start(
         train: in the view of evaluation.
         validation: likewise; chooses the strength of the penalty. None: cross-validation does.
         mirror: whether to train on mirror images, too.
+        mirror_evaluation: whether answers are those for both; here, for the mean of their features.
         batch_size: images a step.
         mesh: whose devices share each batch.
         seed: of the folds.
@@ -69,6 +71,9 @@ def solve_start(
     held_out = None
     if validation is not None:
         seen, _ = _features(step, variables, validation, False, batch_size, mesh)
+        if mirror_evaluation:
+            other, _ = _features(step, variables, validation, True, batch_size, mesh)
+            seen = (seen + other) / 2
         held_out = seen, validation.part.labels
     main: Any = {name: np.asarray(leaf) for name, leaf in params["classifier"]["fc"].items()}
     solved = SolvedHead(main["kernel"], main["bias"], 0.0, "", "", 0, None)

@@ -219,6 +219,7 @@ def _solved_start(
         seen(images["train"]),
         None if validation is None else seen(validation),
         config.data.random_flip,
+        config.data.mirror_evaluation,
         -(-config.data.eval_batch_size // mesh.size) * mesh.size,
         mesh,
         config.seed,

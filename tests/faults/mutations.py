@@ -42,6 +42,11 @@ MUTATIONS = {
         (BUILD, "training.start_share,", "0.0,"),
         ("training/optimizer.py", "b + (1 - start_share) * (v - w)", "b + start_share * (v - w)"),
     ),
+    FIELDS + "answers_for_an_image_and_its_mirror_image": (
+        ("training/forward_steps.py", "jax.nn.logsumexp(logs, axis=1)", "logs[:, 0]"),
+        ("training/forward_steps.py", "nn.softmax(answer(model, variables, images, mirror))",
+         "nn.softmax(answer(model, variables, images, False))"),
+    ),
     FIELDS + "first_stages_stand_still": ((BUILD, "training.frozen_stages,", "0,"),),
     FIELDS + "batch_norm_alone_and_a_running_mean": (
         (BUILD, "training.trainable,", '"all",'),

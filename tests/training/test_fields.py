@@ -402,6 +402,23 @@ def test_network_of_an_evaluation(values, arrays):
     assert float(sums.loss) / 4 == pytest.approx(cross_entropy(logits, ONE_HOT), rel=1e-5)
 
 
+@reaches("data.mirror_evaluation")
+def test_answers_for_an_image_and_its_mirror_image():
+    """The mean of what is said of both; of features that are pixels, which tell left from right."""
+    pixels = {"model.backbone": "pixels"}
+    _, variables, programs = build(pixels)
+    images = np.random.default_rng(1).integers(0, 256, (4, 32, 32, 3), np.uint8)
+    batch, mirrored = (BATCH._replace(images=side) for side in (images, images[:, :, ::-1]))
+    said = [np.float64(programs.probabilities_step(variables, side)) for side in (batch, mirrored)]
+    assert np.abs(said[0] - said[1]).max() > 0.01
+    _, _, programs = build(pixels | {"data.mirror_evaluation": True})
+    found = programs.probabilities_step(variables, batch)
+    np.testing.assert_allclose(found, (said[0] + said[1]) / 2, rtol=1e-5)
+    sums, _ = programs.evaluation_step(variables, batch)
+    own = ((said[0] + said[1]) / 2)[np.arange(4), BATCH.labels]
+    assert float(sums.loss) == pytest.approx(-np.log(own).sum(), rel=1e-5)
+
+
 @reaches("model.compute_dtype")
 def test_maps_in_bfloat16():
     """The trunk's products are; the loss is NumPy's within a percent and not within rounding."""
