@@ -6,6 +6,7 @@ into nothing that the run would not have done.
 
 import itertools
 import math
+import statistics
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -26,7 +27,7 @@ TIMED_FROM = 25
 """A run of fewer steps is over before anybody has read how long it takes."""
 PLANNED = 0.93
 """Share of the time left that a plan fills: steps are not all alike, and checkpoints take some."""
-_TIMED_SECONDS, _TIMED_CALLS = 1.0, 8
+_TIMED_SECONDS, _MOST_AT_ONCE = 0.5, 8
 
 Phase = tuple[bool, bool]
 """(frozen trunk?, small images?): each has a program."""
@@ -192,10 +193,10 @@ def time_calls(call: Callable[[], Any], is_compiled: bool = False) -> Timing:
         return (time.perf_counter() - started) / times
 
     first = 0.0 if is_compiled else timed(1)
-    # A first call after compiling still warms up: pages, caches, threads.
-    seconds = timed(1)
-    more = agreed(min(_TIMED_CALLS, int(_TIMED_SECONDS / max(seconds, 1e-9))))
-    seconds = timed(more) if more else seconds
+    # The first one after compiling still warms up: pages, caches, threads.
+    at_once = agreed(max(1, min(_MOST_AT_ONCE, int(_TIMED_SECONDS / max(timed(1), 1e-9)))))
+    # Of three, as something else may come in between.
+    seconds = statistics.median(timed(at_once) for _ in range(3))
     return Timing(max(0.0, first - seconds), seconds)
 
 
