@@ -254,9 +254,12 @@ def made_up_batch(images: Images, batch_size: int, classes: int) -> Batch:
 
 
 def in_words(seconds: float) -> str:
-    """A time for a person: "40 s", "3 min", "1 h 20 min"."""
+    """A time for a person: "40 s", "2 min 30 s", "15 min", "1 h 40 min"."""
     if seconds < 90:
         return f"{max(1, math.ceil(seconds))} s"
+    tens = round(seconds / 10)
+    if tens < 60:
+        return f"{tens // 6} min" + (f" {tens % 6}0 s" if tens % 6 else "")
     minutes = round(seconds / 60)
     return f"{minutes} min" if minutes < 90 else f"{minutes // 60} h {minutes % 60} min"
 

@@ -76,7 +76,15 @@ def test_another_length_compiles_again():
 
 @pytest.mark.parametrize(
     ("seconds", "words"),
-    [(0.2, "1 s"), (89.2, "90 s"), (140, "2 min"), (4780, "80 min"), (6000, "1 h 40 min")],
+    [
+        (0.2, "1 s"),
+        (89.2, "90 s"),
+        (157, "2 min 40 s"),
+        (181, "3 min"),
+        (599, "10 min"),
+        (4780, "80 min"),
+        (6000, "1 h 40 min"),
+    ],
 )
 def test_in_words(seconds, words):
     assert in_words(seconds) == words
