@@ -145,7 +145,7 @@ def prepare_run(
     work, most = _work(config, per_epoch, images, at), total_steps(config, per_epoch)
     if deadline is not None or (is_timed and most - max(0, reached) >= TIMED_FROM):
         pace = measure(programs, state, images, batch_size, config, list(work.steps), mesh)
-        clock["compile"], steps, seconds = pace.compile_seconds, most, work.seconds(pace)
+        steps, seconds = most, work.seconds(pace)
         if deadline is not None:
 
             def shortened(steps: int) -> Config:
@@ -160,7 +160,8 @@ def prepare_run(
                 # The length is part of the step's program.
                 programs = build_programs(config, model, preprocessing, per_epoch, batch_size)
         time_lines = announcement(work, most, steps, max(0, reached), seconds)
-    spent = clock["head"] + clock["compile"]
+    compile_seconds = 0.0 if pace is None else pace.compile_seconds
+    spent = clock["head"] + compile_seconds
 
     # ---- the folder; resume ------------------------------------------------------------------
     folder.start(config, classes, preprocessing)
@@ -173,11 +174,11 @@ def prepare_run(
     if step != _NOTHING:
         state, position = checkpoints.restore(state, step)
         data_position.check(position.get("order"), order, f"{folder.checkpoints}/{step}")
-        before = position["seconds"]
-        clock = before | {name: s + before.get(name, 0.0) for name, s in clock.items()}
+        clock |= position["seconds"]
         head = position.get("head")
     folder.rewind(step)
     folder.append_start(start_row(in_words(mesh), max(0, step)))
+    clock["compile"] += compile_seconds
     clock["start"] += time.monotonic() - started - spent
     return Prepared(
         config, mesh, images, classes, batch_size, per_epoch, programs, state, checkpoints,
