@@ -13,21 +13,22 @@ network (docs/first_photos.md). Few images want fewer parameters: try --model.ba
 `gtn compare my_photos.py`, on a copy of this file with your folder in it, tunes it for each method.
 """
 
-from gtn_jax.config import Config, DataConfig, ModelConfig, OptimizerConfig, TrainingConfig
+from gtn_jax.config import Config, DataConfig, ModelConfig
+from gtn_jax.presets import clean
 
-CONFIG = Config(
-    data=DataConfig(
-        name="folder:",  # yours: --data.name folder:PATH
-        image_size=224,
-        resize_size=256,
-        batch_size=32,
-        eval_batch_size=64,
-        random_resized_crop=True,
-        random_flip=True,
-    ),
-    model=ModelConfig(
-        backbone="resnet50", weights="hf:timm/resnet50.tv_in1k", gate="sigmoid", aux_weight=0.2
-    ),
-    optimizer=OptimizerConfig(learning_rate=0.01, schedule="cosine"),
-    training=TrainingConfig(epochs=30, freeze_epochs=5, checkpoint_every_seconds=60),
+CONFIG = clean(
+    Config(
+        data=DataConfig(
+            name="folder:",  # yours: --data.name folder:PATH
+            image_size=224,
+            resize_size=256,
+            batch_size=32,
+            eval_batch_size=64,
+            random_resized_crop=True,
+            random_flip=True,
+        ),
+        model=ModelConfig(
+            backbone="resnet50", weights="hf:timm/resnet50.tv_in1k", gate="sigmoid", aux_weight=0.2
+        ),
+    )
 )

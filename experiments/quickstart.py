@@ -5,7 +5,8 @@
 
 The rates of `gtn quickstart` are the best of quickstart_tuning.jsonl, beside this file, which is
 what this command wrote on two CPU cores (seeds 1000 and 1001; test images did not enter; another
-machine rounds differently, and gives other last digits):
+machine rounds differently, and gives other last digits) when a method had one rate, for backbone
+and head, of which seven were tried:
 
     gtn compare quickstart --methods finetune gtn gtn_identity --trials 2 --workdir runs/tuning
 

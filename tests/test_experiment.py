@@ -43,8 +43,11 @@ def test_tasks_of_the_paper(name, data):
         assert config.model.backbone == "resnet50"
         assert config.model.weights == "hf:timm/resnet50.tv_in1k"
         assert (config.model.gate, config.model.aux_weight) == ("sigmoid", 0.2)
-        assert (config.optimizer.learning_rate, config.training.epochs) == (1e-2, 100)
-        assert config.training.freeze_epochs == 21
+    assert ours == load_experiment(name)
+    assert (theirs.optimizer.learning_rate, theirs.training.epochs) == (1e-2, 100)
+    assert theirs.training.freeze_epochs == 21
+    assert (ours.training.head_start, theirs.training.head_start) == ("solved", "random")
+    assert (ours.optimizer.name, theirs.optimizer.name) == ("adamw", "sgd")
     assert (ours.optimizer.schedule, theirs.optimizer.schedule) == ("cosine", "step")
     assert (ours.training.freeze_mode, theirs.training.freeze_mode) == ("no_grad", "zero_lr")
     assert (ours.training.select, theirs.training.select) == ("val", "test_best")

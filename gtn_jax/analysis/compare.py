@@ -1,4 +1,4 @@
-"""Methods side by side: a rate tuned for each on validation, then paired seeds on test.
+"""Methods side by side: rates tuned for each on validation, then paired seeds on test.
 
 A seed sets the choice of training and validation images, the head's start, data order, augmentation
 and dropout, for all methods alike, so differences are paired. Finished runs are rows in
@@ -6,21 +6,29 @@ and dropout, for all methods alike, so differences are paired. Finished runs are
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from gtn_jax.analysis import estimate, tuning
-from gtn_jax.analysis.methods import check_methods, method_config
+from gtn_jax.analysis.methods import (
+    Rates,
+    check_methods,
+    check_runs,
+    is_untrained,
+    method_config,
+)
 from gtn_jax.analysis.swept_trials import is_sweepable, run_swept
 from gtn_jax.analysis.trials import Clock, Say, Summary, Trial, in_words, run_trials
 from gtn_jax.analysis.tuning import Row
 from gtn_jax.config import Config, override
 from gtn_jax.config_json import differences, from_json, to_json
-from gtn_jax.data.choice import choose
+from gtn_jax.data.choice import Part, choose
 from gtn_jax.data.sources import open_data
 from gtn_jax.errors import UsageError
 from gtn_jax.training.build import check_model
 from gtn_jax.training.environment import start_row
+from gtn_jax.training.preparation import epoch_of
+from gtn_jax.training.resolution import adopt, resolve
 from gtn_jax.training.row_file import append_row, read_rows
 from gtn_jax.training.run_folder import RunFolder
 from gtn_jax.training.sharding import Device, data_mesh
@@ -30,17 +38,20 @@ FILE = "results.jsonl"
 METHODS_FILE = "methods.jsonl"
 
 
-def check(config: Config, methods: Sequence[str], seeds: int, trials: int, workdir: Path) -> None:
+def check(config: Config, methods: Sequence[str], seeds: int, trials: int, workdir: Path) -> Config:
     """Refuse, before any work, a comparison that could not be finished or would mix two.
 
+    Returns:
+        The experiment's config, resolved: lengths and starts are alike for all methods.
+
     Raises:
-        ValueError: as `check_methods` and `check_model`; no seed or trial; a data set without the
-            splits that are needed; or a folder with a comparison of another config, or of another
-            method of that name.
+        ValueError: as `check_methods`, `check_runs` and `check_model`; no seed or trial; a data set
+            without the splits that are needed; or a folder with a comparison of another config, or
+            of another method of that name.
     """
     check_methods(config, methods)
     # Most methods differ in other things, and looking at a deep network takes a moment.
-    asked_configs = [method_config(config, method, 1.0, 0) for method in methods]
+    asked_configs = [method_config(config, method, None, 0) for method in methods]
     for one in {asked.model: asked for asked in asked_configs}.values():
         check_model(one)
     for option, count in (("--seeds", seeds), ("--trials", trials)):
@@ -53,8 +64,11 @@ def check(config: Config, methods: Sequence[str], seeds: int, trials: int, workd
             f"{config.data.name} has no {' and no '.join(missing)} split to compare on"
         )
     path = workdir / "config.json"
-    if path.exists():
-        changed = differences(from_json(path), config)
+    here = from_json(path) if path.exists() else None
+    config = _resolved(config, here, parts["train"])
+    check_runs(config, methods)
+    if here is not None:
+        changed = differences(here, config)
         if changed:
             raise ValueError(
                 f"{workdir} holds a comparison of another config; use another --workdir.\n"
@@ -63,8 +77,8 @@ def check(config: Config, methods: Sequence[str], seeds: int, trials: int, workd
     kept_rows = read_rows(workdir / METHODS_FILE, ("method", "changes"))
     kept = {row["method"]: row["changes"] for row in kept_rows}
     # Relative to the config, which is the same: what stands here is what the rows are of.
-    rate, seed = config.optimizer.learning_rate, config.seed
-    asked = {name: differences(config, method_config(config, name, rate, seed)) for name in methods}
+    seed = config.seed
+    asked = {name: differences(config, method_config(config, name, None, seed)) for name in methods}
     for name, changes in asked.items():
         if kept.get(name, changes) != changes:
             raise ValueError(
@@ -76,6 +90,18 @@ def check(config: Config, methods: Sequence[str], seeds: int, trials: int, workd
     for name, changes in asked.items():
         if name not in kept:
             append_row(workdir / METHODS_FILE, {"method": name, "changes": changes})
+    return config
+
+
+def _resolved(config: Config, here: Config | None, train: Part) -> Config:
+    """What it leaves open as it was decided for the comparison `here`, or else decided now."""
+    epoch = epoch_of(config, train, devices=1)
+    found = resolve(config, *epoch) if here is None else adopt(config, here)
+    if config.training.epochs != "auto" and config.training.steps:
+        # What methods freeze is a share of the epochs.
+        epochs = -(-config.training.steps // epoch.steps)
+        found = override(found, {"training.epochs": epochs})
+    return found
 
 
 def result_rows(workdir: Path) -> list[Row]:
@@ -95,32 +121,33 @@ def run_folder(workdir: Path, method: str, seed: int) -> Path:
 
 def final_trials(
     config: Config,
-    rates: dict[str, float],
+    rates: Mapping[str, Rates],
     seeds: Sequence[int],
     workdir: Path,
     watch_test: bool = False,
 ) -> list[Trial]:
-    """The final runs that have no row yet, each method at its rate.
+    """The final runs that have no row yet, each method at its rates.
 
-    Rows go to `workdir/results.jsonl`: method, seed, learning_rate, accuracy (on test, of the epoch
-    that validation chose), best_test_accuracy (null, or the highest of all epochs that were
-    evaluated, which no honest choice finds), seconds, parameters, trained_parameters.
+    Rows go to `workdir/results.jsonl`: method, seed, learning_rate and head_learning_rate (null
+    where nothing is trained), accuracy (on test, of the epoch that validation chose),
+    best_test_accuracy (null, or the highest of all epochs that were evaluated, which no honest
+    choice finds), seconds, parameters, trained_parameters.
 
     Args:
-        config: of the experiment.
-        rates: method -> learning rate.
+        config: of the experiment, resolved.
+        rates: method -> learning rates.
         seeds: of the runs.
         workdir: of the comparison.
         watch_test: evaluate test in every evaluation, for `best_test_accuracy`.
     """
     path = workdir / FILE
-    done = {(row["method"], row["seed"], row["learning_rate"]) for row in result_rows(workdir)}
+    done = {(row["method"], row["seed"], Rates.of(row)) for row in result_rows(workdir)}
 
-    def keep(method: str, seed: int, rate: float, summary: Summary) -> str:
+    def keep(method: str, seed: int, own: Rates, summary: Summary) -> str:
         folder = run_folder(workdir, method, seed)
         tested = [row["accuracy"] for row in RunFolder(folder).rows() if row["split"] == "test"]
         append_row(path, {
-            "method": method, "seed": seed, "learning_rate": rate,
+            "method": method, "seed": seed, **own.fields(),
             "accuracy": summary["test_accuracy"],
             "best_test_accuracy": summary.get("best_test_accuracy", max(tested, default=None)),
             "seconds": round(summary["seconds"], 2),
@@ -135,25 +162,25 @@ def final_trials(
     config = override(config, {"training.watch_test": watch_test})
     return [
         Trial(
-            method_config(config, method, rate, seed),
+            method_config(config, method, own.backbone, seed, own.head),
             run_folder(workdir, method, seed),
-            functools.partial(keep, method, seed, rate),
+            functools.partial(keep, method, seed, own),
         )
         for seed in seeds
-        for method, rate in rates.items()
-        if (method, seed, rate) not in done
+        for method, own in rates.items()
+        if (method, seed, own) not in done
     ]
 
 
-def final_rows(workdir: Path, rates: dict[str, float], seeds: Sequence[int]) -> list[Row]:
+def final_rows(workdir: Path, rates: Mapping[str, Rates], seeds: Sequence[int]) -> list[Row]:
     """The rows of these runs, of those that are finished."""
-    wanted = {(method, seed, rate) for method, rate in rates.items() for seed in seeds}
+    wanted = {(method, seed, own) for method, own in rates.items() for seed in seeds}
     rows = result_rows(workdir)
-    return [r for r in rows if (r["method"], r["seed"], r["learning_rate"]) in wanted]
+    return [row for row in rows if (row["method"], row["seed"], Rates.of(row)) in wanted]
 
 
 def newest_rows(workdir: Path) -> list[Row]:
-    """The final rows of each method at the rate of its newest one.
+    """The final rows of each method at the rates of its newest one.
 
     Raises:
         ValueError: no row yet, or a damaged file.
@@ -161,13 +188,13 @@ def newest_rows(workdir: Path) -> list[Row]:
     rows = result_rows(workdir)
     if not rows:
         raise ValueError(f"{workdir}: a comparison without a final run yet; let it go on")
-    rates = {row["method"]: row["learning_rate"] for row in rows}
-    return [row for row in rows if row["learning_rate"] == rates[row["method"]]]
+    rates = {row["method"]: Rates.of(row) for row in rows}
+    return [row for row in rows if Rates.of(row) == rates[row["method"]]]
 
 
 def compare(
     config: Config,
-    rates: dict[str, float],
+    rates: Mapping[str, Rates],
     seeds: Sequence[int],
     workdir: Path,
     devices: Sequence[Device],
@@ -176,8 +203,8 @@ def compare(
     """One final run per method and seed, at rates that are known.
 
     Args:
-        config: of the experiment.
-        rates: method -> learning rate.
+        config: of the experiment, resolved.
+        rates: method -> learning rates.
         seeds: of the runs.
         workdir: of the comparison.
         devices: each has one run at a time.
@@ -197,56 +224,55 @@ def tune_and_compare(
     devices: Sequence[Device],
     say: Say,
 ) -> list[Row]:
-    """Tune a rate for every method, then run all methods on all seeds; says how long it will take.
+    """Tune every method's rates, then run all methods on all seeds; says how long it will take.
 
-    Where no method moves the trunk and its features are cached, heads are swept (head_sweep.py).
+    Where no method that is trained moves the backbone and its features are cached, heads are swept
+    (head_sweep.py).
 
     Args:
-        config: of the experiment.
+        config: of the experiment, resolved: what `check` returned.
         methods: names in `METHODS`.
         seeds: of the final runs.
-        trials: tuning runs a method and rate.
+        trials: tuning runs a method and pair of rates.
         workdir: of the comparison, checked by `check`.
         devices: each has one run at a time.
         say: told of each run.
     """
+    assert config.training.epochs != "auto"
     RunFolder(workdir).append_start(start_row(device_words(data_mesh(devices)), 0))
-    grid: dict[str, Sequence[float]] = dict.fromkeys(methods, tuning.RATES)
-    tunings = tuning.missing_trials(config, grid, tuning.tuning_seeds(trials), workdir)
+    configs = {method: method_config(config, method, None, 0) for method in methods}
+    trained = [method for method in methods if not is_untrained(configs[method])]
+    tunings = tuning.missing_count(config, methods, trials, workdir)
     done = {(row["method"], row["seed"]) for row in result_rows(workdir)}
-    finals = [(method, seed) for method in methods for seed in seeds if (method, seed) not in done]
-    clock = Clock(len(tunings) + len(finals), len(devices))
-    swept = all(is_sweepable(method_config(config, method, 1.0, 0)) for method in methods)
-    if swept and tunings + finals:
-        say(
-            f"{len(tunings)} tuning and {len(finals)} final heads on the features of a trunk that "
-            "stands still"
-        )
-    elif len(tunings) + len(finals) > 2:
-        rate = tuning.RATES[0]  # how long a run takes does not depend on it
-        costs = estimate.probe(method_config(config, methods[0], rate, 0), workdir, devices[0])
-        configs = [trial.config for trial in tunings]
-        configs += [method_config(config, method, rate, seed) for method, seed in finals]
-        seconds = estimate.total_seconds(configs, costs, len(methods), len(devices))
-        say(
-            f"about {in_words(seconds)}: {len(tunings)} tuning and {len(finals)} final runs, "
-            f"{len(devices)} at a time; more where a method's best rate is at an edge of the grid"
-        )
-
-    counted = len(tunings)
-
-    def run(found: Sequence[Trial]) -> None:
-        nonlocal counted
-        clock.add(max(0, len(found) - counted))
-        counted -= min(counted, len(found))
-        run_all(found)
+    finals = [method for method in methods for seed in seeds if (method, seed) not in done]
+    clock = Clock(tunings + len(finals), len(devices))
+    swept = bool(trained) and all(is_sweepable(configs[method]) for method in trained)
 
     def run_all(found: Sequence[Trial]) -> None:
-        if swept:
-            run_swept(found, devices[0], clock, say)
-        else:
-            run_trials(found, devices, clock, say)
+        # A probe that is solved is a run of its own, even where all others are heads of a sweep.
+        heads = [trial for trial in found if swept and is_sweepable(trial.config)]
+        runs = [trial for trial in found if not (swept and is_sweepable(trial.config))]
+        if heads:
+            run_swept(heads, devices[0], clock, say)
+        if runs:
+            run_trials(runs, devices, clock, say)
 
-    rates = tuning.tune(config, methods, trials, workdir, run)
+    if swept and tunings + len(finals):
+        say(
+            f"{tunings} tuning and {len(finals)} final heads on the features of a trunk that "
+            "stands still"
+        )
+    elif trained and tunings + len(finals) > 2:
+        each = tuning.CONFIGURATIONS * trials
+        costs = estimate.probe(configs[trained[0]], workdir, devices[0])
+        share, rest = divmod(tunings, len(trained))
+        runs = [configs[method] for method in trained for _ in range(share)]
+        runs += [configs[trained[0]]] * rest + [configs[method] for method in finals]
+        seconds = estimate.total_seconds(runs, costs, len(trained), len(devices))
+        say(
+            f"about {in_words(seconds)}: {tunings} tuning runs ({each} for each method that is "
+            f"trained) and {len(finals)} final runs, {len(devices)} at a time"
+        )
+    rates = tuning.tune(config, methods, trials, workdir, run_all)
     run_all(final_trials(config, rates, seeds, workdir, watch_test=True))
     return final_rows(workdir, rates, seeds)

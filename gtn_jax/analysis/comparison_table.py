@@ -15,6 +15,7 @@ from gtn_jax.analysis.charts import dot_chart, standalone
 from gtn_jax.analysis.compare import run_folder
 from gtn_jax.analysis.html import Element
 from gtn_jax.analysis.intervals import hierarchical_interval, paired_interval
+from gtn_jax.analysis.methods import Rates
 from gtn_jax.analysis.tuning import Row
 from gtn_jax.training.run_folder import RunFolder
 
@@ -31,7 +32,7 @@ class MethodSummary(NamedTuple):
         interval: 95 %, of the mean difference over seeds; None for fewer than two.
         interval_with_images: 95 %, over seeds and test images; None where it is not known what was
             said of each image.
-        learning_rate: that validation chose.
+        rates: that validation chose.
         trained_parameters: how many numbers learn.
         seconds: of a run, on average.
         best_test_accuracy: mean over seeds of the best epoch *on test*; None where nobody looked.
@@ -42,7 +43,7 @@ class MethodSummary(NamedTuple):
     differences: list[float]
     interval: Interval | None
     interval_with_images: Interval | None
-    learning_rate: float
+    rates: Rates
     trained_parameters: int
     seconds: float
     best_test_accuracy: float | None
@@ -78,7 +79,7 @@ def summarise(rows: Sequence[Row], workdir: Path) -> list[MethodSummary]:
                 differences,
                 paired_interval(differences) if is_enough else None,
                 _with_images(workdir, method, baseline, pairs) if is_enough else None,
-                own[0]["learning_rate"],
+                Rates.of(own[0]),
                 own[0].get("trained_parameters", own[0]["parameters"]),
                 statistics.mean(row["seconds"] for row in own),
                 100 * statistics.mean(best) if len(best) == len(own) else None,
@@ -142,14 +143,14 @@ def cost_table(summaries: Sequence[MethodSummary]) -> Table:
     table = Table(box=None, pad_edge=False, collapse_padding=True)
     table.add_column("method", no_wrap=True)
     watched = any(one.best_test_accuracy is not None for one in summaries)
-    columns = ("runs", "rate", "trained parameters", "seconds/run")
+    columns = ("runs", "rate", "head rate", "trained", "s/run")
     for column in columns + (("best on test %",) if watched else ()):
         table.add_column(column, justify="right", no_wrap=True)
     for one in summaries:
         cells = [
             one.method,
             str(len(one.accuracies)),
-            f"{one.learning_rate:g}",
+            *("" if rate is None else f"{rate:g}" for rate in one.rates),
             f"{one.trained_parameters:,}",
             f"{one.seconds:.1f}",
         ]

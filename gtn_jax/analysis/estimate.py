@@ -8,6 +8,7 @@ from typing import NamedTuple
 from gtn_jax.analysis.methods import is_frozen
 from gtn_jax.config import Config, override
 from gtn_jax.training.loop import run
+from gtn_jax.training.resolution import total_steps
 from gtn_jax.training.sharding import Device
 
 _FROZEN_SHARE = 0.3
@@ -18,7 +19,7 @@ class Costs(NamedTuple):
     """Seconds that a probe spent.
 
     Attributes:
-        start: up to the first step, decoded images included.
+        start: up to the first step, decoded images and solved classifiers included.
         compile: once for all runs of a method.
         step: one training step, of a frozen trunk whose features are cached or else of all.
         evaluation: a pass over validation and test.
@@ -45,7 +46,9 @@ def probe(config: Config, workdir: Path, device: Device) -> Costs:
     whole = is_frozen(config)
     changes = {
         "training.epochs": 2,
+        "training.steps": None,
         "training.eval_every_epochs": 2,
+        "training.eval_every_steps": None,
         "training.freeze_epochs": 2 if whole else 0,
         "data.cache_views": min(1, config.data.cache_views) if whole else 0,
         "data.small_image_epochs": 0,
@@ -59,7 +62,7 @@ def probe(config: Config, workdir: Path, device: Device) -> Costs:
         shutil.rmtree(folder, ignore_errors=True)
     # Two epochs are evaluated once, and the selected step once more: twice, and test at the end.
     return Costs(
-        summary["start_seconds"] + summary["cache_seconds"],
+        sum(summary[f"{part}_seconds"] for part in ("start", "head", "cache")),
         summary["compile_seconds"],
         summary["train_seconds"] / max(1, summary["steps"] - 1),
         summary["evaluate_seconds"] / 2,
@@ -70,23 +73,21 @@ def probe(config: Config, workdir: Path, device: Device) -> Costs:
 
 def run_seconds(config: Config, costs: Costs) -> float:
     """What one run of a config will take, its compilation apart."""
-    training = config.training
-    evaluations = training.epoch_count / training.eval_every_epochs
-    frozen = min(training.freeze_epochs, training.epoch_count)
+    training, per_epoch = config.training, costs.steps_per_epoch
+    steps = total_steps(config, per_epoch)
+    evaluations = steps / (training.eval_every_steps or training.eval_every_epochs * per_epoch)
+    if training.head_start == "solved":
+        evaluations += 1
+    frozen = min(training.freeze_epochs * per_epoch, steps)
     if is_frozen(config) and config.data.cache_views:
-        epochs = float(training.epoch_count)  # the probe's steps were of cached features
+        full = float(steps)  # the probe's steps were of cached features
     elif config.data.cache_views:
-        epochs = (
-            training.epoch_count - frozen + _FROZEN_SHARE * min(frozen, config.data.cache_views)
-        )
+        cached = min(frozen, config.data.cache_views * per_epoch)
+        full = steps - frozen + _FROZEN_SHARE * cached
     else:
         share = _FROZEN_SHARE if training.freeze_mode == "no_grad" else 1.0
-        epochs = training.epoch_count - frozen + share * frozen
-    return (
-        costs.start
-        + epochs * costs.steps_per_epoch * costs.step
-        + evaluations * (costs.evaluation + costs.checkpoint)
-    )
+        full = steps - frozen + share * frozen
+    return costs.start + full * costs.step + evaluations * (costs.evaluation + costs.checkpoint)
 
 
 def total_seconds(

@@ -1,8 +1,8 @@
 """What a comparison compares: methods as named changes of one experiment's config, not as code.
 
-Everything else (data, augmentation, epochs, schedule of the rate) is the experiment's, and so is
-the number of frozen epochs, but for the methods that are about freezing. Each method's learning
-rate is tuned: see tuning.py.
+Everything else (data, augmentation, epochs, schedule of the rates, start of the classifiers) is the
+experiment's, and so is the number of frozen epochs, but for the methods that are about freezing.
+Each method's learning rates are tuned: see tuning.py.
 """
 
 from collections.abc import Mapping, Sequence
@@ -23,7 +23,8 @@ class Method(NamedTuple):
         frozen: share of the epochs in which the trunk is frozen; None: the experiment's
             `training.freeze_epochs`.
         changes: further fields by their dotted names, e.g. {"training.ema_decay": 0.9}; they have
-            the last word, but for `optimizer.learning_rate` and `seed`, which no method sets.
+            the last word, but for the two learning rates and `seed`, which no method sets.
+        solved: whether, given pretrained weights, the classifier is solved and nothing is trained.
     """
 
     about: str
@@ -31,10 +32,37 @@ class Method(NamedTuple):
     auxiliary: bool = False
     frozen: float | None = None
     changes: Mapping[str, Any] = MappingProxyType({})
+    solved: bool = False
 
+
+class Rates(NamedTuple):
+    """Peak learning rates of a method, `OptimizerConfig.rates`; None where nothing is trained.
+
+    Attributes:
+        backbone: of the backbone.
+        head: of gate and classifiers.
+    """
+
+    backbone: float | None
+    head: float | None
+
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> "Rates":
+        """Of a row of a comparison; older rows have one rate for both."""
+        rate = row["learning_rate"]
+        return cls(rate, row.get("head_learning_rate", rate))
+
+    def fields(self) -> dict[str, float | None]:
+        """As they stand in a row."""
+        return {"learning_rate": self.backbone, "head_learning_rate": self.head}
+
+
+UNTRAINED = Rates(None, None)
 
 METHODS = {
-    "linear_probe": Method("a linear classifier on the features of the trunk as it came", frozen=1),
+    "linear_probe": Method(
+        "a linear classifier on the features of the trunk as it came", frozen=1, solved=True
+    ),
     "finetune": Method("trunk and linear classifier"),
     "finetune_frozen_start": Method("the same, frozen as long as the authors' runs", frozen=0.21),
     "aux": Method("fine-tuning with the auxiliary classifier", auxiliary=True),
@@ -59,29 +87,53 @@ METHODS = {
 own."""
 
 
-def method_config(config: Config, method: str, learning_rate: float, seed: int) -> Config:
+def method_config(
+    config: Config,
+    method: str,
+    learning_rate: float | None,
+    seed: int,
+    head_learning_rate: float | None = None,
+) -> Config:
     """The config of one run of a comparison.
 
     Args:
-        config: of the experiment.
+        config: of the experiment, resolved.
         method: a name in `METHODS`.
-        learning_rate: peak.
+        learning_rate: peak of the backbone; None: the experiment's rates.
         seed: of the run.
+        head_learning_rate: peak of gate and classifiers; None: the same.
     """
     own = METHODS[method]
     epochs = config.training.epoch_count
     values: dict[str, Any] = {
         "model.gate": own.gate,
         "optimizer.l2_sp": 0.0,
-        "optimizer.learning_rate": learning_rate,
         "training.trainable": "all",
         "seed": seed,
     }
+    if learning_rate is not None:
+        is_same = head_learning_rate == learning_rate
+        values["optimizer.learning_rate"] = learning_rate
+        values["optimizer.head_learning_rate"] = None if is_same else head_learning_rate
     if not own.auxiliary:
         values["model.aux_weight"] = 0.0
     if own.frozen is not None:
         values["training.freeze_epochs"] = max(1, round(own.frozen * epochs))
+    if own.solved and config.model.weights is not None and config.model.weights_heads == "fresh":
+        values |= {
+            "training.head_start": "solved",
+            "training.epochs": 0,
+            "training.steps": None,
+            "training.freeze_epochs": 0,
+            "data.cache_views": 0,
+        }
     return override(config, {**values, **own.changes})
+
+
+def is_untrained(config: Config) -> bool:
+    """Whether a run of a resolved config takes no step, so that no rate matters."""
+    steps = config.training.steps
+    return (config.training.epoch_count if steps is None else steps) == 0
 
 
 def is_frozen(config: Config) -> bool:
@@ -95,27 +147,43 @@ def is_frozen(config: Config) -> bool:
 
 
 def check_methods(config: Config, methods: Sequence[str]) -> None:
-    """Refuse what would compare a thing with itself, or with nothing.
+    """Refuse what cannot be compared; what needs no resolved config.
 
     Raises:
-        ValueError: no method; an unknown one; one named twice; one that needs an auxiliary
-            classifier where the experiment has none, or changes what it cannot; two that would be
-            the same runs.
+        ValueError: no method; an unknown one; one that needs an auxiliary classifier where the
+            experiment has none, or changes what it cannot.
     """
     if not methods:
         raise UsageError("--methods: none given; name at least one (`gtn list methods`)")
-    seen: dict[Config, str] = {}
     for method in methods:
         if method not in METHODS:
             raise UsageError(str(unknown_name("method", method, METHODS)))
         if METHODS[method].auxiliary and config.model.aux_weight == 0:
             raise ValueError(f"method {method} needs model.aux_weight > 0 in the experiment")
-        for field in METHODS[method].changes.keys() & {"optimizer.learning_rate", "seed"}:
+        for field in METHODS[method].changes.keys() & _SET_BY_COMPARISON:
             raise ValueError(f"method {method}: {field} is set by the comparison; leave it out")
         try:
-            asked = method_config(config, method, 1.0, 0)
+            method_config(config, method, None, 0)
         except ValueError as error:
             raise ValueError(f"method {method}: {error}") from error
+
+
+_SET_BY_COMPARISON = {"optimizer.learning_rate", "optimizer.head_learning_rate", "seed"}
+
+
+def check_runs(config: Config, methods: Sequence[str]) -> None:
+    """Refuse what would compare a thing with itself.
+
+    Args:
+        config: of the experiment, resolved.
+        methods: as `check_methods` lets them pass.
+
+    Raises:
+        ValueError: a method that is named twice, or two that would be the same runs.
+    """
+    seen: dict[Config, str] = {}
+    for method in methods:
+        asked = method_config(config, method, None, 0)
         if asked.training.freeze_epochs >= asked.training.epoch_count:
             # What it changes concerns a trunk that moves.
             asked = override(asked, {"optimizer.l2_sp": 0.0, "training.trainable": "all"})

@@ -19,6 +19,7 @@ from gtn_jax.analysis.comparison_table import (
     summarise,
 )
 from gtn_jax.analysis.html import Child, Element, element, from_rich, image, page, table
+from gtn_jax.analysis.methods import Rates
 from gtn_jax.analysis.thumbnails import thumbnails
 from gtn_jax.analysis.tuning import FILE as TUNING_FILE
 from gtn_jax.analysis.tuning import tuning_rows
@@ -124,15 +125,16 @@ def comparison_sections(path: Path) -> list[Child]:
         element("p", {"class": "soft"},
                 "The best epoch on test, where it was watched, is no honest choice."),
     ]  # fmt: skip
-    rates = sorted({row["learning_rate"] for row in tuned})
-    if rates:
-        lines = []
-        for one in summaries:
-            cells = [_mean_at(tuned, one.method, rate) for rate in rates]
-            lines.append([one.method, *cells])
+    if tuned:
+        methods = list(dict.fromkeys(row["method"] for row in tuned))
+        lines = [
+            [f"{rates.backbone:g}", f"{rates.head:g}",
+             *(_mean_at(tuned, method, rates) for method in methods)]
+            for rates in sorted({Rates.of(row) for row in tuned})
+        ]  # fmt: skip
         sections += [
-            element("h2", None, "Validation accuracy % at each rate"),
-            table(["method", *(f"{rate:g}" for rate in rates)], lines),
+            element("h2", None, "Validation accuracy % at each pair of rates"),
+            table(["backbone", "head", *methods], lines),
         ]
     config = path / "config.json"
     if config.exists():
@@ -141,10 +143,8 @@ def comparison_sections(path: Path) -> list[Child]:
     return sections + _starts(RunFolder(path))
 
 
-def _mean_at(tuned: list[dict], method: str, rate: float) -> str:
-    found = [
-        row["accuracy"] for row in tuned if (row["method"], row["learning_rate"]) == (method, rate)
-    ]
+def _mean_at(tuned: list[dict], method: str, rates: Rates) -> str:
+    found = [r["accuracy"] for r in tuned if (r["method"], Rates.of(r)) == (method, rates)]
     return f"{100 * np.mean(found):.1f}" if found else ""
 
 

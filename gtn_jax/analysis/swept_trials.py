@@ -40,6 +40,9 @@ def is_sweepable(config: Config) -> bool:
     training = config.training
     return (
         is_frozen(config)
+        and training.head_start == "random"
+        and training.steps is None
+        and training.eval_every_steps is None
         and config.data.cache_views > 0
         and config.data.last_batch == "drop"
         and training.accumulation_steps == 1
@@ -90,7 +93,7 @@ def _run_sweep(
     """
     started = time.monotonic()
     seeds = list(dict.fromkeys(trial.config.seed for trial in trials))
-    rates = list(dict.fromkeys(trial.config.optimizer.learning_rate for trial in trials))
+    rates = list(dict.fromkeys(_rate(trial) for trial in trials))
     config = trials[0].config
     features, shares, shared = [], [], 0.0
     for seed in seeds:
@@ -126,7 +129,7 @@ def _run_sweep(
         "trained_parameters": trained,
     }
     for trial in trials:
-        at = seeds.index(trial.config.seed), rates.index(trial.config.optimizer.learning_rate)
+        at = seeds.index(trial.config.seed), rates.index(_rate(trial))
         seconds = {"seconds": own_seconds + shares[at[0]]}
         line = _keep(trial, swept, at, features[at[0]], known | seconds)
         say(f"{clock.tick()} {line}")
@@ -168,8 +171,16 @@ class _Features(NamedTuple):
     preprocessing: Preprocessing
 
 
+_NO_RATES = {"optimizer.learning_rate": 1.0, "optimizer.head_learning_rate": None}
+
+
+def _rate(trial: Trial) -> float:
+    """Of the head, as the trunk stands still."""
+    return trial.config.optimizer.rates[1]
+
+
 def _without_seed_and_rate(config: Config) -> Config:
-    return override(config, {"seed": 0, "optimizer.learning_rate": 1.0})
+    return override(config, {"seed": 0, **_NO_RATES})
 
 
 def _trunk_only(config: Config) -> Config:
@@ -179,7 +190,7 @@ def _trunk_only(config: Config) -> Config:
         {
             "model.gate": "none",
             "model.aux_weight": float(config.model.aux_weight > 0),
-            "optimizer.learning_rate": 1.0,
+            **_NO_RATES,
         },
     )
 

@@ -18,7 +18,6 @@ import numpy as np
 
 from gtn_jax.arrays import Variables
 from gtn_jax.config import Config
-from gtn_jax.data import pipeline
 from gtn_jax.data.choice import choose
 from gtn_jax.data.images import View, open_images
 from gtn_jax.data.sources import absolute, open_data
@@ -34,7 +33,7 @@ from gtn_jax.training.duration import (
     work_after,
 )
 from gtn_jax.training.optimizer import trained_parameters
-from gtn_jax.training.preparation import SELECTED_ON, check_parts
+from gtn_jax.training.preparation import SELECTED_ON, check_parts, epoch_of
 from gtn_jax.training.resolution import adopt, is_frozen, resolve, total_steps, with_start
 from gtn_jax.training.run_folder import Preprocessing, RunFolder
 from gtn_jax.training.sharding import Devices, data_mesh, in_words, put_batch, replicate
@@ -70,10 +69,9 @@ def dry_run(config: Config, workdir: Path, devices: Devices = None) -> Iterator[
     check_parts(config, parts)
     classes = parts["train"].split.classes
     train = open_images(parts["train"], View.of(config.data, training=True))
-    shares = mesh.size, config.training.accumulation_steps
-    batch_size = pipeline.fit_batch_size(config.data.batch_size, train.epoch_images, *shares)
-    per_epoch = pipeline.steps_per_epoch(train.epoch_images, batch_size, config.data.last_batch)
-    config = resolve(config, train.epoch_images, batch_size, per_epoch)
+    epoch = epoch_of(config, parts["train"], mesh.size)
+    _, batch_size, per_epoch = epoch
+    config = resolve(config, *epoch)
     training, weights = config.training, config.model.weights
     if weights is not None and is_here(weights):
         model, variables, preprocessing = build_model(config, len(classes))

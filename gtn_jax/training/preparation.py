@@ -114,11 +114,9 @@ def prepare_run(
     fingerprints = {name: fingerprint(part) for name, part in parts.items()}
     folder.check_data(fingerprints)
     # What needs no image is refused before they are decoded, which can take a while.
-    shown = open_images(parts["train"], View.of(config.data, training=True)).epoch_images
-    shares = mesh.size, config.training.accumulation_steps
-    batch_size = pipeline.fit_batch_size(config.data.batch_size, shown, *shares)
-    per_epoch = pipeline.steps_per_epoch(shown, batch_size, config.data.last_batch)
-    asked, config = config, resolve(config, shown, batch_size, per_epoch)
+    epoch = epoch_of(config, parts["train"], mesh.size)
+    _, batch_size, per_epoch = epoch
+    asked, config = config, resolve(config, *epoch)
     model, variables, preprocessing = build_model(config, len(classes))
 
     # ---- images ----------------------------------------------------------------------------
@@ -149,7 +147,7 @@ def prepare_run(
         if deadline is not None:
 
             def shortened(steps: int) -> Config:
-                return resolve(asked, shown, batch_size, per_epoch, steps)
+                return resolve(asked, *epoch, steps)
 
             def work_of(steps: int) -> Work:
                 return _work(shortened(steps), per_epoch, images, None)
@@ -191,6 +189,39 @@ def _work(config: Config, per_epoch: int, images: dict[str, Images], step: int |
     sizes = {name: len(part) for name, part in images.items()}
     watched = SELECTED_ON.get(config.training.select, "validation")
     return work_after(config, per_epoch, sizes, watched, step)
+
+
+class Epoch(NamedTuple):
+    """How large it is.
+
+    Attributes:
+        images: that it shows.
+        batch_size: of a full batch; fewer than the config's where there are fewer images.
+        steps: one a batch.
+    """
+
+    images: int
+    batch_size: int
+    steps: int
+
+
+def epoch_of(config: Config, train: Part, devices: int) -> Epoch:
+    """How large an epoch is, before any image is decoded.
+
+    Args:
+        config: of the run.
+        train: what it trains on.
+        devices: that share each batch.
+
+    Raises:
+        ValueError: a batch that they cannot share.
+    """
+    images = open_images(train, View.of(config.data, training=True)).epoch_images
+    shares = devices, config.training.accumulation_steps
+    batch_size = pipeline.fit_batch_size(config.data.batch_size, images, *shares)
+    return Epoch(
+        images, batch_size, pipeline.steps_per_epoch(images, batch_size, config.data.last_batch)
+    )
 
 
 _NOTHING = -1

@@ -33,8 +33,8 @@ class CompareArguments:
     the first."""
     seeds: int = 5
     """Final runs a method: seeds 0, 1, ..."""
-    trials: int = 2
-    """Tuning runs a method and rate."""
+    trials: int = 1
+    """Tuning runs a method and pair of rates; each method has 12 pairs, coarse to fine."""
     devices: int | None = None
     """Runs at the same time, a device each; default: all accelerators, or one CPU."""
 
@@ -58,7 +58,7 @@ def quickstart(arguments: list[str]) -> None:
     from gtn_jax.analysis import compare as comparison
     from gtn_jax.analysis import comparison_table as tables
     from gtn_jax.analysis.trials import choose_devices
-    from gtn_jax.analysis.tuning import best_rate
+    from gtn_jax.analysis.tuning import best_rates
     from gtn_jax.training.row_file import read_rows
 
     config = load_experiment("quickstart")
@@ -67,8 +67,8 @@ def quickstart(arguments: list[str]) -> None:
     methods = ("finetune", "gtn", "gtn_identity")
     devices = choose_devices(1)
     name_devices(devices)
-    comparison.check(config, methods, seeds, 1, workdir)
-    rates = {method: best_rate(tuned, method) for method in methods}
+    config = comparison.check(config, methods, seeds, 1, workdir)
+    rates = {method: best_rates(tuned, method) for method in methods}
     per_class = config.data.train_images_per_class
     say(f"{config.model.weights} backbone, {per_class} training images a class of "
          f"{config.data.name}; {len(methods)} methods x {seeds} seeds")  # fmt: skip
@@ -81,7 +81,7 @@ def quickstart(arguments: list[str]) -> None:
 
 
 def compare(arguments: list[str]) -> None:
-    """Tune a rate for each method on validation, then compare them on paired seeds."""
+    """Tune each method's rates on validation, then compare them on paired seeds."""
     name, rest = take_experiment(
         arguments, "gtn compare quickstart --methods finetune gtn --seeds 5 --workdir runs/compare"
     )
@@ -96,11 +96,10 @@ def compare(arguments: list[str]) -> None:
     given = dataclasses.replace(given, config=with_backbone(given.config))
     devices = choose_devices(given.devices)
     name_devices(devices)
-    comparison.check(given.config, given.methods, given.seeds, given.trials, given.workdir)
+    config = comparison.check(given.config, given.methods, given.seeds, given.trials, given.workdir)
     with locked(given.workdir):
         rows = comparison.tune_and_compare(
-            given.config, given.methods, range(given.seeds), given.trials, given.workdir, devices,
-            say,
+            config, given.methods, range(given.seeds), given.trials, given.workdir, devices, say,
         )  # fmt: skip
     summaries = tables.summarise(rows, given.workdir)
     show(tables.accuracy_table(summaries))

@@ -43,8 +43,18 @@ def test_by_hand(tmp_path):
         "finetune 55.00 ± 7.07".split(),
     ]
     lines = [line.split() for line in printed(cost_table([gtn, finetune]))]
-    assert lines[1] == ["gtn", "2", "0.1", "1,000", "2.0"]
+    assert lines[1] == ["gtn", "2", "0.1", "0.1", "1,000", "2.0"]
     assert "test" not in lines[0]
+
+
+def test_rates_of_a_method_that_is_not_trained_are_left_out(tmp_path):
+    rows = [
+        row("linear_probe", 0, 0.5, learning_rate=None, head_learning_rate=None),
+        row("finetune", 0, 0.5, head_learning_rate=0.46),
+    ]
+    lines = [line.split() for line in printed(cost_table(summarise(rows, tmp_path)))]
+    assert lines[1] == ["linear_probe", "1", "1,000", "2.0"]
+    assert lines[2] == ["finetune", "1", "0.1", "0.46", "1,000", "2.0"]
 
 
 def test_baseline_is_finetune_wherever_it_stands():
@@ -83,7 +93,8 @@ def test_widest_rows_fit_80_columns(tmp_path):
     names = ("finetune", "finetune_frozen_start")
     rows = [row(n, s, 0.1 * (s + (n != "finetune")), best_test_accuracy=1.0) for n in names
             for s in (0, 1)]  # fmt: skip
-    rows = [r | {"trained_parameters": 123_456_789, "seconds": 12345.6} for r in rows]
+    wide = {"learning_rate": 0.00022, "head_learning_rate": 0.00046}
+    rows = [r | {"trained_parameters": 123_456_789, "seconds": 12345.6} | wide for r in rows]
     summaries = [
         one._replace(interval_with_images=(-10.123, 10.123)) for one in summarise(rows, tmp_path)
     ]

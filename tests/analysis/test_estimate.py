@@ -19,11 +19,20 @@ def test_by_hand():
     assert run_seconds(cached, COSTS) == pytest.approx(1 + 16.25 + 10 + 1.2)
     whole = override(cached, {"training.freeze_epochs": 10})
     assert run_seconds(whole, COSTS) == pytest.approx(1 + 16.25 + 20)
+    # By steps: the same 40, evaluated every 8.
+    steps = {"training.steps": 40, "training.epochs": 10, "training.eval_every_steps": 8}
+    assert run_seconds(override(CONFIG, steps), COSTS) == pytest.approx(1 + 16.25 + 10 + 3)
+    # Solved classifiers are evaluated before the first step; they may be all there is.
+    solved = override(CONFIG, {"training.head_start": "solved"})
+    assert run_seconds(solved, COSTS) == pytest.approx(1 + 19.5 + 10 + 3)
+    probe = override(solved, {"training.epochs": 0, "training.freeze_epochs": 0})
+    assert run_seconds(probe, COSTS) == pytest.approx(1 + 3.25)
     assert total_seconds([CONFIG] * 4, COSTS, 2, 2) == pytest.approx(2 * 30.25 + 40)
 
 
 def test_probe_leaves_nothing_behind(tiny_config, tmp_path):
-    costs = probe(tiny_config, tmp_path, choose_devices(1)[0])
+    in_steps = {"training.steps": 1000, "training.eval_every_steps": 7}
+    costs = probe(override(tiny_config, in_steps), tmp_path, choose_devices(1)[0])
     assert list(tmp_path.iterdir()) == []
     assert costs.steps_per_epoch == 5
     assert min(costs[:5]) > 0

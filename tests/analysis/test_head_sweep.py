@@ -81,7 +81,7 @@ def test_comparison_of_frozen_methods_is_a_sweep(frozen_config, tmp_path, monkey
     rows = comparison.tune_and_compare(
         config, methods, range(2), 1, tmp_path, choose_devices(1), said.append
     )
-    assert said[0].startswith("14 tuning and 4 final heads on the features of a trunk")
+    assert said[0].startswith("24 tuning and 4 final heads on the features of a trunk")
     assert [(row["method"], row["seed"]) for row in rows] == [
         (m, s) for m in methods for s in (0, 1)
     ]
@@ -155,6 +155,9 @@ def test_features_cost_each_method_that_looks_at_them_the_same(
         {"training.accumulation_steps": 2},
         {"training.eval_every_epochs": 3},
         {"training.select": "test_best"},
+        {"training.steps": 20},
+        {"training.eval_every_steps": 5},
+        {"training.head_start": "solved"},
     ],
 )
 def test_what_is_more_than_a_head_is_not_swept(frozen_config, changes):

@@ -6,7 +6,16 @@ from pathlib import Path
 
 import pytest
 
-from gtn_jax.analysis.methods import METHODS, Method, check_methods, is_frozen, method_config
+from gtn_jax.analysis.methods import (
+    METHODS,
+    Method,
+    Rates,
+    check_methods,
+    check_runs,
+    is_frozen,
+    is_untrained,
+    method_config,
+)
 from gtn_jax.config import Config, TrainingConfig, override
 
 CONFIG = Config(training=TrainingConfig(epochs=20, freeze_epochs=3))
@@ -56,6 +65,43 @@ def test_unknown_and_impossible_methods_are_refused():
     with pytest.raises(ValueError, match="method gtn needs model.aux_weight"):
         check_methods(without, ["gtn"])
     check_methods(CONFIG, list(METHODS))
+    check_runs(CONFIG, list(METHODS))
+
+
+def test_rates_are_those_of_the_method_or_the_experiments():
+    experiment = override(
+        CONFIG, {"optimizer.learning_rate": 0.3, "optimizer.head_learning_rate": 0.7}
+    )
+    for asked, found in [
+        ((None, None), (0.3, 0.7)),
+        ((0.5, None), (0.5, 0.5)),
+        ((0.5, 5.0), (0.5, 5.0)),
+    ]:
+        config = method_config(experiment, "gtn", asked[0], 7, asked[1])
+        assert config.optimizer.rates == found
+    # One rate for both is what it was in older comparisons, which go on.
+    same = method_config(CONFIG, "gtn", 0.5, 7, 0.5)
+    assert same == method_config(CONFIG, "gtn", 0.5, 7)
+    assert same.optimizer.head_learning_rate is None
+    assert Rates.of({"learning_rate": 0.5}) == Rates.of(Rates(0.5, 0.5).fields())
+
+
+def test_linear_probe_is_solved_where_there_are_weights():
+    weights = override(CONFIG, {"model.weights": "tiny_imagenet", "training.steps": 99})
+    probe = method_config(weights, "linear_probe", None, 0)
+    assert is_untrained(probe)
+    assert (probe.training.head_start, probe.training.freeze_epochs) == ("solved", 0)
+    # Without features, or with a head that comes with them, it is trained, on a trunk that is not.
+    for changes in ({"model.weights": None}, {"model.weights_heads": "load"}):
+        probe = method_config(override(weights, changes), "linear_probe", None, 0)
+        assert is_frozen(probe) and not is_untrained(probe)
+        assert probe.training.head_start == "random"
+    # Every other method begins as the experiment says.
+    for start in ("random", "solved"):
+        experiment = override(weights, {"training.head_start": start})
+        for method in METHODS.keys() - {"linear_probe"}:
+            own = method_config(experiment, method, None, 0)
+            assert own.training.head_start == start and not is_untrained(own)
 
 
 @pytest.mark.parametrize(
@@ -74,7 +120,7 @@ def test_a_thing_is_not_compared_with_itself(freeze_epochs, methods):
     config = override(CONFIG, {"training.freeze_epochs": freeze_epochs})
     first, second = methods
     with pytest.raises(ValueError, match=f"{first} and {second} are the same runs") as error:
-        check_methods(config, methods)
+        check_runs(config, methods)
     assert len(str(error.value).splitlines()) <= 3
 
 
@@ -106,6 +152,7 @@ def test_the_page_has_the_same_table():
         ),
         ({"training.ema_decay": 2.0}, "method own: training.ema_decay: 2.0 does not work"),
         ({"optimizer.learning_rate": 0.1}, "optimizer.learning_rate is set by the comparison"),
+        ({"optimizer.head_learning_rate": 0.1}, "head_learning_rate is set by the comparison"),
         ({"seed": 3}, "seed is set by the comparison"),
     ],
 )

@@ -139,13 +139,17 @@ def test_comparison(tmp_path):
         "tuning.jsonl": [
             {"method": "gate", "learning_rate": r, "seed": 1000, "accuracy": r, "loss": 1.0}
             for r in (0.1, 0.22)
+        ] + [
+            {"method": "gate", "learning_rate": 0.1, "head_learning_rate": 1.0, "seed": s,
+             "accuracy": a, "loss": 1.0}
+            for s, a in ((1000, 0.3), (1001, 0.4))
         ],
     }.items():  # fmt: skip
         (tmp_path / name).write_text("".join(json.dumps(row) + "\n" for row in rows))
     written = write_report([tmp_path]).read_text()
     assert "70.00 ± 14.14" in written and "+15.00" in written and "[+10.00, +20.00]" in written
-    assert cells(written, "Validation accuracy % at each rate") == [
-        ["gate", "10.0", "22.0"], ["finetune", "", ""]
+    assert cells(written, "Validation accuracy % at each pair of rates") == [
+        ["0.1", "0.1", "10.0"], ["0.1", "1", "35.0"], ["0.22", "0.22", "22.0"]
     ]  # fmt: skip
 
 

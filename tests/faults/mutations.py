@@ -168,6 +168,12 @@ MUTATIONS = {
     ),
     "analysis/test_tuning.py": (
         ("analysis/tuning.py", 'statistics.mean(row["accuracy"]', 'max(row["accuracy"]'),
+        ("analysis/tuning.py", "< len(tried) * len(seeds)", "< len(tried)"),
+        ("analysis/tuning.py", "place not in tried", "place"),
+    ),
+    "analysis/test_compare.py": (
+        ("analysis/compare.py", "resolve(config, *epoch) if here is None else adopt(config, here)",
+         "resolve(config, *epoch)"),
     ),
     "analysis/test_comparison_table.py": (
         ("analysis/comparison_table.py",
