@@ -86,7 +86,7 @@ def test_line_is_understood(page, line, monkeypatch, capsys, tmp_path):
         arguments.parse(*given)
         raise Understood
 
-    for room in ("analysis", "data", "inference", "installation", "training", "weights"):
+    for room in ("analysis", "data", "fit", "inference", "installation", "training", "weights"):
         monkeypatch.setattr(importlib.import_module(f"gtn_jax.verbs.{room}"), "parse", parse_only)
     assert main(words_of(line)) == 1
     assert "Understood" in capsys.readouterr().err

@@ -11,7 +11,7 @@ class ModelConfig:
     """The network and where its trunk's weights come from."""
 
     backbone: str = "resnet50"
-    """A name in `gtn_jax.models.backbones.BACKBONES`."""
+    """A name in `gtn_jax.models.backbones.BACKBONES`; auto: the one that `weights` are of."""
     stages: int | None = None
     """Keep the trunk's first stages only; None: all of them."""
     weights: str | None = None

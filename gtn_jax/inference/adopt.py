@@ -21,8 +21,9 @@ from gtn_jax.presets import official
 from gtn_jax.training.build import build_module
 from gtn_jax.training.run_folder import Preprocessing
 from gtn_jax.weights.keymaps import detect_family, is_ignored, strip_module
-from gtn_jax.weights.port import looks_like, port
+from gtn_jax.weights.port import port
 from gtn_jax.weights.read import existing_file, read_pickle
+from gtn_jax.weights.recognize import similar
 from gtn_jax.weights.registry import IMAGENET_MEAN, IMAGENET_STD
 
 
@@ -99,13 +100,13 @@ def read_classes(path: Path, expected: int) -> tuple[str, ...]:
 
 def _model_config(tensors: Mapping[str, np.ndarray], src: Path) -> Config:
     """The authors' model; what a checkpoint can tell (backbone, gate width) is read from it."""
-    backbone = looks_like(tensors, "gtn_authors")
+    trunk = similar({name: tensor.shape for name, tensor in tensors.items()}, "gtn_authors")
     # The port says in detail what is missing from a checkpoint that looks like no backbone.
     hidden, features = _tensor(tensors, "fc.0.weight", src).shape
     return override(
         official(override(Config(), {"data.image_size": 224})),
         {
-            "model.backbone": backbone.split(" ")[0] if backbone else "resnet50",
+            "model.backbone": trunk.backbone if trunk else "resnet50",
             "model.gate_reduction": max(1, features // hidden),
         },
     )

@@ -16,21 +16,31 @@ from typing import Any
 import jax
 import numpy as np
 
-from gtn_jax.arrays import Batch, Variables
+from gtn_jax.arrays import Variables
 from gtn_jax.config import Config
-from gtn_jax.data import pipeline
 from gtn_jax.data.choice import choose
-from gtn_jax.data.images import Images, View, open_images
+from gtn_jax.data.images import View, open_images
 from gtn_jax.data.sources import absolute, open_data
 from gtn_jax.models.gtn import variable_shapes
 from gtn_jax.training.build import build_model, build_module, build_programs, check_model
+from gtn_jax.training.duration import (
+    TIMED_FROM,
+    Pace,
+    Timing,
+    announcement,
+    made_up_batch,
+    time_calls,
+    work_after,
+)
 from gtn_jax.training.optimizer import trained_parameters
-from gtn_jax.training.preparation import check_parts
+from gtn_jax.training.preparation import SELECTED_ON, check_parts, epoch_of
+from gtn_jax.training.resolution import adopt, is_frozen, resolve, total_steps, with_start
 from gtn_jax.training.run_folder import Preprocessing, RunFolder
 from gtn_jax.training.sharding import Devices, data_mesh, in_words, put_batch, replicate
 from gtn_jax.training.state import create_state
 from gtn_jax.training.step_folders import StepFolders
-from gtn_jax.weights.registry import IMAGENET_MEAN, IMAGENET_STD, is_here, resolve
+from gtn_jax.weights.registry import IMAGENET_MEAN, IMAGENET_STD, is_here
+from gtn_jax.weights.registry import resolve as resolve_weights
 
 _KEPT_CHECKPOINTS = 3
 """At most, for a moment: the best, the newest, and the one that replaces it."""
@@ -50,18 +60,19 @@ def dry_run(config: Config, workdir: Path, devices: Devices = None) -> Iterator[
     """
     config = dataclasses.replace(config, data=absolute(config.data))
     folder = RunFolder(workdir)
+    config = adopt(config, folder.config()) if folder.is_run() else with_start(config)
     folder.check(config)
     check_model(config)
-    mesh, training = data_mesh(devices), config.training
+    mesh = data_mesh(devices)
     yield f"device  {in_words(mesh)}"
     parts = choose(open_data(config.data), config.data, config.seed)
     check_parts(config, parts)
     classes = parts["train"].split.classes
     train = open_images(parts["train"], View.of(config.data, training=True))
-    shares = mesh.size, training.accumulation_steps
-    batch_size = pipeline.fit_batch_size(config.data.batch_size, train.epoch_images, *shares)
-    per_epoch = pipeline.steps_per_epoch(train.epoch_images, batch_size, config.data.last_batch)
-    weights = config.model.weights
+    epoch = epoch_of(config, parts["train"], mesh.size)
+    _, batch_size, per_epoch = epoch
+    config = resolve(config, *epoch)
+    training, weights = config.training, config.model.weights
     if weights is not None and is_here(weights):
         model, variables, preprocessing = build_model(config, len(classes))
     else:
@@ -69,51 +80,90 @@ def dry_run(config: Config, workdir: Path, devices: Devices = None) -> Iterator[
         variables = _made_up(variable_shapes(model))
         preprocessing = Preprocessing(IMAGENET_MEAN, IMAGENET_STD)
     programs = build_programs(config, model, preprocessing, per_epoch, batch_size)
-    rate = config.optimizer.learning_rate
-    state = create_state(variables, programs.optimizer, rate, config.seed)
+    rate, head_rate = config.optimizer.rates
+    state = create_state(variables, programs.optimizer, rate, config.seed, head_rate)
     state = replicate(state, mesh)
-    frozen_epochs = min(training.freeze_epochs, training.epoch_count)
-    learning = trained_parameters(
-        programs.optimizer, state.params, frozen_epochs == training.epoch_count
-    )
+    learning = trained_parameters(programs.optimizer, state.params, is_frozen(config))
     saved = jax.tree.leaves((state.variables, state.opt_state))
     state_bytes = sum(leaf.nbytes for leaf in saved)
 
-    batch = _made_up_batch(train, batch_size, len(classes))
-    step: Any = programs.train_step(frozen_epochs == training.epoch_count, False)
-    placed, started = put_batch(batch, mesh), time.perf_counter()
-    compiled = step.lower(state, placed).compile()
-    compile_seconds = time.perf_counter() - started
-    state, metrics = compiled(state, placed)
-    loss, started = float(metrics["loss"]), time.perf_counter()
-    state, metrics = compiled(state, placed)
-    jax.block_until_ready(metrics)
-    step_seconds = time.perf_counter() - started
-    if not math.isfinite(loss):
-        raise ValueError(f"the first step's loss is {loss} on made-up images; see model.* fields")
+    sizes = {name: len(part.positions) for name, part in parts.items()}
+    watched = SELECTED_ON.get(training.select, "validation")
+    total = total_steps(config, per_epoch)
+    work = work_after(config, per_epoch, sizes, watched, None)
+    # As in a run: what is over at once is not timed. Of evaluation first, as a training step
+    # donates its state.
+    is_timed, evaluation = not 0 < total < TIMED_FROM, Timing(0.0, 0.0)
+    if is_timed:
+        seen = open_images(parts["train"], View.of(config.data, training=False))
+        rows = -(-config.data.eval_batch_size // mesh.size) * mesh.size
+        evaluated = put_batch(made_up_batch(seen, rows, len(classes)), mesh)
+        evaluation = time_calls(lambda: programs.evaluation_step(state.variables, evaluated))
+    batch = made_up_batch(train, batch_size, len(classes))
+    placed, timings = put_batch(batch, mesh), {}
+    step_line, memory_line = "none: the head is solved, and that is all", ""
+    # The last phase's comes last: it needs the most memory.
+    for phase in list(work.steps)[0 if is_timed else -1 :]:
+        step: Any = programs.train_step(*phase)
+        started = time.perf_counter()
+        compiled = step.lower(state, placed).compile()
+        compile_seconds, losses = time.perf_counter() - started, []
 
-    evaluations = -(-training.epoch_count // training.eval_every_epochs)
-    sizes = ", ".join(f"{name} {len(part.positions):,}" for name, part in parts.items())
-    steps = per_epoch * training.epoch_count
-    frozen = f", {per_epoch * frozen_epochs:,} of them with the trunk frozen"
+        def take(compiled: Any = compiled, losses: list = losses) -> Any:
+            nonlocal state
+            state, metrics = compiled(state, placed)
+            losses.append(metrics["loss"])
+            return metrics
+
+        timing = time_calls(take, is_compiled=True)
+        timings[phase] = timing._replace(compile_seconds=compile_seconds)
+        loss = float(losses[0])
+        if not math.isfinite(loss):
+            raise ValueError(
+                f"the first step's loss is {loss} on made-up images; see model.* fields"
+            )
+        step_line = (
+            f"ok on made-up images: loss {loss:.3f}; {compile_seconds:.1f} s to compile, "
+            f"{timing.seconds:.3f} s a step"
+        )
+        memory_line = f"{_step_memory(compiled)} a device for a step; "
+    time_lines = ()
+    if is_timed:
+        pace = Pace(timings, evaluation)
+        seconds = evaluation.compile_seconds + pace.compile_seconds + work.seconds(pace)
+        if training.head_start == "solved":
+            views = sizes["train"] * (1 + config.data.random_flip) + sizes.get("validation", 0)
+            seconds += views / config.data.eval_batch_size * evaluation.seconds
+        time_lines = announcement(work, total, total, 0, seconds)
+
+    shown = ", ".join(f"{name} {count:,}" for name, count in sizes.items())
     yield from (
-        f"data    {config.data.name}: {len(classes)} classes; {sizes} images",
+        f"data    {config.data.name}: {len(classes)} classes; {shown} images",
         f"batch   images {_shape(batch.images)}, labels {_shape(batch.labels)}, "
         f"logits float32[{batch_size},{len(classes)}]",
         f"model   {config.model.backbone}, gate {config.model.gate}: {state.parameters:,} "
         f"parameters, {learning:,} of which learn",
         f"weights {_weights(weights)}",
-        f"steps   {per_epoch:,} an epoch x {training.epoch_count} = {steps:,}"
-        f"{frozen if frozen_epochs else ''}; {evaluations} evaluations",
-        f"step    ok on made-up images: loss {loss:.3f}; {compile_seconds:.1f} s to compile, "
-        f"{step_seconds:.3f} s a step",
-        f"memory  {_step_memory(compiled)} a device for a step; state {_mib(state_bytes)}, all "
+        f"steps   {_steps(config, per_epoch)}; {work.evaluations} evaluations",
+        f"step    {step_line}",
+        *time_lines,
+        f"memory  {memory_line}state {_mib(state_bytes)}, all "
         f"training images {_mib(train.padded_bytes)} decoded ({config.data.image_store})",
         f"writes  {workdir}: checkpoints of about {_mib(state_bytes)}, "
         f"at most {_KEPT_CHECKPOINTS} at a time, metrics, summary and predictions",
         *_before(folder),
         "nothing was trained, and nothing written into the run folder",
     )
+
+
+def _steps(config: Config, per_epoch: int) -> str:
+    """How many, in what the length is given in."""
+    training, total = config.training, total_steps(config, per_epoch)
+    counted = f"{per_epoch:,} an epoch x {training.epoch_count} = {total:,}"
+    if training.steps is not None:
+        counted = f"{total:,}, {per_epoch:,} an epoch"
+    frozen = min(total, per_epoch * training.freeze_epochs)
+    return f"{counted}, {frozen:,} of them with the trunk frozen" if frozen else counted
 
 
 def _before(folder: RunFolder) -> list[str]:
@@ -139,22 +189,12 @@ def _made_up(shapes: Variables) -> Variables:
     return jax.tree_util.tree_map_with_path(fill, shapes)
 
 
-def _made_up_batch(train: Images, batch_size: int, classes: int) -> Batch:
-    shape = batch_size, train.height, train.width, 3
-    pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
-    labels = np.arange(batch_size, dtype=np.int32) % classes
-    sizes = None
-    if train.view.whole:
-        sizes = np.tile(np.array([train.height, train.width], np.int32), (batch_size, 1))
-    return Batch(pixels, labels, np.ones(batch_size, np.float32), sizes)
-
-
 def _weights(weights: str | None) -> str:
     if weights is None:
         return "none: the trunk starts at random"
     if not is_here(weights):
         return f"{weights}, not looked at: fetched when training starts"
-    path, info = resolve(weights)
+    path, info = resolve_weights(weights)
     size = f"{path.stat().st_size / 2**20:.1f} MiB"
     return f"{weights} ({size}, loaded; {info.licence or 'no licence given'})"
 

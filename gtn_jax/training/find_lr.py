@@ -7,6 +7,7 @@ it suggests is a place to start a comparison at, no tuned rate: `gtn compare` tu
 import dataclasses
 import json
 import math
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,12 +22,16 @@ from gtn_jax.data.choice import choose
 from gtn_jax.data.sources import absolute, open_data
 from gtn_jax.training.build import build_model, build_programs
 from gtn_jax.training.durable import write_text
+from gtn_jax.training.duration import in_words
 from gtn_jax.training.preparation import load_images
 from gtn_jax.training.sharding import Devices, data_mesh, put_batch, replicate
 from gtn_jax.training.state import create_state
+from gtn_jax.weights.recognize import with_backbone
 
 STEPS = 100
 LOWEST, HIGHEST = 1e-5, 10.0
+_TIMED = range(2, 6)
+"""Steps after that which compiles, and the first one after it."""
 _SMOOTHING = 0.9
 _HOPELESS = 3.0
 """Times the lowest smoothed loss, above which the loss comes back no more."""
@@ -65,6 +70,7 @@ def find_lr(
     Raises:
         ValueError: as a run's start; or a loss that is not finite at the lowest rates.
     """
+    config = with_backbone(config)
     training = config.training
     frozen = training.freeze_epochs >= training.epoch_count
     config = override(
@@ -89,7 +95,13 @@ def find_lr(
     )
     rates = np.geomspace(LOWEST, HIGHEST, STEPS)
     losses: list[float] = []
-    for rate in rates:
+    started = 0.0
+    for number, rate in enumerate(rates):
+        if number == _TIMED.start:
+            started = time.perf_counter()
+        elif number == _TIMED.stop:
+            seconds = (time.perf_counter() - started) / len(_TIMED)
+            say(f"time    about {in_words(seconds * (STEPS - number))}: {STEPS} steps at most")
         batch: Any = put_batch(next(batches), mesh)
         state = state.at_rate(replicate(jnp.float32(rate), mesh))
         state, metrics = programs.take_step(state, batch, frozen, False, train.resident, mesh)

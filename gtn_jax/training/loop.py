@@ -44,6 +44,7 @@ def run(
     devices: Devices = None,
     loggers: Sequence[Logger] = (),
     profiled: ProfiledSteps | None = None,
+    budget_minutes: float | None = None,
 ) -> dict:
     """Train, evaluate, and leave a run folder; continue what is there.
 
@@ -54,6 +55,8 @@ def run(
         devices: the first so many local ones, these, or None: all.
         loggers: get each row of `metrics.jsonl` as it is written, too.
         profiled: steps to trace, into `workdir/profile`.
+        budget_minutes: from this call to its end, of a new run: it gets fewer steps than the config
+            asks for if they do not fit. One that is there goes on as it was begun.
 
     Returns:
         The summary, as in `summary.json`: accuracies in 0..1, times in seconds.
@@ -64,10 +67,17 @@ def run(
         Interrupted: a signal came, inside `interruption.caught` only; what was trained is saved.
     """
     # ---- folder ----------------------------------------------------------------------------
+    deadline = None if budget_minutes is None else time.monotonic() + 60 * budget_minutes
     workdir = Path(workdir)
     config = dataclasses.replace(config, data=absolute(config.data))
     folder = RunFolder(workdir, writes=is_first())
-    config = adopt(config, folder.config()) if folder.is_run() else with_start(config)
+    if folder.is_run():
+        config = adopt(config, folder.config(), is_budgeted=deadline is not None)
+        if deadline is not None and not quiet and is_first():
+            print(f"budget  changes nothing: {workdir} holds a run, whose length is decided")
+        deadline = None
+    else:
+        config = with_start(config)
     folder.check(config)
     # One that should be there and is gone is made anew; for who only reads it is an error.
     finished = folder.summary() if folder.is_finished() else None
@@ -85,17 +95,23 @@ def run(
         if agreed(finished is not None):
             return finished or {}
         watching = Watching(loggers if is_first() else (), profiled, workdir / "profile")
-        return _train(config, folder, quiet or not is_first(), devices, watching)
+        return _train(config, folder, quiet, devices, watching, deadline)
 
 
 def _train(
-    config: Config, folder: RunFolder, quiet: bool, devices: Devices, watching: Watching
+    config: Config,
+    folder: RunFolder,
+    quiet: bool,
+    devices: Devices,
+    watching: Watching,
+    deadline: float | None,
 ) -> dict:
     """The other stations of `run`, in a folder that nobody else writes into."""
     # ---- images, programs, state, where it goes on ------------------------------------------
+    is_timed, quiet = not quiet, quiet or not is_first()
     if not quiet:  # before the images, which can take a while
         print(f"device  {in_words(data_mesh(devices))}", flush=True)
-    ready = prepare_run(config, folder, devices)
+    ready = prepare_run(config, folder, devices, is_timed, deadline)
     config = ready.config
     mesh, images, programs, state = ready.mesh, ready.images, ready.programs, ready.state
     batch_size, per_epoch, checkpoints = ready.batch_size, ready.per_epoch, ready.checkpoints
@@ -103,6 +119,9 @@ def _train(
     counted_images = position["images"] if position else 0
     train, total_steps, classes = images["train"], ready.total_steps, len(ready.classes)
     bar = ProgressBar(total_steps, per_epoch, step, quiet)
+    if ready.pace is not None:
+        batch_seconds = ready.pace.evaluation.seconds
+        bar.seconds_beside = lambda at: batch_seconds * ready.work_after(at).batches
     for line in in_lines(ready):
         bar.say(line)
 

@@ -17,8 +17,17 @@ from gtn_jax.data.images import Images, View, load, open_images
 from gtn_jax.data.sources import open_data
 from gtn_jax.training.advice import few_steps
 from gtn_jax.training.build import Programs, build_model, build_programs
-from gtn_jax.training.checkpoint import Checkpoints
+from gtn_jax.training.checkpoint import Checkpoints, note
 from gtn_jax.training.cluster import agreed, is_first
+from gtn_jax.training.duration import (
+    TIMED_FROM,
+    Pace,
+    Work,
+    announcement,
+    measure,
+    plan,
+    work_after,
+)
 from gtn_jax.training.environment import start_row
 from gtn_jax.training.head_solver import SolvedHead
 from gtn_jax.training.head_start import HeadStart, single_frames, solve_start
@@ -27,6 +36,7 @@ from gtn_jax.training.resolution import resolve, total_steps
 from gtn_jax.training.run_folder import RunFolder
 from gtn_jax.training.sharding import Devices, data_mesh, in_words, replicate
 from gtn_jax.training.state import TrainState, create_state
+from gtn_jax.training.step_folders import StepFolders
 
 SELECTED_ON = {"val": "validation", "test_best": "test"}
 """`training.select` -> the split whose best step is selected; "last" looks at none, and where there
@@ -52,6 +62,8 @@ class Prepared(NamedTuple):
         head: how the classifier was solved that the run starts from; see `_described`. None: not.
         order: what a data position of this run is a position in.
         clock: seconds so far, by what they went into.
+        pace: how fast this machine is; None where nobody asked, or where it is over at once.
+        time_lines: how long it takes, for a person; none likewise.
     """
 
     config: Config
@@ -69,15 +81,29 @@ class Prepared(NamedTuple):
     head: dict[str, Any] | None
     order: dict[str, Any]
     clock: dict[str, float]
+    pace: Pace | None
+    time_lines: tuple[str, ...]
+
+    def work_after(self, step: int | None) -> Work:
+        """What is left to do after a step; None: of a run that has not begun."""
+        return _work(self.config, self.per_epoch, self.images, step)
 
 
-def prepare_run(config: Config, folder: RunFolder, devices: Devices) -> Prepared:
+def prepare_run(
+    config: Config,
+    folder: RunFolder,
+    devices: Devices,
+    is_timed: bool = False,
+    deadline: float | None = None,
+) -> Prepared:
     """Everything up to the first step; writes what readers of the folder need.
 
     Args:
         config: of the run, its paths absolute; what it leaves open is decided here.
         folder: of the run, which nobody else writes into.
         devices: the first so many local ones, these, or None: all.
+        is_timed: whether somebody wants to know how long it takes.
+        deadline: when a new run should be over, by `time.monotonic`; None: any time.
 
     Raises:
         ValueError: data, weights or devices that do not work, or a folder of another run.
@@ -92,24 +118,22 @@ def prepare_run(config: Config, folder: RunFolder, devices: Devices) -> Prepared
     # What needs no image is refused before they are decoded, which can take a while.
     epoch = epoch_of(config, parts["train"], mesh.size)
     _, batch_size, per_epoch = epoch
-    config = resolve(config, *epoch)
+    asked, config = config, resolve(config, *epoch)
     model, variables, preprocessing = build_model(config, len(classes))
 
     # ---- images ----------------------------------------------------------------------------
     images = load_images(config, parts, mesh)
 
-    # ---- resume, or a start ----------------------------------------------------------------
+    # ---- a start, which says how long it takes ------------------------------------------------
     programs = build_programs(config, model, preprocessing, per_epoch, batch_size)
-    folder.start(config, classes, preprocessing)
-    folder.keep_data(fingerprints)
-    checkpoints = Checkpoints(folder.checkpoints, config=config, classes=classes)
-    # Of many processes the first looks, as it alone may tidy the folder up.
-    newest = checkpoints.latest_step() if is_first() else None
-    step, position, head = agreed(_NOTHING if newest is None else newest), None, None
     clock: dict[str, float] = dict.fromkeys(
         ("start", "head", "cache", "compile", "train", "evaluate", "checkpoint"), 0.0
     )
-    if step == _NOTHING and config.training.head_start == "solved":
+    head, pace = None, None
+    time_lines: tuple[str, ...] = ()
+    # Of many processes the first looks.
+    reached = agreed(max(StepFolders(folder.checkpoints, note).steps(), default=_NOTHING))
+    if reached == _NOTHING and config.training.head_start == "solved":
         head_started = time.monotonic()
         found = _solved_start(config, programs, replicate(variables, mesh), images, classes, mesh)
         variables, head = found.variables, _described(found.solved)
@@ -117,6 +141,35 @@ def prepare_run(config: Config, folder: RunFolder, devices: Devices) -> Prepared
     rate, head_rate = config.optimizer.rates
     state = create_state(variables, programs.optimizer, rate, config.seed, head_rate)
     state = replicate(state, mesh)
+    at = None if reached == _NOTHING else reached
+    work, most = _work(config, per_epoch, images, at), total_steps(config, per_epoch)
+    if deadline is not None or (is_timed and most - max(0, reached) >= TIMED_FROM):
+        pace = measure(programs, state, images, batch_size, config, list(work.steps), mesh)
+        steps, seconds = most, work.seconds(pace)
+        if deadline is not None:
+
+            def shortened(steps: int) -> Config:
+                return resolve(asked, *epoch, steps)
+
+            def work_of(steps: int) -> Work:
+                return _work(shortened(steps), per_epoch, images, None)
+
+            steps, seconds = plan(deadline, most, pace, work_of, head is not None)
+            if steps < most:
+                config, work = shortened(steps), work_of(steps)
+                # The length is part of the step's program.
+                programs = build_programs(config, model, preprocessing, per_epoch, batch_size)
+        time_lines = announcement(work, most, steps, max(0, reached), seconds)
+    compile_seconds = 0.0 if pace is None else pace.compile_seconds
+    spent = clock["head"] + compile_seconds
+
+    # ---- the folder; resume ------------------------------------------------------------------
+    folder.start(config, classes, preprocessing)
+    folder.keep_data(fingerprints)
+    checkpoints = Checkpoints(folder.checkpoints, config=config, classes=classes)
+    # The first process alone may tidy the folder up.
+    newest = checkpoints.latest_step() if is_first() else None
+    step, position = agreed(_NOTHING if newest is None else newest), None
     order = data_position.describe(config.data, fingerprints["train"], batch_size, config.seed)
     if step != _NOTHING:
         state, position = checkpoints.restore(state, step)
@@ -125,11 +178,19 @@ def prepare_run(config: Config, folder: RunFolder, devices: Devices) -> Prepared
         head = position.get("head")
     folder.rewind(step)
     folder.append_start(start_row(in_words(mesh), max(0, step)))
-    clock["start"] += time.monotonic() - started - clock["head"] * (position is None)
+    clock["compile"] += compile_seconds
+    clock["start"] += time.monotonic() - started - spent
     return Prepared(
         config, mesh, images, classes, batch_size, per_epoch, programs, state, checkpoints,
-        max(0, step), total_steps(config, per_epoch), position, head, order, clock,
+        max(0, step), total_steps(config, per_epoch), position, head, order, clock, pace,
+        time_lines,
     )  # fmt: skip
+
+
+def _work(config: Config, per_epoch: int, images: dict[str, Images], step: int | None) -> Work:
+    sizes = {name: len(part) for name, part in images.items()}
+    watched = SELECTED_ON.get(config.training.select, "validation")
+    return work_after(config, per_epoch, sizes, watched, step)
 
 
 class Epoch(NamedTuple):
@@ -274,4 +335,4 @@ def in_lines(prepared: Prepared) -> list[str]:
         )
     if prepared.position is not None:
         lines.append(f"resume  at step {prepared.step} of {prepared.total_steps}")
-    return lines
+    return [*lines, *prepared.time_lines]

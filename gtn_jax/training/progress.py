@@ -7,6 +7,7 @@ say nothing of how fast images go, nor of how long those take that are left.
 
 import sys
 import time
+from collections.abc import Callable
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
@@ -34,6 +35,9 @@ class ProgressBar:
             self._bar = Progress(*columns, console=self._console, transient=quiet)
             self._task = self._bar.add_task("", total=total_steps, completed=done_steps)
             self._bar.start()
+
+    seconds_beside: Callable[[int], float] = staticmethod(lambda step: 0.0)
+    """Step -> what evaluations take that are still to come."""
 
     def say(self, line: str) -> None:
         """A line that stays."""
@@ -68,6 +72,7 @@ class ProgressBar:
             accuracy: in 0..1.
         """
         left = (self._total - step) * self._seconds / max(self._steps, 1)
+        left += self.seconds_beside(step)
         epoch = step / self._per_epoch
         text = (
             f"epoch {epoch:.1f}  loss {loss:.3f}  accuracy {accuracy:.3f}  "

@@ -4,7 +4,8 @@ A run folder holds the resolved config. Where a run goes on, what was resolved i
 what was open when it began is not decided twice.
 """
 
-from gtn_jax.config import Config, override
+from gtn_jax.config import Config, TrainingConfig, override
+from gtn_jax.weights.recognize import AUTO, with_backbone
 
 EVALUATIONS = 10
 """Of a run whose length is "auto"."""
@@ -18,9 +19,19 @@ def total_steps(config: Config, per_epoch: int) -> int:
 
 def is_evaluation_due(step: int, total_steps: int, per_epoch: int, config: Config) -> bool:
     """Whether to evaluate after so many steps: every so often, and at the end."""
+    return step % _evaluation_interval(per_epoch, config) == 0 or step == total_steps
+
+
+def _evaluation_interval(per_epoch: int, config: Config) -> int:
     training = config.training
-    every = training.eval_every_steps or training.eval_every_epochs * per_epoch
-    return step % every == 0 or step == total_steps
+    return training.eval_every_steps or training.eval_every_epochs * per_epoch
+
+
+def evaluations_after(step: int, total_steps: int, per_epoch: int, config: Config) -> int:
+    """How many evaluations are due after `step`."""
+    every = _evaluation_interval(per_epoch, config)
+    at_the_end = total_steps > step and total_steps % every > 0
+    return total_steps // every - step // every + at_the_end
 
 
 def is_frozen(config: Config) -> bool:
@@ -35,11 +46,13 @@ def automatic_steps(images: int, batch_size: int) -> int:
 
 
 def with_start(config: Config) -> Config:
-    """With a head start that can be had, and what it needs.
+    """With a backbone that has a name, and a head start that can be had, with what it needs.
 
     Raises:
-        ValueError: nothing would be learned: no epochs, and no classifier that is solved.
+        ValueError: nothing would be learned: no epochs, and no classifier that is solved; or as
+            `with_backbone`.
     """
+    config = with_backbone(config)
     training, model = config.training, config.model
     if training.head_start == "solved":
         if model.weights is None or model.weights_heads == "load":
@@ -57,7 +70,9 @@ def with_start(config: Config) -> Config:
     return config
 
 
-def resolve(config: Config, images: int, batch_size: int, per_epoch: int) -> Config:
+def resolve(
+    config: Config, images: int, batch_size: int, per_epoch: int, most_steps: int | None = None
+) -> Config:
     """Every field decided.
 
     Args:
@@ -65,14 +80,21 @@ def resolve(config: Config, images: int, batch_size: int, per_epoch: int) -> Con
         images: that an epoch shows.
         batch_size: of a full batch.
         per_epoch: steps.
+        most_steps: that there is time for; None: any number.
 
     Raises:
         ValueError: as `with_start`.
     """
     config, training = with_start(config), config.training
     if training.epochs != "auto":
-        return config
+        if most_steps is None or most_steps >= total_steps(config, per_epoch):
+            return config
+        return override(
+            config,
+            {"training.steps": most_steps, "training.epochs": max(1, -(-most_steps // per_epoch))},
+        )
     steps = automatic_steps(images, batch_size) if training.steps is None else training.steps
+    steps = steps if most_steps is None else min(steps, most_steps)
     every = training.eval_every_steps or max(1, -(-steps // EVALUATIONS))
     return override(
         config,
@@ -84,25 +106,39 @@ def resolve(config: Config, images: int, batch_size: int, per_epoch: int) -> Con
     )
 
 
-def adopt(config: Config, kept: Config) -> Config:
+def adopt(config: Config, kept: Config, is_budgeted: bool = False) -> Config:
     """What `config` leaves open, as it was decided for the run that is there.
 
     Args:
         config: asked for.
         kept: resolved, of the run.
+        is_budgeted: whether the time decides, within what is asked for.
 
     Raises:
         ValueError: as `with_start`.
     """
+    if config.model.backbone == AUTO:
+        model = kept.model
+        stages = model.stages if config.model.stages is None else config.model.stages
+        config = override(config, {"model.backbone": model.backbone, "model.stages": stages})
     config, training = with_start(config), config.training
-    if training.epochs != "auto":
-        return config
     length = kept.training
+    is_shortened = is_budgeted and _is_within(length, training)
+    if training.epochs != "auto" and not is_shortened:
+        return config
+    steps = length.steps if is_shortened or training.steps is None else training.steps
     return override(
         config,
         {
             "training.epochs": length.epochs,
-            "training.steps": length.steps if training.steps is None else training.steps,
+            "training.steps": steps,
             "training.eval_every_steps": training.eval_every_steps or length.eval_every_steps,
         },
     )
+
+
+def _is_within(kept: TrainingConfig, asked: TrainingConfig) -> bool:
+    """Whether a length is what a budget may make of another one."""
+    epochs = asked.epochs == "auto" or kept.epoch_count <= asked.epoch_count
+    steps = asked.steps is None or (kept.steps is not None and kept.steps <= asked.steps)
+    return epochs and steps

@@ -2,7 +2,7 @@
 
 import dataclasses
 import functools
-from typing import Any
+from typing import Any, TypeVar
 
 import flax.struct
 import jax
@@ -12,6 +12,8 @@ import optax
 
 from gtn_jax.arrays import Variables
 from gtn_jax.training.optimizer import Optimizer
+
+Tree = TypeVar("Tree")
 
 
 class TrainState(flax.struct.PyTreeNode):
@@ -76,7 +78,7 @@ class AveragedTrainState(TrainState):
         """With the variables of a state as the mean, in copies: a step donates its whole state, and
         no buffer can be donated twice."""
         fields = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
-        return cls(**fields, average=_copy(state.variables))
+        return cls(**fields, average=copied(state.variables))
 
 
 def create_state(
@@ -119,8 +121,9 @@ def _start(init: optax.TransformInitFn, params: Any, seed: jax.Array) -> tuple[A
 
 
 @jax.jit
-def _copy(variables: Variables) -> Variables:
-    return jax.tree.map(jnp.copy, variables)
+def copied(tree: Tree) -> Tree:
+    """The same in buffers of its own; a program for each structure."""
+    return jax.tree.map(jnp.copy, tree)
 
 
 def describe(state: TrainState) -> dict[str, str]:

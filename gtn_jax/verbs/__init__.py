@@ -6,15 +6,17 @@ a verb runs. No logic here: that is in the rooms.
 
 from gtn_jax.verbs.analysis import compare, gates, quickstart, report
 from gtn_jax.verbs.data import check_data, prepare
+from gtn_jax.verbs.fit import fit
 from gtn_jax.verbs.inference import evaluate, export, predict
 from gtn_jax.verbs.installation import benchmark, completion, doctor, list_names
 from gtn_jax.verbs.training import checkpoint, train
 from gtn_jax.verbs.weights import convert
 
-RESUMING = ("quickstart", "train", "compare")
+RESUMING = ("quickstart", "fit", "train", "compare")
 """Verbs that go on where a signal stopped them; the others start over."""
 VERBS = {
     "quickstart": quickstart,
+    "fit": fit,
     "train": train,
     "evaluate": evaluate,
     "predict": predict,

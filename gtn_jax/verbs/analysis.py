@@ -91,7 +91,9 @@ def compare(arguments: list[str]) -> None:
     from gtn_jax.analysis import compare as comparison
     from gtn_jax.analysis import comparison_table as tables
     from gtn_jax.analysis.trials import choose_devices
+    from gtn_jax.weights.recognize import with_backbone
 
+    given = dataclasses.replace(given, config=with_backbone(given.config))
     devices = choose_devices(given.devices)
     name_devices(devices)
     config = comparison.check(given.config, given.methods, given.seeds, given.trials, given.workdir)

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import sys
+import time
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -45,6 +46,8 @@ class TrainArguments:
     preset: Literal["clean", "official"] | None = None
     """The recipe: `official` is the authors', `clean` that without its quirks (docs/fidelity.md).
     Fields given beside it win."""  # for the help: `take_preset` takes it before the others
+    budget_minutes: float | None = None
+    """Take as many of the steps as fit into this time, from now to the end of the command."""
     dry_run: bool = False
     """Train nothing: say what would be done, after one step on made-up images."""
     find_lr: bool = False
@@ -58,6 +61,7 @@ class TrainArguments:
 
 def train(arguments: list[str]) -> None:
     """Train an experiment; resume an unfinished run; print the summary of a finished one."""
+    started = time.monotonic()
     name, rest = take_experiment(arguments, "gtn train quickstart --workdir runs/first")
     preset, rest = take_preset(rest)
     config = PRESETS[preset](load_experiment(name)) if preset else load_experiment(name)
@@ -67,6 +71,8 @@ def train(arguments: list[str]) -> None:
     parsed = parse(TrainArguments, f"gtn train {name}", rest, TrainArguments(config, tyro.MISSING))
     if parsed.dry_run and parsed.find_lr:
         raise UsageError("--dry-run, --find-lr: one at a time")
+    if parsed.budget_minutes is not None and not parsed.budget_minutes > 0:
+        raise UsageError(f"--budget-minutes: {parsed.budget_minutes:g}; expected more than 0")
     set_up_process()
     from gtn_jax.training.cluster import is_first, joined
     from gtn_jax.training.loop import run
@@ -95,7 +101,11 @@ def train(arguments: list[str]) -> None:
         return
     loggers = [TensorBoardLogger(parsed.workdir / "tensorboard")] if parsed.tensorboard else []
     with joined(parsed.coordinator, parsed.processes, parsed.process):
-        summary = run(parsed.config, parsed.workdir, loggers=loggers, profiled=profiled)
+        budget = parsed.budget_minutes
+        left = None if budget is None else budget - (time.monotonic() - started) / 60
+        summary = run(
+            parsed.config, parsed.workdir, loggers=loggers, profiled=profiled, budget_minutes=left
+        )
         if is_first():
             for option, asked, part in (
                 ("--tensorboard", parsed.tensorboard, "tensorboard"),
@@ -104,11 +114,11 @@ def train(arguments: list[str]) -> None:
                 if asked and not (parsed.workdir / part).exists():
                     print(f"note    {option}: nothing of that was trained", file=sys.stderr)
             say(json.dumps(summary, indent=2))
-            for line in _answers(parsed.workdir, summary.get("selected_on")):
+            for line in answers_of(parsed.workdir, summary.get("selected_on")):
                 aside(line)
 
 
-def _answers(workdir: Path, selected_on: str | None) -> list[str]:
+def answers_of(workdir: Path, selected_on: str | None) -> list[str]:
     """What a finished run says of test images, or else of validation images, in words."""
     from gtn_jax.analysis.answers import in_lines
     from gtn_jax.training.run_folder import RunFolder

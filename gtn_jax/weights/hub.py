@@ -6,9 +6,12 @@ imported only on use. A machine without a connection reads files that were broug
 Which revision is pinned, and the digest of its file, is registry.py's.
 """
 
+import contextlib
 import json
+import logging
 import math
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -79,7 +82,8 @@ def fetch(name: HubName, pinned: str = "") -> Path:
     revision = name.revision or pinned
     hub = _import_hub(name)
     try:
-        return Path(hub.hf_hub_download(name.repository, FILE, revision=revision or None))
+        with _without_warnings():
+            return Path(hub.hf_hub_download(name.repository, FILE, revision=revision or None))
     except Exception as error:  # HTTP, file system and validation errors of several libraries
         if _is_offline(error):
             url = f"https://huggingface.co/{name.repository}/resolve/{revision or 'main'}/{FILE}"
@@ -91,6 +95,18 @@ def fetch(name: HubName, pinned: str = "") -> Path:
             f"hf:{name.repository}: could not be fetched from the Hugging Face Hub: {reason}\n"
             "check the name and the connection, or download the .safetensors file and give its path"
         ) from error
+
+
+@contextlib.contextmanager
+def _without_warnings() -> Iterator[None]:
+    """Each of five tries would be told in two lines; what came of them is said once."""
+    logger = logging.getLogger("huggingface_hub")
+    before = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(before)
 
 
 def is_here(name: HubName, pinned: str = "") -> bool:

@@ -15,8 +15,8 @@ from flax import traverse_util
 
 from gtn_jax.arrays import Variables
 from gtn_jax.errors import unknown_name
-from gtn_jax.models.backbones import BACKBONES, ResNetShape
 from gtn_jax.weights import keymaps
+from gtn_jax.weights.recognize import similar
 
 HeadPolicy = Literal["fresh", "load"]
 """What becomes of gate, classifier and auxiliary classifier; see `port`."""
@@ -188,19 +188,5 @@ def looks_like(tensors: Mapping[str, np.ndarray], family: str) -> str | None:
     Returns:
         A name in `BACKBONES`, with " with stages=S" if the last ones are absent; None if none fits.
     """
-    shapes = {keymaps.our_path(name, family): tensor.shape for name, tensor in tensors.items()}
-    blocks = {path[2:4] for path in shapes if path and len(path) == 6 and path[1] == "backbone"}
-    stages = sorted({stage for stage, _ in blocks})
-    counts = tuple(sum(stage == block[0] for block in blocks) for stage in stages)
-    is_bottleneck = any(path and path[4:5] == ("conv3",) for path in shapes)
-    width = (*shapes.get(("params", "backbone", "conv1", "kernel"), ()), 0)[0]
-    guesses = []
-    for name, row in BACKBONES.items():
-        if not isinstance(row, ResNetShape):  # somebody's own trunk: nothing known to compare
-            continue
-        same_kind = (row.block == "bottleneck") == is_bottleneck and row.width == width
-        if same_kind and row.blocks_per_stage == counts:
-            return name
-        if counts and same_kind and row.blocks_per_stage[: len(counts)] == counts:
-            guesses.append(f"{name} with stages={len(counts)}")
-    return guesses[0] if guesses else None
+    found = similar({name: tensor.shape for name, tensor in tensors.items()}, family)
+    return None if found is None else str(found)

@@ -28,8 +28,9 @@ from gtn_jax.models.backbones import BACKBONES
 from gtn_jax.models.gtn import GTN, variable_shapes
 from gtn_jax.models.layers import Conv
 from gtn_jax.weights import keymaps
-from gtn_jax.weights.port import looks_like, port
+from gtn_jax.weights.port import port
 from gtn_jax.weights.read import PICKLE_SUFFIXES, read_pickle, read_safetensors
+from gtn_jax.weights.recognize import similar
 from gtn_jax.weights.registry import resolve
 from gtn_jax.weights.write import check_new_file, write_safetensors
 
@@ -79,11 +80,10 @@ def unfold(
 
 
 def _trunk(tensors: Mapping[str, np.ndarray], family: str, source: str) -> GTN:
-    guess = looks_like(tensors, family)
-    if guess is None:
+    trunk = similar({name: tensor.shape for name, tensor in tensors.items()}, family)
+    if trunk is None:
         raise ValueError(f"{source}: folded, and of none of: {', '.join(BACKBONES)}")
-    name, _, stages = guess.partition(" with stages=")
-    return GTN(name, 1, "none", stages=int(stages) if stages else None, auxiliary=False)
+    return GTN(trunk.backbone, 1, "none", stages=trunk.stages, auxiliary=False)
 
 
 def _identity_norms(tensors: Mapping[str, np.ndarray], family: str) -> dict[str, np.ndarray]:

@@ -1,6 +1,7 @@
 """The range test: its curve by hand, on a real start, and that a run may follow in the folder."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -37,7 +38,8 @@ def test_on_digits(tiny_config):
     # At rates that change nothing the loss is that of ten classes.
     assert found.losses[:10].mean() == pytest.approx(np.log(10) * 1.2, rel=0.3)
     assert 1e-3 < found.suggested < 1
-    assert said[0].startswith(f"{len(found.losses)} steps")
+    assert re.fullmatch(r"time    about \d+ (s|min): 100 steps at most", said[0])
+    assert said[1].startswith(f"{len(found.losses)} steps")
 
 
 @pytest.mark.slow
