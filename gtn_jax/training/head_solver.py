@@ -22,7 +22,7 @@ import optax
 from jax import lax
 
 from gtn_jax.arrays import Array
-from gtn_jax.training.score import FEW_IMAGES
+from gtn_jax.training.score import FEW_SOLVED
 
 MAX_ITERATIONS = 300
 GRADIENT_TOLERANCE = 1e-6
@@ -215,6 +215,7 @@ class SolvedHead(NamedTuple):
         kernel: float32 K N.
         bias: float32 N.
         strength: C, see `solve_heads`.
+        views: that were trained on, 1 or all; chosen likewise.
         chosen_on: "validation" or "cross-validation".
         chosen_by: "accuracy" or "loss".
         held_out: how many images chose.
@@ -224,6 +225,7 @@ class SolvedHead(NamedTuple):
     kernel: np.ndarray
     bias: np.ndarray
     strength: float
+    views: int
     chosen_on: str
     chosen_by: str
     held_out: int
@@ -238,7 +240,7 @@ def solve_head(
     strengths: tuple[float, ...] = STRENGTHS,
     seed: int = 0,
 ) -> SolvedHead:
-    """Solve a head on all training images, with the strength that held-out images choose.
+    """Solve a head on all training images, with the strength and views that held-out images choose.
 
     Without validation images the choice is by stratified cross-validation, in which all views of an
     image share a fold. A class with a single image is in every training set and is never held out.
@@ -256,8 +258,22 @@ def solve_head(
         ValueError: features that are not finite.
     """
     views, labels = np.asarray(views), np.asarray(labels)
-    count, channels = len(labels), views.shape[-1]
-    rows = views.reshape(-1, channels)
+    # Mirror images help textures, and mislead where left is not right: what is held out tells.
+    sets = [views[:1], views] if len(views) > 1 else [views]
+    found = [_solved(part, labels, num_classes, validation, strengths, seed) for part in sets]
+    return min(found, key=lambda pair: pair[1])[0]
+
+
+def _solved(
+    views: np.ndarray,
+    labels: np.ndarray,
+    num_classes: int,
+    validation: tuple[Array, Array] | None,
+    strengths: tuple[float, ...],
+    seed: int,
+) -> tuple[SolvedHead, tuple[float, ...]]:
+    """The head on all of these views, and how bad it is."""
+    rows, count = views.reshape(-1, views.shape[-1]), len(labels)
     problem = _Problem.of(rows, np.tile(labels, len(views)), num_classes)
     heads = problem.solve(strengths)
     if validation is not None and len(validation[1]):
@@ -272,26 +288,32 @@ def solve_head(
             fold = problem.solve(strengths, np.tile(weights, len(views)))
             logits.append(fold.logits(views[0, held_out]))
             wanted = np.concatenate([wanted, labels[held_out]])
-    chosen_by = "loss" if len(wanted) < FEW_IMAGES else "accuracy"
-    best, accuracy = len(strengths) // 2, None
+    chosen_by = "loss" if len(wanted) < FEW_SOLVED else "accuracy"
+    best, accuracy, quality = len(strengths) // 2, None, ()
     if len(wanted):
         answers = np.concatenate(logits, axis=1)
-        best = _best(answers, wanted, chosen_by)
+        best, quality = _best(answers, wanted, chosen_by)
         accuracy = float((answers[best].argmax(1) == wanted).mean())
-    return SolvedHead(
-        heads.kernels[best], heads.biases[best], strengths[best], chosen_on, chosen_by,
+    head = SolvedHead(
+        heads.kernels[best], heads.biases[best], strengths[best], len(views), chosen_on, chosen_by,
         len(wanted), accuracy,
     )  # fmt: skip
+    return head, quality
 
 
-def _best(logits: np.ndarray, labels: np.ndarray, by: str) -> int:
-    """The strength (a row of S B N) that does best on held-out images; ties go by the loss."""
+def _best(logits: np.ndarray, labels: np.ndarray, by: str) -> tuple[int, tuple[float, ...]]:
+    """The strength (a row of S B N) that does best on held-out images, and how bad it is; ties of
+    accuracy go by the loss."""
     shifted = logits - logits.max(-1, keepdims=True)
     log_probabilities = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
     losses = -log_probabilities[:, np.arange(len(labels)), labels].mean(1)
     wrong = (logits.argmax(-1) != labels).mean(1)
-    quality = [losses] if by == "loss" else [losses, wrong]
-    return int(np.lexsort(quality)[0])
+    qualities = [
+        (loss,) if by == "loss" else (share, loss)
+        for share, loss in zip(wrong, losses, strict=True)
+    ]
+    best = min(range(len(qualities)), key=lambda strength: qualities[strength])
+    return best, tuple(map(float, qualities[best]))
 
 
 def _folds(labels: np.ndarray, seed: int) -> list[np.ndarray]:

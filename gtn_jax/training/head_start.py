@@ -3,7 +3,8 @@
 The main classifier is solved on the features as the gate lets them through at its start, the
 auxiliary one, which has no bias, on those of the stage before the last: a random one would push the
 backbone away from its first step on. Each image is seen as evaluation sees it and, where training
-mirrors images, as its mirror image. (Linear probing, then fine-tuning: arXiv 2202.10054.)
+mirrors images and that helps, as its mirror image. (Linear probing, then fine-tuning: arXiv
+2202.10054.)
 """
 
 from typing import Any, NamedTuple
@@ -55,7 +56,7 @@ def solve_start(
         num_classes: N.
         train: in the view of evaluation.
         validation: likewise; chooses the strength of the penalty. None: cross-validation does.
-        mirror: whether to train on mirror images, too.
+        mirror: whether mirror images may help.
         mirror_evaluation: whether answers are those for both; here, for the mean of their features.
         batch_size: images a step.
         mesh: whose devices share each batch.
@@ -76,7 +77,7 @@ def solve_start(
             seen = (seen + other) / 2
         held_out = seen, validation.part.labels
     main: Any = {name: np.asarray(leaf) for name, leaf in params["classifier"]["fc"].items()}
-    solved = SolvedHead(main["kernel"], main["bias"], 0.0, "", "", 0, None)
+    solved = SolvedHead(main["kernel"], main["bias"], 0.0, 1, "", "", 0, None)
     auxiliary = "aux_classifier" in params
     aux_kernel = np.asarray(params["aux_classifier"]["fc"]["kernel"]) if auxiliary else None
     if is_first():
@@ -84,14 +85,14 @@ def solve_start(
         solved = solve_head(gated, labels, num_classes, held_out, seed=seed)
         if auxiliary:
             # At the same strength: it answers nothing, and is only to start well.
-            rows = np.concatenate(
-                [before_last for _, before_last in views if before_last is not None]
-            )
-            repeated, strengths = np.tile(labels, len(views)), (solved.strength,)
+            used = [before for _, before in views[: solved.views] if before is not None]
+            rows, repeated = np.concatenate(used), np.tile(labels, len(used))
+            strengths = (solved.strength,)
             aux_kernel = solve_heads(rows, repeated, num_classes, strengths, False).kernels[0]
-    found = received((solved.kernel, solved.bias, np.float32(solved.strength), aux_kernel))
-    kernel, bias, strength, aux_kernel = found
-    solved = solved._replace(kernel=kernel, bias=bias, strength=float(strength))
+    numbers = np.array([solved.strength, solved.views])
+    kernel, bias, numbers, aux_kernel = received((solved.kernel, solved.bias, numbers, aux_kernel))
+    strength, used = np.asarray(numbers).tolist()
+    solved = solved._replace(kernel=kernel, bias=bias, strength=strength, views=int(used))
     heads: dict[str, Any] = {"classifier": {"fc": {"kernel": kernel, "bias": bias}}}
     if auxiliary:
         heads["aux_classifier"] = {"fc": {"kernel": aux_kernel}}

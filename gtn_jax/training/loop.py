@@ -31,7 +31,14 @@ from gtn_jax.training.progress import ProgressBar
 from gtn_jax.training.refusal import refused_step
 from gtn_jax.training.resolution import adopt, is_evaluation_due, with_start
 from gtn_jax.training.run_folder import RunFolder
-from gtn_jax.training.score import FEW_IMAGES, is_stale, score, scores_until
+from gtn_jax.training.score import (
+    FEW_IMAGES,
+    FEW_SOLVED,
+    is_stale,
+    score,
+    scores_until,
+    start_accuracy,
+)
 from gtn_jax.training.selection import costs, evaluate_selected
 from gtn_jax.training.sharding import Devices, data_mesh, in_words, put_batch
 from gtn_jax.training.watching import Logger, ProfiledSteps, Watching
@@ -217,6 +224,7 @@ def _train(
 
     def judge() -> float:
         """Evaluate what is there and save it; the seconds that the evaluation took."""
+        nonlocal floor
         log_pending()
         if int(state.step) < 0:
             refuse()
@@ -226,7 +234,9 @@ def _train(
             validate("test")
         seconds = time.monotonic() - started
         if result is not None:
-            found = score(result, few)
+            if step == 0:
+                floor = result["accuracy"]
+            found = score(result, few, floor)
             judged.append(-math.inf if found is None else found)
             accuracy = None if found is None else result["accuracy"]
             bar.say(
@@ -245,8 +255,10 @@ def _train(
     interruption, is_evaluation_short = active(), False
     patience = config.training.patience_evaluations
     watched = SELECTED_ON.get(config.training.select, "validation")
-    few = 0 if watched == "test" else FEW_IMAGES  # the authors' best epoch is that of accuracy
-    judged = scores_until(folder.rows(), watched, step, few) if patience else []
+    few = FEW_IMAGES if ready.head is None else FEW_SOLVED
+    few = 0 if watched == "test" else few  # the authors' best epoch is that of accuracy
+    floor = start_accuracy(folder.rows(), watched)
+    judged = scores_until(folder.rows(), watched, step, few, floor) if patience else []
     with interruption.deferring(), bar, watching, checkpoints, contextlib.closing(batches):
         if is_new and ready.head is not None:
             # What the run has found if it never comes to a better one.
@@ -315,7 +327,7 @@ def _train(
         summary = {
             "steps": step,
             **result,
-            "head_strength": None if ready.head is None else ready.head["strength"],
+            **{f"head_{name}": (ready.head or {}).get(name) for name in ("strength", "views")},
             **costs(config, programs.optimizer, state, counted_images, clock),
         }
     folder.finish(summary, predictions)

@@ -5,19 +5,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 FEW_IMAGES = 50
-"""With fewer images than these their loss tells more than their accuracy, which is a coarse count
-(docs/training.md has the measurement)."""
+"""With fewer images than these their loss tells more than their accuracy, a coarse count."""
+FEW_SOLVED = 1000
+"""The same where training begins with solved classifiers, which know how sure they are: a loss that
+rises is then no sign of growing confidence (docs/training.md has the measurement)."""
 
 
-def score(figures: Mapping[str, Any], few: int = FEW_IMAGES) -> float | None:
-    """What selection maximizes: accuracy, of few images the negative loss; None: a loss that is
-    not finite.
+def score(figures: Mapping[str, Any], few: int = FEW_IMAGES, floor: float = 0.0) -> float | None:
+    """What selection maximizes: accuracy, of few images the negative loss; None: nothing to select,
+    as the loss is not finite or the accuracy too low.
 
     Args:
         figures: accuracy, loss (nats) and images of an evaluation.
         few: fewer images than these are few; 0: accuracy counts whatever there is.
+        floor: lowest accuracy that can be selected: that of a solved start.
     """
-    if not math.isfinite(figures["loss"]):
+    if not math.isfinite(figures["loss"]) or figures["accuracy"] < floor:
         return None
     return -figures["loss"] if figures["images"] < few else figures["accuracy"]
 
@@ -36,13 +39,23 @@ def is_stale(scores: Sequence[float], patience: int) -> bool:
 
 
 def scores_until(
-    rows: Iterable[Mapping[str, Any]], split: str, step: int, few: int = FEW_IMAGES
+    rows: Iterable[Mapping[str, Any]],
+    split: str,
+    step: int,
+    few: int = FEW_IMAGES,
+    floor: float = 0.0,
 ) -> list[float]:
-    """What evaluations of a split found up to a step, from the rows of a run.
+    """What evaluations of a split found up to a step, from the rows of a run; see `score`.
 
     A run that goes on waits on where it stopped. Later rows may still be there for a moment, as of
     many processes one tidies up.
     """
     own = (row for row in rows if row.get("split") == split and row["step"] <= step)
-    scores = (score(row, few) for row in own if isinstance(row.get("loss"), int | float))
+    scores = (score(row, few, floor) for row in own if isinstance(row.get("loss"), int | float))
     return [-math.inf if found is None else found for found in scores]
+
+
+def start_accuracy(rows: Iterable[Mapping[str, Any]], split: str) -> float:
+    """Accuracy at step 0, from the rows of a run; 0 where it was not evaluated then."""
+    own = (row for row in rows if row.get("split") == split and row["step"] == 0)
+    return next((row["accuracy"] for row in own), 0.0)

@@ -81,15 +81,30 @@ def test_validation_chooses_and_is_not_trained_on():
     features, labels = drawn(120, 24, 3)
     validation = drawn(90, 24, 3, seed=1)
     found = solve_head(features[None], labels, 3, validation)
-    assert (found.chosen_on, found.chosen_by, found.held_out) == ("validation", "accuracy", 90)
+    assert (found.chosen_on, found.chosen_by, found.held_out) == ("validation", "loss", 90)
     heads = solve_heads(features, labels, 3, STRENGTHS)
-    accuracies = (heads.logits(validation[0]).argmax(-1) == validation[1]).mean(1)
-    assert found.accuracy == accuracies.max()
-    chosen = STRENGTHS.index(found.strength)
-    assert accuracies[chosen] == accuracies.max()
+    logits = np.float64(heads.logits(validation[0]))
+    losses = np.log(np.exp(logits).sum(-1)) - logits[:, np.arange(90), validation[1]]
+    chosen = int(losses.mean(1).argmin())
+    assert found.strength == STRENGTHS[chosen]
+    assert found.accuracy == (logits[chosen].argmax(-1) == validation[1]).mean()
     np.testing.assert_array_equal(found.kernel, heads.kernels[chosen])
-    few = solve_head(features[None], labels, 3, (validation[0][:9], validation[1][:9]))
-    assert (few.chosen_by, few.held_out) == ("loss", 9)
+
+    many = [np.tile(array, (12,) + (1,) * (array.ndim - 1)) for array in validation]
+    found = solve_head(features[None], labels, 3, (many[0], many[1]))
+    assert (found.chosen_by, found.held_out) == ("accuracy", 1080)
+    accuracies = (logits.argmax(-1) == validation[1]).mean(1)
+    assert found.accuracy == accuracies.max()
+
+
+def test_validation_chooses_the_views():
+    """Noise for a second view misleads, other pictures of the same things help."""
+    features, labels = drawn(210, 24, 3)
+    first, second, held_out = np.split(features, [60, 120])
+    labels, validation = labels[:60], (held_out, labels[120:])
+    noise = np.random.default_rng(3).permutation(second.ravel()).reshape(second.shape)
+    assert solve_head(np.stack([first, noise]), labels, 3, validation).views == 1
+    assert solve_head(np.stack([first, second]), labels, 3, validation).views == 2
 
 
 def test_views_of_an_image_share_a_fold():

@@ -13,7 +13,7 @@ from gtn_jax.data.images import View, load
 from gtn_jax.data.sources import open_data
 from gtn_jax.inference.restore import evaluate_run, restore
 from gtn_jax.models.gtn import GTN
-from gtn_jax.training import preparation
+from gtn_jax.training import head_start, preparation
 from gtn_jax.training.build import Programs
 from gtn_jax.training.checkpoint import Checkpoints
 from gtn_jax.training.loop import run
@@ -30,10 +30,24 @@ def config(tiny_config, tiny_weights):
 
 
 @pytest.fixture(scope="module")
-def solved(config, tmp_path_factory):
+def views() -> list[np.ndarray]:
+    """V B K, what `solved` was solved on or could have been."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def solved(config, views, tmp_path_factory):
     """The folder of a run without a training step, and its summary."""
     workdir = tmp_path_factory.mktemp("solved") / "run"
-    return workdir, run(override(config, {"training.epochs": 0}), workdir, quiet=True)
+    solve_head = head_start.solve_head
+
+    def spied(of, *arguments, **options):
+        views.extend(of)
+        return solve_head(of, *arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(head_start, "solve_head", spied)
+        return workdir, run(override(config, {"training.epochs": 0}), workdir, quiet=True)
 
 
 def pooled_of(restored, config, split, mirror=False):
@@ -52,11 +66,14 @@ def pooled_of(restored, config, split, mirror=False):
     return np.asarray(pooled.last * gate), np.asarray(pooled.before_last), batch.labels
 
 
-def test_step_0_is_the_minimum_on_gated_features(solved, config):
-    """Both classifiers against scikit-learn's, on the crop and its mirror image."""
+def test_step_0_is_the_minimum_on_gated_features(solved, views, config):
+    """Both classifiers against scikit-learn's, on the crop or that and its mirror image."""
     workdir, summary = solved
     params = restore(workdir).variables["params"]
     seen = [pooled_of(workdir, config, "train", mirror) for mirror in (False, True)]
+    for view, (gated, _, _) in zip(views, seen, strict=True):
+        np.testing.assert_allclose(view, gated, rtol=1e-4, atol=1e-5)
+    seen = seen[: summary["head_views"]]
     labels = np.concatenate([labels for _, _, labels in seen])
     settings = {"C": summary["head_strength"], "tol": 1e-8, "max_iter": 10_000}
 

@@ -39,6 +39,9 @@ def test_few_images_are_judged_by_their_loss():
     assert score(figures | {"images": 50}) == 0.8
     assert score(figures | {"images": 49}) == -0.5
     assert score(figures | {"images": 50, "loss": float("nan")}) is None
+    assert score(figures | {"images": 999}, few=1000) == -0.5
+    assert score(figures | {"images": 999}, few=1000, floor=0.8) == -0.5
+    assert score(figures | {"images": 999}, few=1000, floor=0.81) is None
 
 
 class Stopped(Exception):
