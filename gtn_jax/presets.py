@@ -109,6 +109,7 @@ RECIPE = {
     "optimizer.warmup_share": 0.1,
     "model.classifier_bias": True,
     "model.classifier_dropout": 0.0,
+    "data.random_flip": "auto",
     "data.crop_min_area": 0.35,
     "data.cache_views": 0,
 }

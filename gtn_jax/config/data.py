@@ -38,8 +38,10 @@ class DataConfig:
     evaluation sees."""
     crop_min_area: float = 0.08
     """Smallest share of the image's area in such a part; the largest is all of it."""
-    random_flip: bool = True
-    """Mirror every other training image, at random."""
+    random_flip: bool | Literal["auto"] = True
+    """Mirror every other training image, at random. "auto" asks held-out images when the head is
+    solved: where a classifier of the images as they are is lost on mirror images, nothing is
+    mirrored."""
     mirror_evaluation: bool = False
     """Answer with the mean probabilities of an image and its mirror image: a little better, and
     twice the work."""

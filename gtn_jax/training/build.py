@@ -194,7 +194,7 @@ def _build_programs(
     def transform(small: bool) -> augment.Transform:
         return augment.training_transform(
             *preprocessing,
-            config.data.random_flip,
+            bool(config.data.random_flip),
             config.data.random_shift_pixels,
             config.data.small_image_size if small else config.data.image_size,
             config.data.random_resized_crop,

@@ -132,7 +132,9 @@ def dry_run(config: Config, workdir: Path, devices: Devices = None) -> Iterator[
         pace = Pace(timings, evaluation)
         seconds = evaluation.compile_seconds + pace.compile_seconds + work.seconds(pace)
         if training.head_start == "solved":
-            views = sizes["train"] * (1 + config.data.random_flip) + sizes.get("validation", 0)
+            views = sizes["train"] * (1 + bool(config.data.random_flip)) + sizes.get(
+                "validation", 0
+            )
             seconds += views / config.data.eval_batch_size * evaluation.seconds
         time_lines = announcement(work, total, total, 0, seconds)
 

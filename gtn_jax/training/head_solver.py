@@ -215,7 +215,7 @@ class SolvedHead(NamedTuple):
         kernel: float32 K N.
         bias: float32 N.
         strength: C, see `solve_heads`.
-        views: that were trained on, 1 or all; chosen likewise.
+        views: that were trained on: all, or 1 where the others mislead.
         chosen_on: "validation" or "cross-validation".
         chosen_by: "accuracy" or "loss".
         held_out: how many images chose.
@@ -240,7 +240,10 @@ def solve_head(
     strengths: tuple[float, ...] = STRENGTHS,
     seed: int = 0,
 ) -> SolvedHead:
-    """Solve a head on all training images, with the strength and views that held-out images choose.
+    """Solve a head on all training images, with the strength that held-out images choose.
+
+    Views other than the first are trained on unless they look wrong: a head that was solved on the
+    first alone has a higher loss on theirs, of held-out images, by more than two standard errors.
 
     Without validation images the choice is by stratified cross-validation, in which all views of an
     image share a fold. A class with a single image is in every training set and is never held out.
@@ -250,7 +253,7 @@ def solve_head(
         views: float V B K, features of V views of each image; view 0 is what evaluation sees.
         labels: int B.
         num_classes: N.
-        validation: features (float B' K, of what evaluation sees) and labels (int B').
+        validation: features (float V B' K, of the same views) and labels (int B').
         strengths: to choose from, ascending; of equally good ones the smallest wins.
         seed: of the folds.
 
@@ -258,62 +261,74 @@ def solve_head(
         ValueError: features that are not finite.
     """
     views, labels = np.asarray(views), np.asarray(labels)
-    # Mirror images help textures, and mislead where left is not right: what is held out tells.
-    sets = [views[:1], views] if len(views) > 1 else [views]
-    found = [_solved(part, labels, num_classes, validation, strengths, seed) for part in sets]
-    return min(found, key=lambda pair: pair[1])[0]
+    if validation is not None:
+        validation = np.asarray(validation[0]), np.asarray(validation[1])
+    head, losses = _solved(views[:1], views, labels, num_classes, validation, strengths, seed)
+    if len(views) > 1 and not _misleads(losses):
+        head, _ = _solved(views, views, labels, num_classes, validation, strengths, seed)
+    return head
+
+
+def _misleads(losses: np.ndarray) -> bool:
+    """Whether other views of held-out images (rows of V B) look wrong to a head that knows view 0.
+
+    Their mean loss is higher by two standard errors: left and right differ, as in lettering or in
+    pictures of things that all face one way.
+    """
+    views, images = losses.shape
+    if views < 2 or images < 2:
+        return False
+    more = losses[1:].mean(0) - losses[0]
+    return bool(more.mean() > 2 * more.std(ddof=1) / np.sqrt(images))
 
 
 def _solved(
     views: np.ndarray,
+    seen: np.ndarray,
     labels: np.ndarray,
     num_classes: int,
-    validation: tuple[Array, Array] | None,
+    validation: tuple[np.ndarray, np.ndarray] | None,
     strengths: tuple[float, ...],
     seed: int,
-) -> tuple[SolvedHead, tuple[float, ...]]:
-    """The head on all of these views, and how bad it is."""
+) -> tuple[SolvedHead, np.ndarray]:
+    """The head on these views, and its losses on each `seen` view of held-out images, V B."""
     rows, count = views.reshape(-1, views.shape[-1]), len(labels)
     problem = _Problem.of(rows, np.tile(labels, len(views)), num_classes)
     heads = problem.solve(strengths)
+    held_out, wanted = [], labels[:0]
     if validation is not None and len(validation[1]):
-        logits, wanted = [heads.logits(validation[0])], np.asarray(validation[1])
-        chosen_on = "validation"
+        chosen_on, wanted = "validation", validation[1]
+        held_out.append([heads.logits(view) for view in validation[0]])
     else:
+        chosen_on = "cross-validation"
         # The same program for all folds: what is held out has weight 0.
-        logits, wanted, chosen_on = [], labels[:0], "cross-validation"
-        for held_out in _folds(labels, seed):
+        for fold in _folds(labels, seed):
             weights = np.ones(count)
-            weights[held_out] = 0
-            fold = problem.solve(strengths, np.tile(weights, len(views)))
-            logits.append(fold.logits(views[0, held_out]))
-            wanted = np.concatenate([wanted, labels[held_out]])
+            weights[fold] = 0
+            others = problem.solve(strengths, np.tile(weights, len(views)))
+            held_out.append([others.logits(view[fold]) for view in seen])
+            wanted = np.concatenate([wanted, labels[fold]])
     chosen_by = "loss" if len(wanted) < FEW_SOLVED else "accuracy"
-    best, accuracy, quality = len(strengths) // 2, None, ()
+    best, accuracy, losses = len(strengths) // 2, None, np.zeros((0, 0))
     if len(wanted):
-        answers = np.concatenate(logits, axis=1)
-        best, quality = _best(answers, wanted, chosen_by)
-        accuracy = float((answers[best].argmax(1) == wanted).mean())
+        logits = np.concatenate([np.stack(views) for views in held_out], axis=2)  # V S B N
+        losses = _cross_entropy(logits, wanted)
+        accuracies = (logits[0].argmax(-1) == wanted).mean(1)
+        quality = losses[0].mean(1) if chosen_by == "loss" else -accuracies
+        best = int(np.lexsort([losses[0].mean(1), quality])[0])
+        accuracy, losses = float(accuracies[best]), losses[:, best]
     head = SolvedHead(
         heads.kernels[best], heads.biases[best], strengths[best], len(views), chosen_on, chosen_by,
         len(wanted), accuracy,
     )  # fmt: skip
-    return head, quality
+    return head, losses
 
 
-def _best(logits: np.ndarray, labels: np.ndarray, by: str) -> tuple[int, tuple[float, ...]]:
-    """The strength (a row of S B N) that does best on held-out images, and how bad it is; ties of
-    accuracy go by the loss."""
+def _cross_entropy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
+    """... B N -> ... B, in nats."""
     shifted = logits - logits.max(-1, keepdims=True)
-    log_probabilities = shifted - np.log(np.exp(shifted).sum(-1, keepdims=True))
-    losses = -log_probabilities[:, np.arange(len(labels)), labels].mean(1)
-    wrong = (logits.argmax(-1) != labels).mean(1)
-    qualities = [
-        (loss,) if by == "loss" else (share, loss)
-        for share, loss in zip(wrong, losses, strict=True)
-    ]
-    best = min(range(len(qualities)), key=lambda strength: qualities[strength])
-    return best, tuple(map(float, qualities[best]))
+    log_sums = np.log(np.exp(shifted).sum(-1))
+    return log_sums - shifted[..., np.arange(len(labels)), labels]
 
 
 def _folds(labels: np.ndarray, seed: int) -> list[np.ndarray]:

@@ -42,7 +42,6 @@ def solve_start(
     train: Images,
     validation: Images | None,
     mirror: bool,
-    mirror_evaluation: bool,
     batch_size: int,
     mesh: jax.sharding.Mesh,
     seed: int,
@@ -57,7 +56,6 @@ def solve_start(
         train: in the view of evaluation.
         validation: likewise; chooses the strength of the penalty. None: cross-validation does.
         mirror: whether mirror images may help.
-        mirror_evaluation: whether answers are those for both; here, for the mean of their features.
         batch_size: images a step.
         mesh: whose devices share each batch.
         seed: of the folds.
@@ -71,11 +69,11 @@ def solve_start(
         views.append(_features(step, variables, train, True, batch_size, mesh))
     held_out = None
     if validation is not None:
-        seen, _ = _features(step, variables, validation, False, batch_size, mesh)
-        if mirror_evaluation:
-            other, _ = _features(step, variables, validation, True, batch_size, mesh)
-            seen = (seen + other) / 2
-        held_out = seen, validation.part.labels
+        seen = [
+            _features(step, variables, validation, mirrored, batch_size, mesh)[0]
+            for mirrored in (False, True)[: len(views)]
+        ]
+        held_out = np.stack(seen), validation.part.labels
     main: Any = {name: np.asarray(leaf) for name, leaf in params["classifier"]["fc"].items()}
     solved = SolvedHead(main["kernel"], main["bias"], 0.0, 1, "", "", 0, None)
     auxiliary = "aux_classifier" in params

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import jax
 
 from gtn_jax.arrays import Variables
-from gtn_jax.config import Config
+from gtn_jax.config import Config, override
 from gtn_jax.data import pipeline
 from gtn_jax.data import position as data_position
 from gtn_jax.data.choice import Part, choose, fingerprint
@@ -138,6 +138,11 @@ def prepare_run(
         found = _solved_start(config, programs, replicate(variables, mesh), images, classes, mesh)
         variables, head = found.variables, _described(found.solved)
         clock["head"] = time.monotonic() - head_started
+        if config.data.random_flip == "auto":
+            head["mirrors"] = head["views"] > 1
+            decided = {"data.random_flip": head["mirrors"]}
+            asked, config = override(asked, decided), override(config, decided)
+            programs = build_programs(config, model, preprocessing, per_epoch, batch_size)
     rate, head_rate = config.optimizer.rates
     state = create_state(variables, programs.optimizer, rate, config.seed, head_rate)
     state = replicate(state, mesh)
@@ -252,8 +257,7 @@ def _solved_start(
         len(classes),
         seen(images["train"]),
         None if validation is None else seen(validation),
-        config.data.random_flip,
-        config.data.mirror_evaluation,
+        bool(config.data.random_flip),
         -(-config.data.eval_batch_size // mesh.size) * mesh.size,
         mesh,
         config.seed,
@@ -328,6 +332,8 @@ def in_lines(prepared: Prepared) -> list[str]:
             f"{head['strength']:g} by {head['chosen_by']} on {head['held_out']} images of "
             f"{head['chosen_on']}"
         )
+        if head.get("mirrors") is False:
+            lines.append("note    nothing is mirrored: left and right differ in these images")
     stored, wanted = train.part.split.stored_short_side, train.view.short_side
     if stored not in (None, wanted):
         lines.append(

@@ -59,6 +59,8 @@ def with_start(config: Config) -> Config:
             config = override(config, {"training.head_start": "random"})
         else:
             config = override(config, {"model.classifier_bias": True})
+    if config.data.random_flip == AUTO and config.training.head_start == "random":
+        config = override(config, {"data.random_flip": True})
     if 0 in (training.epochs, training.steps) and config.training.head_start == "random":
         field = "training.steps" if training.steps == 0 else "training.epochs"
         fix = "set training.head_start to solved"
@@ -121,6 +123,8 @@ def adopt(config: Config, kept: Config, is_budgeted: bool = False) -> Config:
         model = kept.model
         stages = model.stages if config.model.stages is None else config.model.stages
         config = override(config, {"model.backbone": model.backbone, "model.stages": stages})
+    if config.data.random_flip == AUTO:
+        config = override(config, {"data.random_flip": kept.data.random_flip})
     config, training = with_start(config), config.training
     length = kept.training
     is_shortened = is_budgeted and _is_within(length, training)

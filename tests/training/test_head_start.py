@@ -13,7 +13,7 @@ from gtn_jax.data.images import View, load
 from gtn_jax.data.sources import open_data
 from gtn_jax.inference.restore import evaluate_run, restore
 from gtn_jax.models.gtn import GTN
-from gtn_jax.training import head_start, preparation
+from gtn_jax.training import head_solver, head_start, preparation
 from gtn_jax.training.build import Programs
 from gtn_jax.training.checkpoint import Checkpoints
 from gtn_jax.training.loop import run
@@ -155,14 +155,28 @@ def test_a_kill_before_the_save_solves_again(config, tmp_path, monkeypatch):
     def killed(*arguments):
         raise Killed
 
-    short = override(config, {"training.epochs": 0})
+    short = override(config, {"training.epochs": 0, "data.random_flip": "auto"})
     with monkeypatch.context() as patch:
         patch.setattr(Checkpoints, "save", killed)
         with pytest.raises(Killed):
             run(short, tmp_path, quiet=True)
     assert len(RunFolder(tmp_path).rows()) == 1
-    run(short, tmp_path, quiet=True)
+    summary = run(short, tmp_path, quiet=True)
     assert len(RunFolder(tmp_path).rows()) == 1
+    # What was open is decided, and the same words find the finished run.
+    assert RunFolder(tmp_path).config().data.random_flip is (summary["head_views"] == 2)
+    assert run(short, tmp_path, quiet=True) == summary
+
+
+@pytest.mark.parametrize("mirrors", [True, False])
+def test_images_that_tell_left_from_right_are_not_mirrored(
+    config, tmp_path, monkeypatch, capsys, mirrors
+):
+    monkeypatch.setattr(head_solver, "_misleads", lambda losses: not mirrors)
+    short = override(config, {"training.epochs": 0, "data.random_flip": "auto"})
+    assert run(short, tmp_path)["head_views"] == 1 + mirrors
+    assert RunFolder(tmp_path).config().data.random_flip is mirrors
+    assert ("nothing is mirrored" in capsys.readouterr().out) is not mirrors
 
 
 def test_without_validation_folds_choose(config, tmp_path, monkeypatch, capsys):

@@ -47,6 +47,15 @@ def test_a_run_that_is_there_has_decided():
     assert adopt(override(AUTO, {"training.epochs": 2}), kept).training.steps is None
 
 
+def test_mirror_images_are_decided_with_the_head():
+    open_flip = override(AUTO, {"data.random_flip": "auto"})
+    assert with_start(open_flip).data.random_flip is True
+    solved = override(open_flip, {"training.head_start": "solved"})
+    assert with_start(solved).data.random_flip == "auto"
+    kept = override(solved, {"data.random_flip": False, "training.epochs": 3})
+    assert adopt(solved, kept).data.random_flip is False
+
+
 def test_evaluations():
     def due(**fields):
         config = override(Config(), {f"training.{name}": value for name, value in fields.items()})
