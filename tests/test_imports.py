@@ -99,7 +99,7 @@ def test_package_never_imports_experiments_tensorflow_or_torch_at_the_top():
 
 
 def test_experiments_import_nothing_heavy():
-    light = {"gtn_jax.config", "gtn_jax.experiment", "gtn_jax.analysis.methods"}
+    light = {"gtn_jax.config", "gtn_jax.experiment", "gtn_jax.analysis.methods", "gtn_jax.presets"}
     for path in sorted((ROOT / "experiments").glob("*.py")):
         modules = {module.rsplit(".", 1)[0] for module in imported_modules(path)}
         # One brings modules of its own; help on it has to import JAX.

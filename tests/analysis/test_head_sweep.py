@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gtn_jax.analysis import compare as comparison
-from gtn_jax.analysis import swept_trials
+from gtn_jax.analysis import head_sweep, swept_trials
 from gtn_jax.analysis.head_sweep import SeedData, SweptHeads, make_sweep, train_heads
 from gtn_jax.analysis.methods import method_config
 from gtn_jax.analysis.swept_trials import is_sweepable, run_swept
@@ -211,7 +211,10 @@ def by_numpy(data: SeedData, rate: float) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize("bytes_at_once", [1, 10**9])
-def test_against_numpy_in_chunks_of_any_size(linear, bytes_at_once):
+def test_against_numpy_in_chunks_of_any_size(linear, bytes_at_once, monkeypatch):
+    """Few images of validation choose by their loss, others by accuracy."""
+    by_loss = bytes_at_once == 1
+    monkeypatch.setattr(head_sweep, "FEW_IMAGES", 10**6 if by_loss else 0)
     model, optimizer, heads = linear
     data = [random_data(model, seed, heads) for seed in range(3)]
     sweep = make_sweep(model, optimizer, 0.0)
@@ -226,7 +229,13 @@ def test_against_numpy_in_chunks_of_any_size(linear, bytes_at_once):
                 )
             ]  # fmt: skip
             validation, test = np.mean(hits[0], axis=1), np.mean(hits[1], axis=1)
-            best = 3 - int(np.argmax(validation[::-1]))  # of equals the later
+            rows = np.arange(len(one.validation_labels))
+            losses = [
+                -np.log(softmax(one.validation.last @ kernel)[rows, one.validation_labels]).mean()
+                for kernel in kernels
+            ]
+            quality = -np.array(losses) if by_loss else validation
+            best = 3 - int(np.argmax(quality[::-1]))  # of equals the later
             assert found.selected_epoch[s, r] == best + 1
             assert found.validation_accuracy[s, r] == pytest.approx(validation[best])
             assert found.test_accuracy[s, r] == pytest.approx(test[best])
