@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from gtn_jax.config import Config, override
+from gtn_jax.config import Config, ModelConfig, override
 from gtn_jax.errors import UsageError, unknown_name
 
 
@@ -19,7 +19,8 @@ class Method(NamedTuple):
     Attributes:
         about: what it is, in a line.
         gate: `model.gate`.
-        auxiliary: whether the experiment's `model.aux_weight` stays; else it is 0.
+        auxiliary: whether there is an auxiliary classifier, with the experiment's
+            `model.aux_weight`, or the paper's 0.2 where that has none.
         frozen: share of the epochs in which the trunk is frozen; None: the experiment's
             `training.freeze_epochs`.
         changes: further fields by their dotted names, e.g. {"training.ema_decay": 0.9}; they have
@@ -117,6 +118,8 @@ def method_config(
         values["optimizer.head_learning_rate"] = None if is_same else head_learning_rate
     if not own.auxiliary:
         values["model.aux_weight"] = 0.0
+    elif config.model.aux_weight == 0:
+        values["model.aux_weight"] = ModelConfig().aux_weight
     if own.frozen is not None:
         values["training.freeze_epochs"] = max(1, round(own.frozen * epochs))
     if own.solved and config.model.weights is not None and config.model.weights_heads == "fresh":
@@ -150,16 +153,13 @@ def check_methods(config: Config, methods: Sequence[str]) -> None:
     """Refuse what cannot be compared; what needs no resolved config.
 
     Raises:
-        ValueError: no method; an unknown one; one that needs an auxiliary classifier where the
-            experiment has none, or changes what it cannot.
+        ValueError: no method; an unknown one; one that changes what it cannot.
     """
     if not methods:
         raise UsageError("--methods: none given; name at least one (`gtn list methods`)")
     for method in methods:
         if method not in METHODS:
             raise UsageError(str(unknown_name("method", method, METHODS)))
-        if METHODS[method].auxiliary and config.model.aux_weight == 0:
-            raise ValueError(f"method {method} needs model.aux_weight > 0 in the experiment")
         for field in METHODS[method].changes.keys() & _SET_BY_COMPARISON:
             raise ValueError(f"method {method}: {field} is set by the comparison; leave it out")
         try:
