@@ -22,7 +22,7 @@ import optax
 from jax import lax
 
 from gtn_jax.arrays import Array
-from gtn_jax.training.score import FEW_SOLVED
+from gtn_jax.training.score import FEW_IMAGES
 
 MAX_ITERATIONS = 300
 GRADIENT_TOLERANCE = 1e-6
@@ -308,7 +308,7 @@ def _solved(
             others = problem.solve(strengths, np.tile(weights, len(views)))
             held_out.append([others.logits(view[fold]) for view in seen])
             wanted = np.concatenate([wanted, labels[fold]])
-    chosen_by = "loss" if len(wanted) < FEW_SOLVED else "accuracy"
+    chosen_by = "loss" if len(wanted) < FEW_IMAGES else "accuracy"
     best, accuracy, losses = len(strengths) // 2, None, np.zeros((0, 0))
     if len(wanted):
         logits = np.concatenate([np.stack(views) for views in held_out], axis=2)  # V S B N
