@@ -33,7 +33,7 @@ def parse(form: Any, prog: str, arguments: list[str], default: Any = None) -> An
     options = {"default": default} if default is not None else {}
     shown, said = _Page(), io.StringIO()
     known = _Known(form, default)
-    arguments = _long_forms(arguments, known, prog)
+    arguments = _long_forms(_with_values(arguments), known, prog)
     try:
         with contextlib.redirect_stdout(shown), contextlib.redirect_stderr(said):
             value, unknown = tyro.cli(
@@ -112,6 +112,30 @@ class _Known:
 
 
 _ALIASES = {"lr": "optimizer.learning_rate"}
+
+
+_FLAGS = ("data.random_flip",)
+"""Fields that are true, false or something else: named alone they are true, behind `no_` false."""
+
+
+def _with_values(arguments: list[str]) -> list[str]:
+    """Options of `_FLAGS` that come without a value, with one."""
+    found = []
+    for place, argument in enumerate(arguments):
+        following = arguments[place + 1] if place + 1 < len(arguments) else "--"
+        name = argument.removeprefix("--").replace("-", "_")
+        for field in _FLAGS:
+            section, _, own = field.partition(".")
+            if argument.startswith("--") and name in (f"{section}.no_{own}", f"no_{own}"):
+                found += [f"--{field}", "False"]
+                break
+            is_alone = following.startswith("--")
+            if argument.startswith("--") and name in (field, own) and is_alone:
+                found += [f"--{field}", "True"]
+                break
+        else:
+            found.append(argument)
+    return found
 
 
 def _long_forms(arguments: list[str], known: _Known, prog: str) -> list[str]:

@@ -121,6 +121,9 @@ def test_usage_errors_are_short_too(capsys, monkeypatch, words, message, columns
         ),
         (["--weights", "None", "--kept-channels", "1", "2", "--no-random-flip"],
          {"model.weights": None, "model.kept_channels": (1, 2), "data.random_flip": False}),
+        (["--data.random_flip", "--random-shift-pixels", "0"],
+         {"data.random_flip": True, "data.random_shift_pixels": 0}),
+        (["--random_flip", "auto"], {"data.random_flip": "auto"}),
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("form", [TrainArguments, CompareArguments])

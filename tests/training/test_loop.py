@@ -342,8 +342,9 @@ def test_data_that_cannot_be_trained_on():
     cached = override(config, {"data.cache_views": 1, "training.freeze_epochs": 1})
     with pytest.raises(ValueError, match="data.cache_views: digits holds videos"):
         preparation.load_images(cached, {"train": videos, "validation": videos}, data_mesh(1))
-    with pytest.raises(ValueError, match="training.select: digits has no validation split"):
-        preparation.load_images(config, no_validation, data_mesh(1))
+    theirs = override(config, {"training.select": "test_best"})
+    with pytest.raises(ValueError, match="training.select: digits has no test split"):
+        preparation.load_images(theirs, no_validation, data_mesh(1))
 
 
 class Frames:
