@@ -38,7 +38,7 @@ CONFIG = Config(
     optimizer=OptimizerConfig(learning_rate=0.05),
     training=TrainingConfig(
         epochs={epochs}, eval_every_epochs=2, freeze_epochs=1, log_every_steps=1,
-        checkpoint_every_seconds=0.01, head_start="solved",
+        checkpoint_every_seconds=0.01, head_start={head_start!r},
     ),
 )
 """
@@ -57,7 +57,7 @@ class Cluster:
 
     def start(
         self, count: int, workdir: str, epochs: int = 4, store: str = "auto",
-        join: float = 60.0, present: int | None = None,
+        join: float = 60.0, present: int | None = None, head_start: str = "random",
     ):  # fmt: skip
         """`present` of `count` processes; all of them by default."""
         experiment = self.folder / f"{workdir}.py"
@@ -67,6 +67,7 @@ class Cluster:
                 join=join,
                 data_dir=self.data_dir,
                 weights=self.weights,
+                head_start=head_start,
                 epochs=epochs,
                 store=store,
             )
@@ -226,15 +227,16 @@ def test_as_one_process_does(cluster, clusters):
 @pytest.mark.slow
 @pytest.mark.alone
 def test_killed_resumed_told_to_end_and_finished_by_one(cluster):
+    """With a head that the first process solves, and the other receives."""
     shared_memory = set(os.listdir("/dev/shm"))
-    processes = cluster.start(2, "killed", epochs=30)
+    processes = cluster.start(2, "killed", epochs=30, head_start="solved")
     cluster.wait_for_steps(8)
     processes[1].kill()
     (code, said), _ = cluster.end(processes, SILENCE_SECONDS + 15)
     assert code > 128 or code < 0, said
     assert set(os.listdir("/dev/shm")) <= shared_memory
 
-    processes = cluster.start(2, "killed", epochs=30)
+    processes = cluster.start(2, "killed", epochs=30, head_start="solved")
     cluster.wait_for_steps(40)
     processes[1].send_signal(signal.SIGTERM)
     (code, said), (other, _) = cluster.end(processes, 30)
@@ -243,7 +245,7 @@ def test_killed_resumed_told_to_end_and_finished_by_one(cluster):
     saved = int(said.partition("interrupted by SIGTERM; step ")[2].split()[0])
     assert cluster.result()[0] == saved
 
-    ((code, said),) = cluster.end(cluster.start(1, "killed", epochs=30), 120)
+    ((code, said),) = cluster.end(cluster.start(1, "killed", epochs=30, head_start="solved"), 120)
     assert code == 0, said
     assert f"resume  at step {saved} of 150" in said
     assert cluster.result()[0] == 150
