@@ -33,7 +33,7 @@ CONFIG = Config(
         train_images_per_class=4, image_store={store!r}, random_resized_crop=True, resize_size=20,
     ),
     model=ModelConfig(
-        backbone="tiny", gate_reduction=4, weights={weights!r}, classifier_bias=True
+        backbone="tiny", gate_reduction=4, weights={weights!r},
     ),
     optimizer=OptimizerConfig(learning_rate=0.05),
     training=TrainingConfig(
@@ -66,7 +66,7 @@ class Cluster:
                 silence=SILENCE_SECONDS,
                 join=join,
                 data_dir=self.data_dir,
-                weights=self.weights,
+                weights=self.weights if head_start == "solved" else None,
                 head_start=head_start,
                 epochs=epochs,
                 store=store,
