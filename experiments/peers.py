@@ -42,14 +42,14 @@ def photographs(root: Path, split: str) -> list[Path]:
 
 def import_torchvision() -> Any:
     """Torchvision, also beside a build of PyTorch that its compiled operators do not fit."""
-    import torch
+    from torch import library
 
     try:
         import torchvision
     except RuntimeError:  # "operator torchvision::nms does not exist": to declare it is enough
         for name in ("nms", "qnms"):
             schema = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
-            torch.library.define(f"torchvision::{name}", schema)
+            library.define(f"torchvision::{name}", schema)
         import torchvision
     return torchvision
 
