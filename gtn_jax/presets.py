@@ -113,8 +113,8 @@ RECIPE = {
     "data.crop_min_area": 0.35,
     "data.cache_views": 0,
 }
-"""Fine-tuning of pretrained weights, from solved classifiers; what was measured of it, and what not,
-is in docs/training.md."""
+"""Fine-tuning of pretrained weights, from solved classifiers. What was measured of it, and what not
+yet, is in docs/training.md."""
 
 
 def clean(config: Config) -> Config:
