@@ -90,7 +90,7 @@ def migrate(
     """
     migrated = {name: value for name, value in migrations.added.items() if name in known}
     given: set[str] = set()
-    for old, value in fields.items():  # noqa: PLW2901
+    for old, value in fields.items():
         if old in migrations.removed:
             if value != migrations.removed[old]:
                 raise ValueError(
