@@ -38,6 +38,7 @@ MIGRATIONS = Migrations(
         "model.gate_bias": False,
         "model.kept_channels": [],
         "data.crop_min_area": 0.08,
+        "data.center_crop": True,
         "data.mirror_evaluation": False,
         "optimizer.name": "sgd",
         "optimizer.head_learning_rate": None,

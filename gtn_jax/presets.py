@@ -63,6 +63,7 @@ def official(config: Config) -> Config:
             "training.patience_evaluations": 0,
             # Resize(256), then RandomResizedCrop(224) and a flip; CenterCrop(224) in the test.
             "data.resize_size": round(config.data.image_size * 256 / 224),
+            "data.center_crop": True,
             "data.random_shift_pixels": 0,
             "data.random_resized_crop": True,
             "data.crop_min_area": 0.08,
@@ -111,6 +112,7 @@ RECIPE = {
     "model.classifier_dropout": 0.0,
     "data.random_flip": "auto",
     "data.crop_min_area": 0.35,
+    "data.center_crop": False,
     "data.cache_views": 0,
 }
 """Fine-tuning of pretrained weights, from solved classifiers. What was measured of it, and what not

@@ -170,14 +170,14 @@ def tiny_weights(tiny_backbone, tmp_path_factory) -> str:
 def finished_run(tiny_backbone, tiny_config, tmp_path_factory) -> Path:
     """A finished run of one epoch on four devices, shared: nobody may write into it.
 
-    Its classifier has a bias and its images are cut out of larger ones.
+    Its classifier has a bias, and evaluation sees more of its images than training.
     """
     from gtn_jax.config import override
     from gtn_jax.training import loop
 
     config = override(tiny_config, {
         "training.epochs": 1, "model.classifier_bias": True, "data.eval_batch_size": 64,
-        "data.resize_size": 20,
+        "data.resize_size": 20, "data.center_crop": False,
     })  # fmt: skip
     path = tmp_path_factory.mktemp("finished") / "run"
     loop.run(config, path, quiet=True, devices=4)

@@ -37,6 +37,7 @@ def test_the_first_version_loads_with_what_it_did():
     assert {name: fields[name] for name in kept} == kept
     assert {name: fields[name] for name in fields.keys() - kept.keys()} == {
         "data.crop_min_area": 0.08,
+        "data.center_crop": True,
         "data.mirror_evaluation": False,
         "optimizer.name": "sgd",
         "optimizer.head_learning_rate": None,

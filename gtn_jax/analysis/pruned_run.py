@@ -123,7 +123,7 @@ def in_lines(pruned: Pruned) -> list[str]:
 
 def _measure(run: Restored, smaller: Restored) -> dict[str, Any]:
     """Fields `parameters`, `flops` and `seconds`: both networks in turns, median of rounds."""
-    mesh, side = data_mesh(), run.config.data.image_size
+    mesh, side = data_mesh(), run.config.data.evaluation_size
     size = -(-run.config.data.eval_batch_size // mesh.size) * mesh.size
     pixels = np.random.default_rng(0).integers(0, 256, (size, side, side, 3), np.uint8)
     batch = put_batch(Batch(pixels, np.zeros(size, np.int32), np.ones(size, np.float32)), mesh)

@@ -19,6 +19,9 @@ class DataConfig:
     """Side of the square that the model sees, in pixels."""
     resize_size: int | None = None
     """Short side of an image before that square is cut out of it, in pixels; None: image_size."""
+    center_crop: bool = True
+    """Evaluate on the central square of `image_size`; False: on the largest central square, of
+    `resize_size`, which shows more of the image at the same scale (arXiv 1906.06423)."""
     batch_size: int = 64
     """Images a training step, over all devices together."""
     eval_batch_size: int = 256
@@ -34,8 +37,8 @@ class DataConfig:
     last_batch: Literal["drop", "keep"] = "drop"
     """What happens to an epoch's last, partial batch; "keep" gives it its own statistics."""
     random_resized_crop: bool = False
-    """Train on a random part of an image, of aspect 3/4 to 4/3, resized; False: on the square that
-    evaluation sees."""
+    """Train on a random part of an image, of aspect 3/4 to 4/3, resized; False: on the central
+    square."""
     crop_min_area: float = 0.08
     """Smallest share of the image's area in such a part; the largest is all of it."""
     random_flip: bool | Literal["auto"] = True
@@ -63,6 +66,11 @@ class DataConfig:
     clip_eval: Literal["mean_of_25", "random_frame"] = "mean_of_25"
     """What decides the class of a video: the mean of 25 frames' probabilities, or (the authors')
     one frame at random."""
+
+    @property
+    def evaluation_size(self) -> int:
+        """Side of the square that evaluation and prediction see, in pixels."""
+        return self.image_size if self.center_crop else self.resize_size or self.image_size
 
     def __post_init__(self) -> None:  # noqa: D105
         require_kinds(self, "data.")

@@ -31,7 +31,7 @@ class View:
     """What of each image goes into a batch.
 
     Attributes:
-        image_size: side of the centre square in pixels, unless `whole`.
+        image_size: side of the central square in pixels, unless `whole`.
         short_side: of the resized image, in pixels.
         whole: the resized image, for random crops, instead of the centre square.
     """
@@ -44,7 +44,8 @@ class View:
     def of(cls, data: DataConfig, training: bool) -> "View":
         """What a config trains on, or evaluates on."""
         whole = training and data.random_resized_crop
-        return cls(data.image_size, data.resize_size or data.image_size, whole)
+        side = data.image_size if training else data.evaluation_size
+        return cls(side, data.resize_size or data.image_size, whole)
 
     def decode(self, encoded: bytes, file: str) -> np.ndarray:
         """uint8 H W 3."""

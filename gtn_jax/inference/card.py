@@ -79,7 +79,7 @@ def card(
         select=config.training.select,
         weights=f"the weights `{weights}`" if weights else "random numbers",
         licence=licence or ("see where they come from" if weights else "yours"),
-        side=config.data.image_size,
+        side=config.data.evaluation_size,
         platforms=", ".join(platforms),
         jax_version=jax.__version__,
         versions=", ".join(f"{name} {version}" for name, version in found if version),

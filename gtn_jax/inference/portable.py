@@ -115,7 +115,7 @@ def export_portable(workdir: Path, out: Path) -> Portable:
         for name, value in (
             ("labels.json", run.classes),
             ("preprocessing.json", {
-                "image_size": data.image_size,
+                "image_size": data.evaluation_size,
                 "resize_size": data.resize_size or data.image_size,
                 "resize": "short side, bilinear; then the square in the middle",
                 "input": "uint8 B H W 3, RGB; mean and std below are applied inside the function",
@@ -159,7 +159,7 @@ def _without_paths(config: Config) -> Config:
 
 
 def _exported(run: Restored, variables: Variables) -> jax.export.Exported:
-    transform, side = evaluation_transform(*run.preprocessing), run.config.data.image_size
+    transform, side = evaluation_transform(*run.preprocessing), run.config.data.evaluation_size
 
     @jax.jit
     def function(pixels: jax.Array) -> jax.Array:
@@ -173,7 +173,7 @@ def _exported(run: Restored, variables: Variables) -> jax.export.Exported:
 
 
 def _check(run: Restored, exported: bytearray) -> float:
-    side = run.config.data.image_size
+    side = run.config.data.evaluation_size
     pixels = np.random.default_rng(0).integers(0, 256, (3, side, side, 3), np.uint8)
     found = np.asarray(jax.export.deserialize(exported).call(pixels))
     images = evaluation_transform(*run.preprocessing)(jax.random.key(0), jnp.asarray(pixels), None)

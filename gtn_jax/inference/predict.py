@@ -106,7 +106,7 @@ def predict_files(
     wanted = max(1, min(run.config.data.eval_batch_size, len(files)))
     batch_size = -(-wanted // mesh.size) * mesh.size
     data = run.config.data
-    read = functools.partial(_read, image_size=data.image_size, short_side=data.resize_size)
+    read = functools.partial(_read, image_size=data.evaluation_size, short_side=data.resize_size)
     chunks = [files[start : start + batch_size] for start in range(0, len(files), batch_size)]
     computed: tuple[Sequence[Path], list[np.ndarray | Unreadable], Any] | None = None
     with concurrent.futures.ThreadPoolExecutor() as pool:

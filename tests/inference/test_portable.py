@@ -87,7 +87,7 @@ def test_function_is_for_every_platform_and_any_number_of_images(exported):
     found = jax.export.deserialize(written)
     assert found.platforms == ("cpu", "cuda", "tpu")
     for images in (1, 5):
-        pixels = np.zeros((images, 16, 16, 3), np.uint8)
+        pixels = np.zeros((images, 20, 20, 3), np.uint8)
         np.testing.assert_allclose(found.call(pixels).sum(axis=1), np.ones(images), rtol=1e-5)
 
 
@@ -161,7 +161,7 @@ def test_card(exported, finished_run):
     )  # fmt: skip
     assert (config.data.name, config.model.weights) == ("folder:photos", "w.safetensors")
     how = json.loads((exported / "preprocessing.json").read_text())
-    assert (how["image_size"], how["resize_size"]) == (16, 20)
+    assert (how["image_size"], how["resize_size"]) == (20, 20)
     whole = "".join(
         file.read_text() for file in exported.iterdir() if file.suffix in (".md", ".json")
     )

@@ -505,7 +505,7 @@ def test_small_images():
     assert loss == pytest.approx(expected, rel=1e-5)
 
 
-@reaches("data.resize_size")
+@reaches("data.resize_size", "data.center_crop")
 def test_short_side_before_the_square_is_cut_out():
     """Of 12 x 20 pixels: 10 high, 16 wide, and of these 8 x 8 in the middle; Pillow's."""
     config = override(STILL, {"data.resize_size": 10})
@@ -514,10 +514,15 @@ def test_short_side_before_the_square_is_cut_out():
     images = preparation.load_images(config, parts, data_mesh(1))
     rows, columns = np.mgrid[:12, :20].astype(np.uint8)
     pixels = Image.fromarray(np.stack([rows, columns, 0 * rows], axis=-1))
-    expected = np.asarray(pixels.resize((16, 10), Image.Resampling.BILINEAR))[1:9, 4:12]
+    resized = np.asarray(pixels.resize((16, 10), Image.Resampling.BILINEAR))
     for name in parts:
         found = images[name].gather(np.array([0])).images[0]
-        np.testing.assert_array_equal(found, expected)
+        np.testing.assert_array_equal(found, resized[1:9, 4:12])
+    images = preparation.load_images(
+        override(config, {"data.center_crop": False}), parts, data_mesh(1)
+    )
+    for name, expected in (("train", resized[1:9, 4:12]), ("validation", resized[:, 3:13])):
+        np.testing.assert_array_equal(images[name].gather(np.array([0])).images[0], expected)
 
 
 @reaches("data.test_fraction", "data.validation_fraction", "data.train_images_per_class")
