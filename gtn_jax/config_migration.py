@@ -44,6 +44,7 @@ MIGRATIONS = Migrations(
         "optimizer.head_learning_rate": None,
         "optimizer.decayed": "auto",
         "optimizer.warmup_share": 0.0,
+        "optimizer.full_rate_steps": 0,
         "optimizer.l2_sp": 0.0,
         "training.steps": None,
         "training.head_start": "random",

@@ -43,6 +43,7 @@ def test_the_first_version_loads_with_what_it_did():
         "optimizer.head_learning_rate": None,
         "optimizer.decayed": "auto",
         "optimizer.warmup_share": 0.0,
+        "optimizer.full_rate_steps": 0,
         "training.steps": None,
         "training.head_start": "random",
         "training.frozen_stages": 0,

@@ -30,6 +30,9 @@ class OptimizerConfig:
     """Linear rise from 0; cosine only."""
     warmup_share: float = 0.0
     """The same as a share of all steps."""
+    full_rate_steps: int = 0
+    """A run of fewer steps takes lower rates, by the square root of its share of these; cosine
+    only. 0: no run does."""
     boundaries_epochs: tuple[int, ...] = (41, 81)
     """Epochs, counted from 0, from which the step schedule is one factor lower."""
     decay_factor: float = 0.1
@@ -47,7 +50,9 @@ class OptimizerConfig:
         head = self.head_learning_rate
         require(head is None or head > 0, "optimizer.head_learning_rate", head, "> 0")
         require(0 <= self.momentum < 1, "optimizer.momentum", self.momentum, "a rate in [0, 1)")
-        require_least(self, "optimizer", 0, "weight_decay", "l2_sp", "warmup_epochs")
+        require_least(
+            self, "optimizer", 0, "weight_decay", "l2_sp", "warmup_epochs", "full_rate_steps"
+        )
         share = self.warmup_share
         require(0 <= share < 1, "optimizer.warmup_share", share, "a share in [0, 1)")
         cosine = self.schedule == "cosine" and not self.warmup_epochs

@@ -179,6 +179,7 @@ def _build_programs(
             section.boundaries_epochs,
             section.decay_factor,
             section.warmup_share,
+            section.full_rate_steps,
             training.steps,
         ),
         training.freeze_epochs * steps_per_epoch,

@@ -219,6 +219,7 @@ def relative_schedule(
     boundaries_epochs: tuple[int, ...],
     decay_factor: float,
     warmup_share: float = 0.0,
+    full_rate_steps: int = 0,
     steps: int | None = None,
 ) -> optax.Schedule:
     """step -> rate relative to the peak, in [0, 1].
@@ -232,6 +233,8 @@ def relative_schedule(
         boundaries_epochs: step only; epochs counted from 0.
         decay_factor: step only.
         warmup_share: of all steps, in the place of `warmup_epochs`.
+        full_rate_steps: cosine only; a run of T < full_rate_steps steps rises to
+            sqrt(T / full_rate_steps) only.
         steps: of the whole run; None: as many as `epochs` has.
     """
     if kind == "constant":
@@ -241,9 +244,10 @@ def relative_schedule(
         return optax.piecewise_constant_schedule(1.0, factors)
     total = epochs * steps_per_epoch if steps is None else steps
     warmup_steps = round(warmup_epochs * steps_per_epoch or warmup_share * total)
-    start = 0.0 if warmup_steps else 1.0
+    peak = min(1.0, total / full_rate_steps) ** 0.5 if full_rate_steps else 1.0
+    start = 0.0 if warmup_steps else peak
     return optax.warmup_cosine_decay_schedule(
-        start, 1.0, warmup_steps, max(total, warmup_steps + 1)
+        start, peak, warmup_steps, max(total, warmup_steps + 1)
     )
 
 

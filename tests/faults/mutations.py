@@ -57,6 +57,7 @@ MUTATIONS = {
         (BUILD, "training.epoch_count,", "training.epoch_count - 1,"),
         (BUILD, "section.warmup_epochs,", "0.0,"),
         (BUILD, "section.warmup_share,", "0.0,"),
+        (BUILD, "section.full_rate_steps,", "0,"),
         (BUILD, "training.steps,", "None,"),
         (BUILD, "section.boundaries_epochs,", "(41, 81),"),
         (BUILD, "section.decay_factor,", "0.1,"),

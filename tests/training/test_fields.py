@@ -229,12 +229,14 @@ RATES = [
     ({"training.freeze_epochs": 3}, {0: 0.0, 29: 0.0, 30: 1.0}),
     ({"optimizer.schedule": "cosine", "optimizer.warmup_share": 0.5}, {10: 0.5, 20: 1.0, 30: 0.5}),
     ({"optimizer.schedule": "cosine", "training.steps": 20}, {10: 0.5, 20: 0.0}),
+    ({"optimizer.schedule": "cosine", "optimizer.full_rate_steps": 160}, {0: 0.5, 20: 0.25}),
+    ({"optimizer.schedule": "cosine", "optimizer.full_rate_steps": 30}, {0: 1.0, 20: 0.5}),
 ]  # fmt: skip
 
 
 @reaches("optimizer.schedule", "optimizer.warmup_epochs", "optimizer.boundaries_epochs")
 @reaches("optimizer.decay_factor", "training.epochs", "training.freeze_epochs")
-@reaches("optimizer.warmup_share", "training.steps")
+@reaches("optimizer.warmup_share", "optimizer.full_rate_steps", "training.steps")
 @pytest.mark.parametrize(("values", "rates"), RATES)
 def test_rate_of_the_trunk_at_steps_of_ten_an_epoch(values, rates):
     schedules = build(values)[2].optimizer.schedules
