@@ -58,7 +58,7 @@ class TrainingConfig:
     """Evaluate and log the test split whenever the one to select on is; it chooses nothing."""
     eval_every_epochs: int = 1
     eval_every_steps: int | None = None
-    """In the place of `eval_every_epochs`; None: as that says, or with `epochs` "auto" about ten
+    """In the place of `eval_every_epochs`; None: as that says, or with `epochs` "auto" about five
     times in all."""
     checkpoint_every_seconds: float = 60.0
     log_every_steps: int = 20

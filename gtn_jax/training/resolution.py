@@ -7,7 +7,7 @@ what was open when it began is not decided twice.
 from gtn_jax.config import Config, TrainingConfig, override
 from gtn_jax.weights.recognize import AUTO, with_backbone
 
-EVALUATIONS = 10
+EVALUATIONS = 5
 """Of a run whose length is "auto"."""
 
 

@@ -146,7 +146,7 @@ def test_lengths_are_decided_once_for_all_methods(tiny_config, tmp_path):
     auto = override(tiny_config, {"training.epochs": "auto"})
     config = comparison.check(auto, ["finetune", "lp_ft"], 1, 1, tmp_path)
     training = config.training
-    assert (training.steps, training.epochs, training.eval_every_steps) == (100, 20, 10)
+    assert (training.steps, training.epochs, training.eval_every_steps) == (100, 20, 20)
     assert from_json(tmp_path / "config.json") == config
     assert method_config(config, "lp_ft", None, 0).training.freeze_epochs == 10
     # Started again it is what it was, even where other steps would be decided on now.

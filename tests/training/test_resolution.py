@@ -23,7 +23,7 @@ def length(config: Config) -> tuple:
 def test_an_automatic_length_becomes_numbers():
     steps = automatic_steps(100, 32)
     resolved = resolve(AUTO, 100, 32, per_epoch=3)
-    assert length(resolved) == (-(-steps // 3), steps, -(-steps // 10))
+    assert length(resolved) == (-(-steps // 3), steps, -(-steps // 5))
     assert resolve(resolved, 100, 32, 3) == resolved
     assert total_steps(resolved, 3) == steps
 
