@@ -142,7 +142,7 @@ def test_a_solved_probe_is_a_run_beside_heads_of_a_sweep(runs, tmp_path, monkeyp
 
 
 def test_lengths_are_decided_once_for_all_methods(tiny_config, tmp_path):
-    """40 images of batches of 8: 100 steps, 20 epochs, 10 evaluations."""
+    """40 images of batches of 8: 100 steps, 20 epochs, 5 evaluations."""
     auto = override(tiny_config, {"training.epochs": "auto"})
     config = comparison.check(auto, ["finetune", "lp_ft"], 1, 1, tmp_path)
     training = config.training
