@@ -93,6 +93,13 @@ MUTATIONS = {
         (BUILD, "config.data.random_resized_crop", "False"),
         (BUILD, "config.data.crop_min_area", "0.08"),
     ),
+    FIELDS + "short_side_before_the_square_is_cut_out": (
+        ("data/images.py", "data.image_size if training else data.evaluation_size",
+         "data.image_size"),
+    ),
+    "inference/test_portable.py::test_folder_without_this_package": (
+        ("inference/predict.py", "image_size=data.evaluation_size", "image_size=data.image_size"),
+    ),
     FIELDS + "small_images": (
         (BUILD, SMALL, "config.data.image_size"),
         ("data/augment.py", 'shape, "linear")', 'shape, "nearest")'),
