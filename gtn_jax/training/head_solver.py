@@ -22,7 +22,7 @@ import optax
 from jax import lax
 
 from gtn_jax.arrays import Array
-from gtn_jax.training.score import FEW_IMAGES
+from gtn_jax.training.score import standard_error
 
 MAX_ITERATIONS = 300
 GRADIENT_TOLERANCE = 1e-6
@@ -217,7 +217,6 @@ class SolvedHead(NamedTuple):
         strength: C, see `solve_heads`.
         views: that were trained on: all, or 1 where the others mislead.
         chosen_on: "validation" or "cross-validation".
-        chosen_by: "accuracy" or "loss".
         held_out: how many images chose.
         accuracy: of the held-out images, 0..1; None where there were none.
     """
@@ -227,7 +226,6 @@ class SolvedHead(NamedTuple):
     strength: float
     views: int
     chosen_on: str
-    chosen_by: str
     held_out: int
     accuracy: float | None
 
@@ -242,6 +240,9 @@ def solve_head(
 ) -> SolvedHead:
     """Solve a head on all training images, with the strength that held-out images choose.
 
+    Of the strengths whose accuracy is within one standard error of the highest that one is chosen
+    whose loss is lowest (the accuracy of few images is a coarse count).
+
     Views other than the first are trained on unless they look wrong: a head that was solved on the
     first alone has a higher loss on theirs, of held-out images, by more than two standard errors.
 
@@ -254,7 +255,7 @@ def solve_head(
         labels: int B.
         num_classes: N.
         validation: features (float V B' K, of the same views) and labels (int B').
-        strengths: to choose from, ascending; of equally good ones the smallest wins.
+        strengths: to choose from, ascending; of equal losses the smallest one's wins.
         seed: of the folds.
 
     Raises:
@@ -308,17 +309,16 @@ def _solved(
             others = problem.solve(strengths, np.tile(weights, len(views)))
             held_out.append([others.logits(view[fold]) for view in seen])
             wanted = np.concatenate([wanted, labels[fold]])
-    chosen_by = "loss" if len(wanted) < FEW_IMAGES else "accuracy"
     best, accuracy, losses = len(strengths) // 2, None, np.zeros((0, 0))
     if len(wanted):
         logits = np.concatenate([np.stack(views) for views in held_out], axis=2)  # V S B N
         losses = _cross_entropy(logits, wanted)
         accuracies = (logits[0].argmax(-1) == wanted).mean(1)
-        quality = losses[0].mean(1) if chosen_by == "loss" else -accuracies
-        best = int(np.lexsort([losses[0].mean(1), quality])[0])
+        lowest = accuracies.max() - standard_error(accuracies.max(), len(wanted))
+        best = int(np.where(accuracies >= lowest, losses[0].mean(1), np.inf).argmin())
         accuracy, losses = float(accuracies[best]), losses[:, best]
     head = SolvedHead(
-        heads.kernels[best], heads.biases[best], strengths[best], len(views), chosen_on, chosen_by,
+        heads.kernels[best], heads.biases[best], strengths[best], len(views), chosen_on,
         len(wanted), accuracy,
     )  # fmt: skip
     return head, losses

@@ -75,7 +75,7 @@ def solve_start(
         ]
         held_out = np.stack(seen), validation.part.labels
     main: Any = {name: np.asarray(leaf) for name, leaf in params["classifier"]["fc"].items()}
-    solved = SolvedHead(main["kernel"], main["bias"], 0.0, 1, "", "", 0, None)
+    solved = SolvedHead(main["kernel"], main["bias"], 0.0, 1, "", 0, None)
     auxiliary = "aux_classifier" in params
     aux_kernel = np.asarray(params["aux_classifier"]["fc"]["kernel"]) if auxiliary else None
     if is_first():

@@ -322,7 +322,9 @@ def _train(
         checkpoints.wait()
         clock["checkpoint"] += time.monotonic() - started
         started = time.monotonic()
-        result, predictions = evaluate_selected(config, ready, checkpoints, state, step)
+        result, predictions = evaluate_selected(
+            config, ready, checkpoints, state, step, folder.rows()
+        )
         clock["evaluate"] += time.monotonic() - started
         summary = {
             "steps": step,

@@ -329,8 +329,7 @@ def in_lines(prepared: Prepared) -> list[str]:
     if head is not None and prepared.position is None:
         lines.append(
             f"head    solved in {prepared.clock['head']:.1f} s, with a bias; strength "
-            f"{head['strength']:g} by {head['chosen_by']} on {head['held_out']} images of "
-            f"{head['chosen_on']}"
+            f"{head['strength']:g}, chosen on {head['held_out']} images of {head['chosen_on']}"
         )
         if head.get("mirrors") is False:
             lines.append("note    nothing is mirrored: left and right differ in these images")

@@ -25,6 +25,28 @@ def score(figures: Mapping[str, Any], few: int = FEW_IMAGES, floor: float = 0.0)
     return -figures["loss"] if figures["images"] < few else figures["accuracy"]
 
 
+def standard_error(accuracy: float, images: int) -> float:
+    """Of an accuracy in 0..1 over so many images."""
+    return math.sqrt(accuracy * (1 - accuracy) / images)
+
+
+def is_as_good(later: Mapping[str, Any], best: Mapping[str, Any], floor: float) -> bool:
+    """Whether an evaluation at low rates counts, rather than the best of those before it.
+
+    It has seen more and moves no longer; that the best one is better is chance up to a standard
+    error, and a little more, as it was chosen.
+
+    Args:
+        later: accuracy and loss (nats) of an evaluation.
+        best: accuracy and images of another one, of the same images.
+        floor: lowest accuracy that can be selected.
+    """
+    error = standard_error(best["accuracy"], best["images"])
+    return math.isfinite(later["loss"]) and later["accuracy"] >= max(
+        floor, best["accuracy"] - error
+    )
+
+
 def is_stale(scores: Sequence[float], patience: int) -> bool:
     """Whether the last `patience` evaluations were all no better than one before them.
 

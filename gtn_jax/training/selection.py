@@ -1,5 +1,6 @@
 """What a finished run sums up: which step counts, how good it is, and what it cost."""
 
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from gtn_jax.config import Config
@@ -11,13 +12,22 @@ from gtn_jax.training.optimizer import Optimizer, trained_parameters
 from gtn_jax.training.predictions import Predictions
 from gtn_jax.training.preparation import SELECTED_ON, Prepared
 from gtn_jax.training.resolution import is_frozen
+from gtn_jax.training.score import is_as_good
 from gtn_jax.training.state import TrainState
 
 
 def evaluate_selected(
-    config: Config, ready: Prepared, checkpoints: Checkpoints, state: TrainState, step: int
+    config: Config,
+    ready: Prepared,
+    checkpoints: Checkpoints,
+    state: TrainState,
+    step: int,
+    rows: Iterable[Mapping[str, Any]],
 ) -> tuple[dict[str, Any], dict[str, Predictions]]:
     """Select as `training.select` says, and evaluate what was selected.
+
+    The best step counts; where training began with a solved classifier and went through its whole
+    schedule, the last one unless it is worse beyond chance (`is_as_good`).
 
     Args:
         config: of the run.
@@ -25,6 +35,7 @@ def evaluate_selected(
         checkpoints: of the run, all of them saved.
         state: after the last step.
         step: the last one.
+        rows: of `metrics.jsonl`.
 
     Returns:
         selected_step, selected_on, and the figures of each split but train; and split -> what was
@@ -36,6 +47,10 @@ def evaluate_selected(
     watched = SELECTED_ON.get(config.training.select)
     selected_on = watched if watched in ready.images else None
     best = checkpoints.best_step() if selected_on and is_first() else None
+    if best is not None and ready.head is not None and step == ready.total_steps:
+        own = {row["step"]: row for row in rows if row.get("split") == selected_on}
+        if step in own and is_as_good(own[step], own[best], own[0]["accuracy"]):
+            best = step
     selected = agreed(step if best is None else best)
     if selected != step:
         state, _ = checkpoints.restore(state, selected)

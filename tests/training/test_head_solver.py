@@ -81,19 +81,17 @@ def test_validation_chooses_and_is_not_trained_on():
     features, labels = drawn(120, 24, 3)
     validation = drawn(90, 24, 3, seed=1)
     found = solve_head(features[None], labels, 3, (validation[0][None], validation[1]))
-    assert (found.chosen_on, found.chosen_by, found.held_out) == ("validation", "accuracy", 90)
+    assert (found.chosen_on, found.held_out) == ("validation", 90)
     heads = solve_heads(features, labels, 3, STRENGTHS)
-    accuracies = (heads.logits(validation[0]).argmax(-1) == validation[1]).mean(1)
-    assert found.accuracy == accuracies.max()
-    chosen = STRENGTHS.index(found.strength)
-    assert accuracies[chosen] == accuracies.max()
+    logits = np.float64(heads.logits(validation[0]))
+    accuracies = (logits.argmax(-1) == validation[1]).mean(1)
+    losses = np.log(np.exp(logits).sum(-1)) - logits[:, np.arange(90), validation[1]]
+    error = np.sqrt(accuracies.max() * (1 - accuracies.max()) / 90)
+    good = [k for k in range(len(STRENGTHS)) if accuracies[k] >= accuracies.max() - error]
+    assert 1 < len(good) < len(STRENGTHS)
+    chosen = min(good, key=lambda k: losses[k].mean())
+    assert found.strength == STRENGTHS[chosen] and found.accuracy == accuracies[chosen]
     np.testing.assert_array_equal(found.kernel, heads.kernels[chosen])
-
-    few = solve_head(features[None], labels, 3, (validation[0][None, :9], validation[1][:9]))
-    assert (few.chosen_by, few.held_out) == ("loss", 9)
-    logits = np.float64(heads.logits(validation[0][:9]))
-    losses = np.log(np.exp(logits).sum(-1)) - logits[:, np.arange(9), validation[1][:9]]
-    assert few.strength == STRENGTHS[int(losses.mean(1).argmin())]
 
 
 def test_views_that_mislead_are_left_out():

@@ -190,4 +190,4 @@ def test_without_validation_folds_choose(config, tmp_path, monkeypatch, capsys):
     short = override(config, {"training.epochs": 0, "training.select": "last"})
     summary = run(short, tmp_path / "run")
     assert summary["selected_on"] is None and "validation_accuracy" not in summary
-    assert "by loss on 40 images of cross-validation" in capsys.readouterr().out
+    assert ", chosen on 40 images of cross-validation" in capsys.readouterr().out

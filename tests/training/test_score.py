@@ -5,7 +5,7 @@ import pytest
 from gtn_jax.config import override
 from gtn_jax.training import loop
 from gtn_jax.training.run_folder import RunFolder
-from gtn_jax.training.score import is_stale, score, scores_until
+from gtn_jax.training.score import is_as_good, is_stale, score, scores_until
 
 
 @pytest.mark.parametrize(
@@ -42,6 +42,20 @@ def test_few_images_are_judged_by_their_loss():
     assert score(figures | {"images": 999}, few=1000) == -0.5
     assert score(figures | {"images": 999}, few=1000, floor=0.8) == -0.5
     assert score(figures | {"images": 999}, few=1000, floor=0.81) is None
+
+
+@pytest.mark.parametrize(
+    ("accuracy", "loss", "floor", "expected"),
+    [
+        (0.76, 9.0, 0.0, True),  # the standard error of 0.8 of 100 images is 0.04
+        (0.755, 0.1, 0.0, False),
+        (0.79, 0.1, 0.795, False),
+        (0.9, float("nan"), 0.0, False),
+    ],
+)
+def test_the_last_counts_unless_it_is_worse_beyond_chance(accuracy, loss, floor, expected):
+    later, best = {"accuracy": accuracy, "loss": loss}, {"accuracy": 0.8, "images": 100}
+    assert is_as_good(later, best, floor) is expected
 
 
 class Stopped(Exception):
