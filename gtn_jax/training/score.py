@@ -8,7 +8,7 @@ FEW_IMAGES = 50
 """With fewer images than these their loss tells more than their accuracy, a coarse count."""
 FEW_SOLVED = 1000
 """The same where training begins with solved classifiers, which know how sure they are: a loss that
-rises is then no sign of growing confidence (a case: docs/training.md)."""
+rises is then no sign of growing confidence alone."""
 
 
 def score(figures: Mapping[str, Any], few: int = FEW_IMAGES, floor: float = 0.0) -> float | None:

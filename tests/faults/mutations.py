@@ -168,7 +168,17 @@ MUTATIONS = {
         ("training/resolution.py", "or step == total_steps", ""),
         ("training/resolution.py", "training.eval_every_steps or length", "length"),
     ),
-    "training/test_score.py": (("training/score.py", "< few", "<= few"),),
+    "training/test_score.py": (
+        ("training/score.py", "< few", "<= few"),
+        ("training/score.py", 'best["accuracy"] - error', 'best["accuracy"]'),
+    ),
+    "training/test_selection.py": (
+        ("training/selection.py", "step == ready.total_steps", "True"),
+        ("training/selection.py", "ready.head is not None", "True"),
+    ),
+    "training/test_head_solver.py": (
+        ("training/head_solver.py", "accuracies >= lowest", "accuracies >= accuracies.max()"),
+    ),
     "training/test_lock.py": (("training/lock.py", "not is_locked and ", ""),),
     # What is said of runs.
     "analysis/test_gates.py": (

@@ -26,7 +26,13 @@ COUNTS = {
 }
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+DEEP = {"resnet110", "resnet152"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(name, marks=pytest.mark.slow if name in DEEP else ()) for name in BACKBONES],
+)
 def test_parameter_count(name):
     classes, expected = COUNTS[name]
     model = GTN(name, classes, gate="none", classifier_bias=True, auxiliary=False)

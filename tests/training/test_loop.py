@@ -156,7 +156,8 @@ KEEP = {
         (CROPS | {"training.epochs": 1}, 1),
         pytest.param(CROPS | {"training.freeze_epochs": 0}, 1, marks=LONG),
         # 40 images in batches of 12 leave 4, which three devices do not divide.
-        (CROPS | KEEP, 3),
+        (CROPS | KEEP | {"data.small_image_epochs": 0, "training.epochs": 1}, 3),
+        pytest.param(CROPS | KEEP, 3, marks=LONG),
         pytest.param(KEEP, 1, marks=LONG),
         pytest.param(CROPS | CACHED, 4, marks=LONG),
     ],
