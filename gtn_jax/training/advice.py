@@ -26,7 +26,7 @@ def few_steps(config: Config, total_steps: int) -> str | None:
 
 
 def near_chance(accuracy: float, images: int, classes: int, config: Config) -> str | None:
-    """A line about answers that are no better than guesses; None: they are.
+    """A line about answers that are no better than guesses; None: they are, or so few cannot tell.
 
     Args:
         accuracy: 0..1, of
@@ -35,7 +35,8 @@ def near_chance(accuracy: float, images: int, classes: int, config: Config) -> s
         config: resolved.
     """
     chance = 1 / classes
-    if accuracy > chance + 2 * math.sqrt(chance * (1 - chance) / images):
+    most = chance + 2 * math.sqrt(chance * (1 - chance) / images)
+    if accuracy > most or most >= 1:
         return None
     if config.training.head_start == "random" and config.model.weights is not None:
         fix = "--training.head_start solved starts from what the weights know"

@@ -27,6 +27,7 @@ def test_near_chance():
     assert line is not None
     assert line.startswith("answers are near chance, 25.0 %; --training.head_start solved")
     assert "--find-lr" in str(near_chance(0.33, 100, 4, SOLVED))
+    assert near_chance(1.0, 2, 2, SOLVED) is None and near_chance(0.5, 2, 2, SOLVED) is None
 
 
 @pytest.fixture
