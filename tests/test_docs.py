@@ -54,7 +54,7 @@ def test_readme(capsys, monkeypatch):
     monkeypatch.setattr(loop, "run", lambda *given: asked.append(given) or {"test_accuracy": 0.5})
     exec(compile(training, "README.md", "exec"), {})
     ((config, workdir),) = asked
-    assert (config.optimizer.learning_rate, config.seed, config.data.name) == (0.2, 1, "digits")
+    assert (config.optimizer.learning_rate, config.seed, config.data.name) == (0.002, 1, "digits")
     assert workdir == "runs/from_python" and capsys.readouterr().out == "0.5\n"
     exec(compile(model, "README.md", "exec"), {})
     assert capsys.readouterr().out == "(4, 10) (4, 256)\n"
