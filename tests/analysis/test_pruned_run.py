@@ -30,7 +30,7 @@ def test_smaller_run_is_what_the_curve_says_and_is_a_run(
     cli_refuses(*words, says=f"{out}: exists already")
 
 
-@pytest.mark.release
+@pytest.mark.slow
 def test_channels_are_those_of_the_whole_and_no_other_form_is_made(
     finished_run, tmp_path, cli_refuses
 ):
@@ -47,20 +47,20 @@ def test_channels_are_those_of_the_whole_and_no_other_form_is_made(
     cli_refuses(*authors, says="model.")
 
 
-@pytest.mark.release
+@pytest.mark.slow
 @pytest.mark.parametrize("fraction", ["0", "1.5", "-1", "nan"])
 def test_fractions_that_are_none(finished_run, tmp_path, cli_refuses, fraction):
     words = ["export", str(finished_run), "--out", str(tmp_path / "x"), "--keep-channels", fraction]
     cli_refuses(*words, says=f"--keep-channels: {float(fraction)} is no fraction", code=2)
 
 
-@pytest.mark.release
+@pytest.mark.slow
 def test_torch_has_all_channels(finished_run, tmp_path, cli_refuses):
     words = ["export", str(finished_run), "--out", str(tmp_path / "x"), "--keep-channels", "0.5"]
     cli_refuses(*words, "--to", "torch", says="the authors' model has all channels", code=2)
 
 
-@pytest.mark.release
+@pytest.mark.slow
 def test_other_logits_than_the_curve_are_noticed(finished_run, tmp_path, monkeypatch):
     honest = prune.ChannelMeans
     monkeypatch.setattr(

@@ -49,10 +49,10 @@ def any_means() -> ChannelMeans:
 
 
 OTHERS = ("none", "half", "identity", "constant", "mlp")
-MORE = [pytest.param(gate, marks=pytest.mark.release) for gate in OTHERS]
+SLOW = [pytest.param(gate, marks=pytest.mark.slow) for gate in OTHERS]
 
 
-@pytest.mark.parametrize("gate", ["sigmoid", *MORE])
+@pytest.mark.parametrize("gate", ["sigmoid", *SLOW])
 def test_says_what_the_whole_says_with_channels_at_their_means(drawn_run, gate):
     run, means = drawn(drawn_run, gate=gate, classifier_bias=gate == "identity"), any_means()
     smaller = prune(run, KEPT, means)
@@ -70,7 +70,7 @@ def test_says_what_the_whole_says_with_channels_at_their_means(drawn_run, gate):
         }
 
 
-@pytest.mark.release
+@pytest.mark.slow
 def test_twice(drawn_run):
     run, first, second = drawn(drawn_run), any_means(), any_means()
     once = prune(run, KEPT, first)
@@ -84,7 +84,7 @@ def test_twice(drawn_run):
     )
 
 
-@pytest.mark.release
+@pytest.mark.slow
 def test_all_channels_are_the_whole_network(drawn_run):
     run = drawn(drawn_run)
     same = prune(run, list(range(16)), any_means())
@@ -101,7 +101,7 @@ class PairGate(nn.Module):
         return factors, factors
 
 
-@pytest.mark.release
+@pytest.mark.slow
 def test_gate_that_cannot_be_cut(drawn_run, monkeypatch):
     monkeypatch.setitem(GATES, "pairs", PairGate)
     run = drawn(drawn_run, gate="pairs")

@@ -31,7 +31,7 @@ DEEP = {"resnet110", "resnet152"}
 
 @pytest.mark.parametrize(
     "name",
-    [pytest.param(name, marks=pytest.mark.release if name in DEEP else ()) for name in BACKBONES],
+    [pytest.param(name, marks=pytest.mark.slow if name in DEEP else ()) for name in BACKBONES],
 )
 def test_parameter_count(name):
     classes, expected = COUNTS[name]
