@@ -175,6 +175,7 @@ MUTATIONS = {
     "training/test_selection.py": (
         ("training/selection.py", "step == ready.total_steps", "True"),
         ("training/selection.py", "ready.head is not None", "True"),
+        ("training/selection.py", 'own[0]["accuracy"]', "0.0"),
     ),
     "training/test_head_solver.py": (
         ("training/head_solver.py", "accuracies >= lowest", "accuracies >= accuracies.max()"),
