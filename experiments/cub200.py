@@ -16,7 +16,7 @@ Not run here: the photographs are not at hand. docs/fidelity.md says what differ
 """
 
 from gtn_jax.config import Config, DataConfig, ModelConfig
-from gtn_jax.presets import clean
+from gtn_jax.config.presets import clean
 
 CONFIG = clean(
     Config(

@@ -19,7 +19,7 @@ from the authors'.
 """
 
 from gtn_jax.config import Config, DataConfig, ModelConfig
-from gtn_jax.presets import clean
+from gtn_jax.config.presets import clean
 
 CONFIG = clean(
     Config(

@@ -15,7 +15,7 @@ gate nor the identity gate was better beyond chance. Backbone and stages are tho
 """
 
 from gtn_jax.config import Config, DataConfig, ModelConfig
-from gtn_jax.presets import clean
+from gtn_jax.config.presets import clean
 
 CONFIG = clean(
     Config(

@@ -23,7 +23,7 @@ percent at the best of them, and at one rate of 0.001 for both:
 """
 
 from gtn_jax.config import Config, DataConfig, ModelConfig, TrainingConfig, override
-from gtn_jax.presets import clean
+from gtn_jax.config.presets import clean
 
 CONFIG = override(
     clean(

@@ -6,7 +6,7 @@ The quickstart's experiment, with aids of docs/training.md as methods. What was 
 """
 
 from gtn_jax.analysis.methods import METHODS, Method
-from gtn_jax.experiment import load_experiment
+from gtn_jax.config.experiment import load_experiment
 
 SMOOTHING = {"training.label_smoothing": 0.1}
 MIXUP = {"training.mixup_alpha": 0.2}

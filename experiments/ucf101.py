@@ -19,7 +19,7 @@ Not run here: the videos are not at hand. docs/fidelity.md says what differs fro
 """
 
 from gtn_jax.config import Config, DataConfig, ModelConfig
-from gtn_jax.presets import clean
+from gtn_jax.config.presets import clean
 
 CONFIG = clean(
     Config(

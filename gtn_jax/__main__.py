@@ -2,13 +2,15 @@
 
 import sys
 
-from gtn_jax.training.allocator import start_again_with_huge_pages
+from gtn_jax.runtime.allocator import start_again_with_huge_pages
 
 
 def main() -> int:
     """Run the process's verb; returns the exit code."""
     start_again_with_huge_pages()
-    from gtn_jax.cli import main  # takes a tenth of a second, which a new start would take again
+    from gtn_jax.cli.main import (
+        main,  # takes a tenth of a second, which a new start would take again
+    )
 
     return main()
 

@@ -14,14 +14,14 @@ class UsageError(ValueError):
     """A word of the command line that does not work: `gtn` exits with 2; trying again is vain."""
 
 
-def unknown_name(what: str, name: str, known: Iterable[str], catalogue: str = "") -> ValueError:
+def unknown_name(what: str, name: str, known: Iterable[str], catalog: str = "") -> ValueError:
     """The error for a name that is not in a table, offering the nearest ones.
 
     Args:
         what: the kind of thing, e.g. "backbone".
         name: what was asked for.
         known: the names that exist.
-        catalogue: address of a page with all of them, where they are too many to be listed.
+        catalog: address of a page with all of them, where they are too many to be listed.
     """
     # By number: 2 comes before 10.
     known = sorted(known, key=lambda word: [
@@ -29,8 +29,8 @@ def unknown_name(what: str, name: str, known: Iterable[str], catalogue: str = ""
     ])  # fmt: skip
     near = difflib.get_close_matches(name, known, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
-    if catalogue:
-        hint = f"{hint} (all: {catalogue})" if near else f"all are in {catalogue}"
+    if catalog:
+        hint = f"{hint} (all: {catalog})" if near else f"all are in {catalog}"
     return ValueError(f"unknown {what} {name!r}; {hint}")
 
 

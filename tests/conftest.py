@@ -10,7 +10,7 @@ from types import ModuleType
 import jax
 import pytest
 
-from gtn_jax.training.allocator import collect_garbage_rarely
+from gtn_jax.runtime.allocator import collect_garbage_rarely
 
 # The command line would keep compiled programs in the home of whoever tests.
 os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"
@@ -219,7 +219,7 @@ def cli_refuses(capsys, tmp_path):
 
     It returns what was said; nothing may change in `tmp_path`, except below the folders `writes`.
     """
-    refusal = _load(TESTS / "refusal.py")
+    refusal = _load(TESTS / "divergence.py")
 
     def cli_refuses(*arguments, says, code=1, writes=()):
         with refusal.nothing_written(tmp_path, writes):

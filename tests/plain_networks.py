@@ -21,7 +21,7 @@ from gtn_jax.config import (
     override,
 )
 from gtn_jax.models.layers import BatchNorm, Conv
-from gtn_jax.training.build import build_model, build_programs
+from gtn_jax.training.programs import build_model, build_programs
 from gtn_jax.training.state import create_state
 from gtn_jax.weights.registry import IMAGENET_MEAN, IMAGENET_STD
 

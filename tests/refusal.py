@@ -5,7 +5,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from gtn_jax.cli import main
+from gtn_jax.cli.main import main
 
 
 def run_cli(arguments: Sequence[object]) -> int:

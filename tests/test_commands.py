@@ -15,8 +15,8 @@ from pathlib import Path
 
 import pytest
 
-from gtn_jax import arguments
-from gtn_jax.cli import VERBS, main
+from gtn_jax.cli import arguments
+from gtn_jax.cli.main import VERBS, main
 
 ROOT = Path(__file__).parent.parent
 PAGES = sorted(
@@ -87,7 +87,9 @@ def test_line_is_understood(page, line, monkeypatch, capsys, tmp_path):
         raise Understood
 
     for room in ("analysis", "data", "fit", "inference", "installation", "training", "weights"):
-        monkeypatch.setattr(importlib.import_module(f"gtn_jax.verbs.{room}"), "parse", parse_only)
+        monkeypatch.setattr(
+            importlib.import_module(f"gtn_jax.cli.commands.{room}"), "parse", parse_only
+        )
     assert main(words_of(line)) == 1
     assert "Understood" in capsys.readouterr().err
 

@@ -12,7 +12,7 @@ from gtn_jax.config import (
     TrainingConfig,
     override,
 )
-from gtn_jax.config_json import differences, flatten, from_json, to_json
+from gtn_jax.config.serialization import differences, flatten, from_json, to_json
 
 
 def test_json_round_trip(tmp_path):

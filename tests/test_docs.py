@@ -14,13 +14,13 @@ import pytest
 
 import gtn_jax
 from gtn_jax.config import override
-from gtn_jax.experiment import load_experiment
+from gtn_jax.config.experiment import load_experiment
 from gtn_jax.models.backbones import BACKBONES
 from gtn_jax.models.gate import build_gate
 from gtn_jax.models.gtn import GTN, init_variables
+from gtn_jax.runs.folder import RunFolder
 from gtn_jax.training import loop
 from gtn_jax.training.loop import run as run_training
-from gtn_jax.training.run_folder import RunFolder
 from gtn_jax.training.state import create_state
 from gtn_jax.training.steps import make_train_step
 from gtn_jax.weights.port import looks_like

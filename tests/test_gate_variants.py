@@ -8,7 +8,7 @@ import gtn_jax
 from gtn_jax.analysis.methods import METHODS, method_config
 from gtn_jax.arrays import Pooled
 from gtn_jax.config import override
-from gtn_jax.experiment import load_experiment
+from gtn_jax.config.experiment import load_experiment
 from gtn_jax.models.gate import GATES
 from gtn_jax.training import loop
 

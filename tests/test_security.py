@@ -28,7 +28,7 @@ ALLOWED = {
     # The one reader of pickles, behind `gtn convert`; see `test_pickles_are_read_safely`.
     ("gtn_jax/weights/read.py", "torch.load"),
     # Experiment files are Python, and whoever names one runs it: SECURITY.md.
-    ("gtn_jax/experiment.py", "runpy.run_path"),
+    ("gtn_jax/config/experiment.py", "runpy.run_path"),
     # Of names in tables of ours, never of names from outside.
     ("gtn_jax/data/sources.py", "importlib.import_module"),
     ("gtn_jax/__init__.py", "importlib.import_module"),
@@ -126,7 +126,7 @@ CONFIG = Config(
 """
 THREE_VERBS = """
 import sys
-from gtn_jax.cli import main
+from gtn_jax.cli.main import main
 experiment, run, image = sys.argv[1:]
 codes = [main(["train", experiment, "--workdir", run]), main(["evaluate", run]),
          main(["predict", run, image])]

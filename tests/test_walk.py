@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gtn_jax.cli import main
+from gtn_jax.cli.main import main
 
 PAGE = Path(__file__).parent.parent / "docs" / "first_photos.md"
 # The page's network is fetched and large; this one comes with the package.

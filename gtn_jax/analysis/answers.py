@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gtn_jax.analysis.intervals import wilson_interval
-from gtn_jax.training.predictions import Predictions
+from gtn_jax.runs.predictions import Predictions
 
 _CLASSES_SHOWN = 20
 _PAIRS_SHOWN = 5

@@ -21,18 +21,18 @@ from gtn_jax.analysis.swept_trials import is_sweepable, run_swept
 from gtn_jax.analysis.trials import Clock, Say, Summary, Trial, in_words, run_trials
 from gtn_jax.analysis.tuning import Row
 from gtn_jax.config import Config, override
-from gtn_jax.config_json import differences, from_json, to_json
-from gtn_jax.data.choice import Part, choose
+from gtn_jax.config.serialization import differences, from_json, to_json
 from gtn_jax.data.sources import open_data
+from gtn_jax.data.subsets import Part, choose
+from gtn_jax.devices import Device, data_mesh
+from gtn_jax.devices import in_words as device_words
 from gtn_jax.errors import UsageError
-from gtn_jax.training.build import check_model
-from gtn_jax.training.environment import start_row
-from gtn_jax.training.preparation import epoch_of
+from gtn_jax.runs.folder import RunFolder
+from gtn_jax.runs.provenance import start_row
+from gtn_jax.runs.row_file import append_row, read_rows
+from gtn_jax.training.programs import check_model
 from gtn_jax.training.resolution import adopt, resolve
-from gtn_jax.training.row_file import append_row, read_rows
-from gtn_jax.training.run_folder import RunFolder
-from gtn_jax.training.sharding import Device, data_mesh
-from gtn_jax.training.sharding import in_words as device_words
+from gtn_jax.training.setup import epoch_of
 
 FILE = "results.jsonl"
 METHODS_FILE = "methods.jsonl"

@@ -17,7 +17,7 @@ from gtn_jax.analysis.html import Element
 from gtn_jax.analysis.intervals import hierarchical_interval, paired_interval
 from gtn_jax.analysis.methods import Rates
 from gtn_jax.analysis.tuning import Row
-from gtn_jax.training.run_folder import RunFolder
+from gtn_jax.runs.folder import RunFolder
 
 Interval = tuple[float, float]
 

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from gtn_jax.analysis.methods import is_frozen
 from gtn_jax.config import Config, override
+from gtn_jax.devices import Device
 from gtn_jax.training.loop import run
 from gtn_jax.training.resolution import total_steps
-from gtn_jax.training.sharding import Device
 
 _FROZEN_SHARE = 0.3
 """Of a full step's time: a frozen one without the trunk's gradient, see docs/benchmarks.md."""

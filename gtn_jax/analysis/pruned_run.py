@@ -13,15 +13,15 @@ import numpy as np
 
 from gtn_jax.analysis.channels import ChannelCurve, channel_curve, channel_means, kept_logits
 from gtn_jax.arrays import Batch
-from gtn_jax.data.choice import choose, fingerprint
 from gtn_jax.data.sources import open_data
+from gtn_jax.data.subsets import choose, fingerprint
+from gtn_jax.devices import data_mesh, put_batch
 from gtn_jax.errors import UsageError
 from gtn_jax.inference.head import head_of
 from gtn_jax.inference.new_run import check_new_folder, write_run
 from gtn_jax.inference.outputs import outputs_of
 from gtn_jax.inference.prune import prune
 from gtn_jax.inference.restore import Restored, open_split, restore
-from gtn_jax.training.sharding import data_mesh, put_batch
 
 _ROUNDS = 7
 # Of the largest logit: what other orders of the same sums may differ by.

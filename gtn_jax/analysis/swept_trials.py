@@ -20,17 +20,17 @@ from gtn_jax.arrays import Pooled
 from gtn_jax.config import Config, override
 from gtn_jax.data import pipeline
 from gtn_jax.data.augment import evaluation_transform
-from gtn_jax.data.choice import choose
 from gtn_jax.data.images import Images
 from gtn_jax.data.sources import open_data
-from gtn_jax.training.build import build_model, build_module, build_programs
+from gtn_jax.data.subsets import choose
+from gtn_jax.devices import Device, data_mesh, replicate
+from gtn_jax.runs.folder import Preprocessing, RunFolder
+from gtn_jax.runs.predictions import Predictions
+from gtn_jax.training.divergence import Diverged
 from gtn_jax.training.feature_cache import compute_features
 from gtn_jax.training.forward_steps import PoolingStep, make_pooling_step
-from gtn_jax.training.predictions import Predictions
-from gtn_jax.training.preparation import load_images
-from gtn_jax.training.refusal import Diverged
-from gtn_jax.training.run_folder import Preprocessing, RunFolder
-from gtn_jax.training.sharding import Device, data_mesh, replicate
+from gtn_jax.training.programs import build_model, build_module, build_programs
+from gtn_jax.training.setup import load_images
 
 _SILENT_SECONDS = 3.0
 

@@ -6,10 +6,10 @@ import io
 import numpy as np
 from PIL import Image
 
-from gtn_jax.data.choice import choose, fingerprint
 from gtn_jax.data.decode import decode_whole
 from gtn_jax.data.sources import open_data
-from gtn_jax.training.run_folder import RunFolder
+from gtn_jax.data.subsets import choose, fingerprint
+from gtn_jax.runs.folder import RunFolder
 
 _SHORT_SIDE = 96
 

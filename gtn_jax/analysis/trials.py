@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 import jax
 
 from gtn_jax.config import Config
+from gtn_jax.devices import Device, all_devices
 from gtn_jax.errors import UsageError
-from gtn_jax.training.interruption import Interrupted, active
+from gtn_jax.runtime.interruption import Interrupted, active
+from gtn_jax.training.divergence import Diverged
 from gtn_jax.training.loop import run
-from gtn_jax.training.refusal import Diverged
-from gtn_jax.training.sharding import Device, all_devices
 
 _RUNS_BETWEEN_CLEARINGS = 10
 """A CPU's programs are thousands of mappings of memory each, of 65,530 that Linux gives a process:

@@ -18,8 +18,8 @@ from typing import Any
 from gtn_jax.analysis.methods import UNTRAINED, Rates, is_untrained, method_config
 from gtn_jax.analysis.trials import Trial
 from gtn_jax.config import Config
+from gtn_jax.runs.row_file import append_row, read_rows
 from gtn_jax.training.resolution import is_frozen
-from gtn_jax.training.row_file import append_row, read_rows
 
 FILE = "tuning.jsonl"
 _REFINEMENTS = (4, 2)

@@ -11,7 +11,7 @@ import time
 from typing import Any
 
 from gtn_jax.benchmark.spec import OURS, Spec
-from gtn_jax.training import allocator
+from gtn_jax.runtime import allocator
 
 
 class ChildError(Exception):

@@ -21,12 +21,12 @@ from gtn_jax.arrays import Batch, RowBatch
 from gtn_jax.benchmark.spec import Spec, data_of
 from gtn_jax.benchmark.workload import Workload, memory_in_use
 from gtn_jax.data import pipeline
-from gtn_jax.data.choice import Part, whole
 from gtn_jax.data.images import Images, View, open_images
 from gtn_jax.data.splits import Split
+from gtn_jax.data.subsets import Part, whole
+from gtn_jax.devices import data_mesh, put_batch
 from gtn_jax.training.image_store import place_images
 from gtn_jax.training.resident import take_images
-from gtn_jax.training.sharding import data_mesh, put_batch
 
 JPEG_SIZE = (341, 256)
 """Width and height of a photo whose short side is training's."""

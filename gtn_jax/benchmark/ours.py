@@ -17,8 +17,8 @@ from gtn_jax.benchmark.programs import compile_apart
 from gtn_jax.benchmark.spec import Spec, data_of
 from gtn_jax.benchmark.workload import Workload
 from gtn_jax.config import Config, override
-from gtn_jax.training.build import Programs, build_model, build_programs
-from gtn_jax.training.sharding import data_mesh, put_batch, replicate
+from gtn_jax.devices import data_mesh, put_batch, replicate
+from gtn_jax.training.programs import Programs, build_model, build_programs
 from gtn_jax.training.state import TrainState, create_state
 
 

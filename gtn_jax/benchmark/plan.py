@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from gtn_jax.benchmark.spec import Group, Spec
 from gtn_jax.errors import UsageError, unknown_name
-from gtn_jax.training import allocator
+from gtn_jax.runtime import allocator
 
 TORCH_LAYOUTS = ("nchw", "channels_last", "channels_last_huge_pages")
 """On a CPU. The last one is told what `gtn` tells itself, which no user of PyTorch does."""

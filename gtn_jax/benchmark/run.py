@@ -17,7 +17,7 @@ from gtn_jax.benchmark.report import child_rows, comparison_rows, frozen_share_r
 from gtn_jax.benchmark.rows import Row, not_measured, write_document
 from gtn_jax.benchmark.spec import Group, Spec
 from gtn_jax.benchmark.startup import group_start_rows
-from gtn_jax.training.environment import versions
+from gtn_jax.runs.provenance import versions
 
 Say = Callable[[str], None]
 _LONGEST_START = 420.0

@@ -26,7 +26,7 @@ _FEW_FAULTS = 50
 def _builder(framework: str) -> Callable[[Spec], Workload]:
     # Imported by need: a peer's process holds nothing of the others.
     if framework == OURS:
-        from gtn_jax.training.allocator import collect_garbage_rarely, keep_freed_memory
+        from gtn_jax.runtime.allocator import collect_garbage_rarely, keep_freed_memory
 
         keep_freed_memory()  # as every verb of `gtn` that computes does
         collect_garbage_rarely()

@@ -3,7 +3,7 @@
 import dataclasses
 from typing import Literal
 
-from gtn_jax.fields import require, require_kinds, require_least
+from gtn_jax.config.fields import require, require_kinds, require_least
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,11 +4,11 @@ import dataclasses
 from typing import Any
 
 from gtn_jax.config.data import DataConfig
+from gtn_jax.config.fields import require, require_kinds
 from gtn_jax.config.model import ModelConfig
 from gtn_jax.config.optimizer import OptimizerConfig
 from gtn_jax.config.training import TrainingConfig
 from gtn_jax.errors import unknown_name
-from gtn_jax.fields import require, require_kinds
 
 
 @dataclasses.dataclass(frozen=True)

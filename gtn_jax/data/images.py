@@ -15,10 +15,10 @@ import numpy as np
 
 from gtn_jax.arrays import Batch, ResidentImages, RowBatch
 from gtn_jax.config import DataConfig
-from gtn_jax.data.choice import Part
 from gtn_jax.data.clips import clip_ids
 from gtn_jax.data.decode import decode, decode_whole, whole_size
 from gtn_jax.data.splits import Split
+from gtn_jax.data.subsets import Part
 
 MEMORY_LIMIT_BYTES = 2 * 2**30
 """Of the host's, for the decoded images of one part."""

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 from gtn_jax.config import DataConfig
-from gtn_jax.data import archives, stock, stores
+from gtn_jax.data import archives, stores, tfds_catalog
 from gtn_jax.data.builders.folder import open_folder
 from gtn_jax.data.splits import Split, open_store
 from gtn_jax.errors import UsageError, unknown_name
@@ -77,7 +77,7 @@ def prepare(
     Raises:
         ValueError: unknown name, or a source that is missing or not what the builder reads.
     """
-    if name.startswith((FOLDER_PREFIX, stock.PREFIX)):
+    if name.startswith((FOLDER_PREFIX, tfds_catalog.PREFIX)):
         raise ValueError(f"{name}: prepared by itself on first use; nothing to do here")
     say = say or (lambda line: None)
     builder_class, variant, needs_source = _look_up(name)
@@ -125,7 +125,9 @@ def absolute(data: DataConfig) -> DataConfig:
 
 def _folder_named(name: str) -> str:
     """`photos/` -> `folder:photos/`, where that is a folder and no data set has the name."""
-    is_known = name.partition("/")[0] in DATASETS or name.startswith((FOLDER_PREFIX, stock.PREFIX))
+    is_known = name.partition("/")[0] in DATASETS or name.startswith(
+        (FOLDER_PREFIX, tfds_catalog.PREFIX)
+    )
     is_folder = not is_known and name != "" and Path(name).expanduser().is_dir()
     return f"{FOLDER_PREFIX}{name}" if is_folder else name
 
@@ -160,8 +162,8 @@ def open_splits(
     if name.startswith(FOLDER_PREFIX):
         path = name.removeprefix(FOLDER_PREFIX)
         return open_folder(path, data_dir, short_side, bad_images, say)
-    if name.startswith(stock.PREFIX):
-        return stock.open_stock(name, data_dir, say)
+    if name.startswith(tfds_catalog.PREFIX):
+        return tfds_catalog.open_stock(name, data_dir, say)
     builder_class, variant, needs_source = _look_up(name)
     found = stores.find(data_dir, name, variant)
     if not found and not needs_source:

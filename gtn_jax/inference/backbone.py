@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from gtn_jax.inference.restore import restore
-from gtn_jax.training.run_folder import RunFolder
+from gtn_jax.runs.folder import RunFolder
 from gtn_jax.weights.keymaps import to_torchvision
 from gtn_jax.weights.write import check_new_file, write_safetensors
 

@@ -5,7 +5,7 @@ from typing import Any
 import jax
 
 from gtn_jax.config import Config
-from gtn_jax.training.environment import PACKAGES, versions
+from gtn_jax.runs.provenance import PACKAGES, versions
 from gtn_jax.weights.hub import PREFIX
 from gtn_jax.weights.registry import HUB, WEIGHTS
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from gtn_jax.arrays import Variables
 from gtn_jax.config import Config
-from gtn_jax.training.build import build_module, build_programs
-from gtn_jax.training.checkpoint import Checkpoints
-from gtn_jax.training.run_folder import SOURCE, Preprocessing, RunFolder
+from gtn_jax.runs.checkpoints import Checkpoints
+from gtn_jax.runs.folder import SOURCE, Preprocessing, RunFolder
+from gtn_jax.training.programs import build_module, build_programs
 from gtn_jax.training.state import create_state
 
 

@@ -13,9 +13,9 @@ from gtn_jax.arrays import Outputs
 from gtn_jax.data.augment import evaluation_transform
 from gtn_jax.data.images import Images
 from gtn_jax.data.pipeline import evaluation_batches
+from gtn_jax.devices import data_mesh, fetch, put_batch
 from gtn_jax.inference.head import head_of
 from gtn_jax.inference.restore import Restored, open_split, restore
-from gtn_jax.training.sharding import data_mesh, fetch, put_batch
 
 
 class RunOutputs(NamedTuple):

@@ -25,15 +25,15 @@ from safetensors import safe_open
 
 from gtn_jax.arrays import Variables
 from gtn_jax.config import Config, override
-from gtn_jax.config_json import from_tree, to_json
+from gtn_jax.config.serialization import from_tree, to_json
 from gtn_jax.data.augment import evaluation_transform
 from gtn_jax.inference.card import card
 from gtn_jax.inference.new_run import check_new_folder
 from gtn_jax.inference.restore import Restored, restore
-from gtn_jax.training import digests
-from gtn_jax.training.build import build_module
+from gtn_jax.runs import digests
+from gtn_jax.runs.folder import RunFolder
 from gtn_jax.training.forward_steps import answer
-from gtn_jax.training.run_folder import RunFolder
+from gtn_jax.training.programs import build_module
 from gtn_jax.weights.read import read_safetensors
 from gtn_jax.weights.write import write_safetensors
 

@@ -24,9 +24,9 @@ from gtn_jax.arrays import Batch
 from gtn_jax.data.decode import decode
 from gtn_jax.data.files import read_regular
 from gtn_jax.data.image_files import image_files
+from gtn_jax.devices import data_mesh, put_batch
 from gtn_jax.errors import UsageError
 from gtn_jax.inference.restore import Restored, restore
-from gtn_jax.training.sharding import data_mesh, put_batch
 
 OUT_SUFFIXES = (".csv", ".json")
 

@@ -20,10 +20,10 @@ from flax import traverse_util
 
 from gtn_jax.arrays import Variables
 from gtn_jax.config import override
+from gtn_jax.devices import data_mesh, replicate
 from gtn_jax.inference.restore import Restored
 from gtn_jax.models.gtn import variable_shapes
-from gtn_jax.training.build import build_module, build_programs
-from gtn_jax.training.sharding import data_mesh, replicate
+from gtn_jax.training.programs import build_module, build_programs
 
 _Path = tuple[str, ...]
 _GATE: _Path = ("params", "gate", "fc1")

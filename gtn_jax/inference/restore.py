@@ -10,17 +10,17 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from gtn_jax.arrays import Variables
 from gtn_jax.config import Config
-from gtn_jax.data.choice import choose, fingerprint
 from gtn_jax.data.images import Images, View, load
 from gtn_jax.data.sources import absolute, open_data
+from gtn_jax.data.subsets import choose, fingerprint
+from gtn_jax.devices import data_mesh
 from gtn_jax.errors import UsageError
 from gtn_jax.models.gtn import GTN, variable_shapes
-from gtn_jax.training.build import Programs, build_module, build_programs
-from gtn_jax.training.checkpoint import Checkpoints
+from gtn_jax.runs.checkpoints import Checkpoints
+from gtn_jax.runs.folder import Preprocessing, RunFolder
+from gtn_jax.runs.predictions import Predictions
 from gtn_jax.training.evaluate import evaluate_images, predictions_of
-from gtn_jax.training.predictions import Predictions
-from gtn_jax.training.run_folder import Preprocessing, RunFolder
-from gtn_jax.training.sharding import data_mesh
+from gtn_jax.training.programs import Programs, build_module, build_programs
 from gtn_jax.training.state import TrainState, create_state
 
 NO_DATA = "none"

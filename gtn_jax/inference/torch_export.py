@@ -13,7 +13,7 @@ from gtn_jax.config import ModelConfig
 from gtn_jax.errors import UsageError
 from gtn_jax.inference.restore import restore
 from gtn_jax.models.backbones import BACKBONES, ResNetShape
-from gtn_jax.training.run_folder import RunFolder
+from gtn_jax.runs.folder import RunFolder
 from gtn_jax.weights.keymaps import to_authors
 from gtn_jax.weights.read import import_torch
 

@@ -7,9 +7,9 @@ import numpy as np
 
 from gtn_jax.arrays import Batch, Variables
 from gtn_jax.data.clips import clip_rows, epoch_rows, mean_of_frames
+from gtn_jax.devices import fetch, put_batch
 from gtn_jax.training.forward_steps import ProbabilitiesStep
 from gtn_jax.training.metrics import Answers
-from gtn_jax.training.sharding import fetch, put_batch
 
 
 def evaluate_clips(

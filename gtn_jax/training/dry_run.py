@@ -18,11 +18,13 @@ import numpy as np
 
 from gtn_jax.arrays import Variables
 from gtn_jax.config import Config
-from gtn_jax.data.choice import choose
 from gtn_jax.data.images import View, open_images
 from gtn_jax.data.sources import absolute, open_data
+from gtn_jax.data.subsets import choose
+from gtn_jax.devices import Devices, data_mesh, in_words, put_batch, replicate
 from gtn_jax.models.gtn import variable_shapes
-from gtn_jax.training.build import build_model, build_module, build_programs, check_model
+from gtn_jax.runs.folder import Preprocessing, RunFolder
+from gtn_jax.runs.step_folders import StepFolders
 from gtn_jax.training.duration import (
     TIMED_FROM,
     Pace,
@@ -33,12 +35,10 @@ from gtn_jax.training.duration import (
     work_after,
 )
 from gtn_jax.training.optimizer import trained_parameters
-from gtn_jax.training.preparation import SELECTED_ON, check_parts, epoch_of
+from gtn_jax.training.programs import build_model, build_module, build_programs, check_model
 from gtn_jax.training.resolution import adopt, is_frozen, resolve, total_steps, with_start
-from gtn_jax.training.run_folder import Preprocessing, RunFolder
-from gtn_jax.training.sharding import Devices, data_mesh, in_words, put_batch, replicate
+from gtn_jax.training.setup import SELECTED_ON, check_parts, epoch_of
 from gtn_jax.training.state import create_state
-from gtn_jax.training.step_folders import StepFolders
 from gtn_jax.weights.registry import IMAGENET_MEAN, IMAGENET_STD, is_here
 from gtn_jax.weights.registry import resolve as resolve_weights
 

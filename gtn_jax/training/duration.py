@@ -17,10 +17,10 @@ import numpy as np
 from gtn_jax.arrays import Batch
 from gtn_jax.config import Config
 from gtn_jax.data.images import Images
-from gtn_jax.training.build import Programs
-from gtn_jax.training.cluster import agreed
+from gtn_jax.devices import put_batch
+from gtn_jax.runtime.distributed import agreed
+from gtn_jax.training.programs import Programs
 from gtn_jax.training.resolution import evaluations_after, total_steps
-from gtn_jax.training.sharding import put_batch
 from gtn_jax.training.state import TrainState, copied
 
 TIMED_FROM = 25

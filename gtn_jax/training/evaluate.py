@@ -10,13 +10,13 @@ from gtn_jax.arrays import Batch, Variables
 from gtn_jax.config import Config
 from gtn_jax.data.images import Images
 from gtn_jax.data.pipeline import evaluation_batches
-from gtn_jax.training.build import Programs
+from gtn_jax.devices import fetch, put_batch
+from gtn_jax.runs.predictions import Predictions
+from gtn_jax.runtime.interruption import until_interrupted
 from gtn_jax.training.clip_evaluation import evaluate_clips
 from gtn_jax.training.forward_steps import EvaluationStep
-from gtn_jax.training.interruption import until_interrupted
 from gtn_jax.training.metrics import Answers
-from gtn_jax.training.predictions import Predictions
-from gtn_jax.training.sharding import fetch, put_batch
+from gtn_jax.training.programs import Programs
 
 
 class Evaluation(NamedTuple):

@@ -14,9 +14,9 @@ import numpy as np
 from gtn_jax.arrays import Pooled, PooledBatch, Variables
 from gtn_jax.data.images import Images
 from gtn_jax.data.pipeline import AnyBatch, Gather
+from gtn_jax.devices import fetch
 from gtn_jax.training.forward_steps import PoolingStep
 from gtn_jax.training.resident import ordered_batches
-from gtn_jax.training.sharding import fetch
 
 _VIEWS = 2**32 - 1
 """Folded into the run's key; steps fold in their number, which never comes that far."""

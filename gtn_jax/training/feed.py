@@ -8,7 +8,7 @@ import grain
 from gtn_jax.config import Config
 from gtn_jax.data import pipeline
 from gtn_jax.training.feature_cache import compute_features, frozen_gather
-from gtn_jax.training.preparation import Prepared
+from gtn_jax.training.setup import Prepared
 
 
 class Feed(NamedTuple):

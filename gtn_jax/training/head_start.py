@@ -13,14 +13,14 @@ import jax
 import numpy as np
 
 from gtn_jax.arrays import Variables
-from gtn_jax.data.choice import Part
 from gtn_jax.data.clips import clip_ids, clip_rows
 from gtn_jax.data.images import Images
-from gtn_jax.training.cluster import is_first, received
+from gtn_jax.data.subsets import Part
+from gtn_jax.devices import fetch
+from gtn_jax.runtime.distributed import is_first, received
 from gtn_jax.training.forward_steps import GatedStep
 from gtn_jax.training.head_solver import SolvedHead, solve_head, solve_heads
 from gtn_jax.training.resident import ordered_batches
-from gtn_jax.training.sharding import fetch
 
 
 class HeadStart(NamedTuple):

@@ -15,9 +15,9 @@ from jax.sharding import Mesh
 
 from gtn_jax.data import images as data_images
 from gtn_jax.data.images import Images
-from gtn_jax.training.cluster import agreed
+from gtn_jax.devices import own_rows
+from gtn_jax.runtime.distributed import agreed
 from gtn_jax.training.resident import make_resident
-from gtn_jax.training.sharding import own_rows
 
 DEVICE_SHARE = 4
 """One part in so many of what a device has free may be images; the rest is for the steps."""

@@ -2,7 +2,7 @@
 
 `run` is the one long function of this package, in stations; everything it calls is short. The
 same config in the same folder continues an unfinished run bit for bit (on CPU) and leaves a
-finished one alone. Of many processes (cluster.py) all run it, and the first one writes.
+finished one alone. Of many processes (distributed.py) all run it, and the first one writes.
 """
 
 import collections
@@ -20,17 +20,18 @@ from gtn_jax.arrays import PooledBatch
 from gtn_jax.config import Config
 from gtn_jax.data import pipeline
 from gtn_jax.data.sources import absolute
+from gtn_jax.devices import Devices, data_mesh, in_words, put_batch
+from gtn_jax.runs.folder import RunFolder
+from gtn_jax.runs.lock import locked
+from gtn_jax.runtime.distributed import agreed, is_first
+from gtn_jax.runtime.interruption import EVALUATION_SECONDS, Interrupted, active
 from gtn_jax.training.advice import near_chance
-from gtn_jax.training.cluster import agreed, is_first
+from gtn_jax.training.divergence import refused_step
 from gtn_jax.training.evaluate import evaluate_images
 from gtn_jax.training.feed import open_feed
-from gtn_jax.training.interruption import EVALUATION_SECONDS, Interrupted, active
-from gtn_jax.training.lock import locked
-from gtn_jax.training.preparation import SELECTED_ON, in_lines, prepare_run
+from gtn_jax.training.loggers import Logger, ProfiledSteps, Watching
 from gtn_jax.training.progress import ProgressBar
-from gtn_jax.training.refusal import refused_step
 from gtn_jax.training.resolution import adopt, is_evaluation_due, with_start
-from gtn_jax.training.run_folder import RunFolder
 from gtn_jax.training.score import (
     FEW_IMAGES,
     FEW_SOLVED,
@@ -40,8 +41,7 @@ from gtn_jax.training.score import (
     start_accuracy,
 )
 from gtn_jax.training.selection import costs, evaluate_selected
-from gtn_jax.training.sharding import Devices, data_mesh, in_words, put_batch
-from gtn_jax.training.watching import Logger, ProfiledSteps, Watching
+from gtn_jax.training.setup import SELECTED_ON, in_lines, prepare_run
 
 
 def run(

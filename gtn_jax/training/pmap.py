@@ -1,7 +1,7 @@
 """The pure training step under `jax.pmap`: one program a device, each on its own rows.
 
 For code that is built on pmap, and for those who want BatchNorm per device. What this package runs
-itself is jit over a mesh (sharding.py, loop.py), whose results do not depend on the number of
+itself is jit over a mesh (devices.py, loop.py), whose results do not depend on the number of
 devices. With pmap they do: each device normalises with the statistics of its own rows and draws
 its own augmentation and dropout; gradients, running statistics and metrics are then averaged, so
 the state stays the same on every device. There is no evaluation step here: running statistics are

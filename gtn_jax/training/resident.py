@@ -19,7 +19,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 from gtn_jax.arrays import Batch, ResidentImages, RowBatch
 from gtn_jax.data.images import Images, decoded_chunks
 from gtn_jax.data.pipeline import evaluation_batches
-from gtn_jax.training.sharding import batch_sharding, put_batch, replicate
+from gtn_jax.devices import batch_sharding, put_batch, replicate
 from gtn_jax.training.state import TrainState
 from gtn_jax.training.steps import Metrics, TrainStep
 

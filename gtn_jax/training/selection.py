@@ -4,15 +4,15 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from gtn_jax.config import Config
-from gtn_jax.training.checkpoint import Checkpoints
-from gtn_jax.training.cluster import agreed, is_first
+from gtn_jax.runs.checkpoints import Checkpoints
+from gtn_jax.runs.predictions import Predictions
+from gtn_jax.runtime.distributed import agreed, is_first
+from gtn_jax.runtime.interruption import active
 from gtn_jax.training.evaluate import evaluate_images, predictions_of
-from gtn_jax.training.interruption import active
 from gtn_jax.training.optimizer import Optimizer, trained_parameters
-from gtn_jax.training.predictions import Predictions
-from gtn_jax.training.preparation import SELECTED_ON, Prepared
 from gtn_jax.training.resolution import is_frozen
 from gtn_jax.training.score import is_as_good
+from gtn_jax.training.setup import SELECTED_ON, Prepared
 from gtn_jax.training.state import TrainState
 
 

@@ -124,26 +124,3 @@ def _start(init: optax.TransformInitFn, params: Any, seed: jax.Array) -> tuple[A
 def copied(tree: Tree) -> Tree:
     """The same in buffers of its own; a program for each structure."""
     return jax.tree.map(jnp.copy, tree)
-
-
-def describe(state: TrainState) -> dict[str, str]:
-    """Name of every array -> dtype and shape: `{"params/fc/kernel": "float32 16x10", ...}`.
-
-    Args:
-        state: of arrays, or of `jax.ShapeDtypeStruct` in their place.
-    """
-    leaves, _ = jax.tree_util.tree_flatten_with_path(state)
-    return {
-        jax.tree_util.keystr(path, simple=True, separator="/"): " ".join(
-            [str(leaf.dtype), *(["x".join(map(str, leaf.shape))] if leaf.shape else [])]
-        )
-        for path, leaf in leaves
-    }
-
-
-def difference(old: dict[str, str], new: dict[str, str]) -> str:
-    """Up to three arrays that differ between two results of `describe`; empty if none does."""
-    names = [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
-    more = f"; and {len(names) - 3} more" if len(names) > 3 else ""
-    none = "nothing"
-    return "; ".join(f"{n}: {old.get(n, none)} -> {new.get(n, none)}" for n in names[:3]) + more

@@ -3,7 +3,7 @@
 import numpy as np
 
 from gtn_jax.analysis.answers import by_class, confusion_matrix, in_lines, most_confused
-from gtn_jax.training.predictions import Predictions
+from gtn_jax.runs.predictions import Predictions
 
 
 def said(labels: list[int], predicted: list[int]) -> Predictions:

@@ -18,9 +18,9 @@ from gtn_jax.analysis.estimate import Costs
 from gtn_jax.analysis.methods import METHODS, UNTRAINED, Method, Rates, method_config
 from gtn_jax.analysis.trials import choose_devices
 from gtn_jax.config import Config, override
-from gtn_jax.config_json import from_json, to_json
-from gtn_jax.training.row_file import read_rows
-from gtn_jax.training.run_folder import RunFolder
+from gtn_jax.config.serialization import from_json, to_json
+from gtn_jax.runs.folder import RunFolder
+from gtn_jax.runs.row_file import read_rows
 
 
 def silent(line: str) -> None:

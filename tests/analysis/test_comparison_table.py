@@ -8,8 +8,8 @@ from rich.console import Console
 
 from gtn_jax.analysis.comparison_table import accuracy_table, baseline_of, cost_table, summarise
 from gtn_jax.config import Config
-from gtn_jax.training.predictions import Predictions
-from gtn_jax.training.run_folder import Preprocessing, RunFolder
+from gtn_jax.runs.folder import Preprocessing, RunFolder
+from gtn_jax.runs.predictions import Predictions
 
 
 def row(method, seed, accuracy, **more):

@@ -15,12 +15,12 @@ from gtn_jax.analysis.trials import Clock, Trial, choose_devices
 from gtn_jax.arrays import Pooled
 from gtn_jax.config import override
 from gtn_jax.models.gtn import GTN
+from gtn_jax.runs.folder import Preprocessing, RunFolder
+from gtn_jax.runs.predictions import read_predictions
 from gtn_jax.training import loop
+from gtn_jax.training.divergence import Diverged
 from gtn_jax.training.metrics import Answers
 from gtn_jax.training.optimizer import build_optimizer, relative_schedule
-from gtn_jax.training.predictions import read_predictions
-from gtn_jax.training.refusal import Diverged
-from gtn_jax.training.run_folder import Preprocessing, RunFolder
 
 RATES, SEEDS = (0.02, 0.5), (0, 3)
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gtn_jax.analysis.pruned_run import pruned_run
-from gtn_jax.cli import main
+from gtn_jax.cli.main import main
 from gtn_jax.inference import prune
 from gtn_jax.inference.outputs import run_outputs
 from gtn_jax.inference.restore import evaluate_run

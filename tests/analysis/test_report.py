@@ -9,10 +9,10 @@ import pytest
 
 from gtn_jax.analysis import thumbnails
 from gtn_jax.analysis.report import write_report
-from gtn_jax.cli import main
+from gtn_jax.cli.main import main
 from gtn_jax.config import Config, DataConfig, TrainingConfig
-from gtn_jax.training.predictions import Predictions
-from gtn_jax.training.run_folder import Preprocessing, RunFolder
+from gtn_jax.runs.folder import Preprocessing, RunFolder
+from gtn_jax.runs.predictions import Predictions
 
 LABELS = np.array([0, 0, 0, 1, 1, 2], np.int32)
 PREDICTED = np.array([0, 0, 1, 1, 0, 1], np.int32)

@@ -9,7 +9,7 @@ import pytest
 from gtn_jax.analysis import trials
 from gtn_jax.analysis.trials import Clock, Trial, choose_devices, in_words, run_trials
 from gtn_jax.config import Config
-from gtn_jax.training.refusal import Diverged
+from gtn_jax.training.divergence import Diverged
 
 
 @pytest.fixture

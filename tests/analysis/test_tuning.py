@@ -7,8 +7,8 @@ import pytest
 from gtn_jax.analysis import tuning
 from gtn_jax.analysis.methods import Rates
 from gtn_jax.config import Config, override
-from gtn_jax.experiment import shipped_folder
-from gtn_jax.training.row_file import append_row, read_rows
+from gtn_jax.config.experiment import shipped_folder
+from gtn_jax.runs.row_file import append_row, read_rows
 
 
 def by_formula(asked: list):

@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
-from gtn_jax.cli import VERBS, main
+from gtn_jax.cli.main import VERBS, main
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 
-from gtn_jax.cli import main
+from gtn_jax.cli.main import main
 
 
 @pytest.fixture
@@ -76,7 +76,7 @@ def test_streams_that_do_not_work(command, code, error):
 def test_no_file_becomes_standard_error():
     """The next file to be opened would be, and libraries would write into it."""
     code = (
-        "import os; from gtn_jax.cli import main; main([]); "
+        "import os; from gtn_jax.cli.main import main; main([]); "
         "number = os.open(os.devnull, os.O_RDONLY); raise SystemExit(number)"
     )
     result = shell(f"{sys.executable} -c '{code}' 2>&- >&- <&-")

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from gtn_jax.benchmark.rows import FIELDS
-from gtn_jax.cli import main
+from gtn_jax.cli.main import main
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from gtn_jax.benchmark.growth import (
 from gtn_jax.benchmark.markdown import growth_table
 from gtn_jax.benchmark.rows import Row, write_document
 from gtn_jax.benchmark.spec import Group, Spec
-from gtn_jax.cli import main
+from gtn_jax.cli.main import main
 
 MACHINE = dict.fromkeys(("jax", "flax", "torch", "python", "date", "command"), "1") | {
     "cpu": "a processor",

@@ -9,10 +9,10 @@ import jax
 import numpy as np
 import pytest
 
-from gtn_jax.cli import main
+from gtn_jax.cli.main import main
 from gtn_jax.inference.restore import restore
 from gtn_jax.models.backbones import BACKBONES
-from gtn_jax.training.checkpoint import Checkpoints
+from gtn_jax.runs.checkpoints import Checkpoints
 
 HERE = Path(__file__).parent
 RUNS = sorted((HERE / "runs").iterdir())

@@ -18,9 +18,9 @@ import numpy as np
 from gtn_jax.config import Config, DataConfig, ModelConfig, TrainingConfig
 from gtn_jax.models.backbones import BACKBONES, ResNetShape
 from gtn_jax.models.gtn import init_variables
-from gtn_jax.training.build import build_module, build_programs
-from gtn_jax.training.checkpoint import Checkpoints
-from gtn_jax.training.run_folder import Preprocessing, RunFolder
+from gtn_jax.runs.checkpoints import Checkpoints
+from gtn_jax.runs.folder import Preprocessing, RunFolder
+from gtn_jax.training.programs import build_module, build_programs
 from gtn_jax.training.state import TrainState, create_state
 
 BACKBONE = "kept_for_ever"

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gtn_jax.cli import main
+from gtn_jax.cli.main import main
 from gtn_jax.config import DataConfig
 from gtn_jax.data.check import check_folder, unreadable_files
-from gtn_jax.data.choice import choose
 from gtn_jax.data.sources import open_data
+from gtn_jax.data.subsets import choose
 
 
 def png(seed: int) -> bytes:

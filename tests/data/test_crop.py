@@ -12,11 +12,11 @@ from PIL import Image
 
 from gtn_jax.arrays import RowBatch
 from gtn_jax.data import augment, crop
-from gtn_jax.data.choice import whole
 from gtn_jax.data.images import View, open_images
 from gtn_jax.data.splits import Split
+from gtn_jax.data.subsets import whole
+from gtn_jax.devices import data_mesh, put_batch
 from gtn_jax.training.resident import make_resident, make_resident_step
-from gtn_jax.training.sharding import data_mesh, put_batch
 
 # Compiled whole: a hundred small programs take seconds.
 random_boxes = jax.jit(crop.random_boxes)

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from gtn_jax.data import images as data_images
-from gtn_jax.data.choice import whole
 from gtn_jax.data.decode import decode_whole
 from gtn_jax.data.images import View, load, open_images
 from gtn_jax.data.splits import Split
+from gtn_jax.data.subsets import whole
 from tests.png_files import PngFiles
 
 

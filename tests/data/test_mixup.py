@@ -9,7 +9,7 @@ import pytest
 
 from gtn_jax.arrays import Batch
 from gtn_jax.data import mixup
-from gtn_jax.training.sharding import data_mesh, put_batch
+from gtn_jax.devices import data_mesh, put_batch
 
 mix = jax.jit(mixup.mix, static_argnums=2)
 

@@ -6,10 +6,10 @@ import pytest
 from gtn_jax.config import DataConfig
 from gtn_jax.data import images as data_images
 from gtn_jax.data import pipeline
-from gtn_jax.data.choice import Part, choose, whole
 from gtn_jax.data.images import View, load
 from gtn_jax.data.sources import open_splits
 from gtn_jax.data.splits import Split
+from gtn_jax.data.subsets import Part, choose, whole
 from tests.png_files import PngFiles
 
 SQUARE = View(image_size=8, short_side=8)

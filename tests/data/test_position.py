@@ -5,9 +5,9 @@ import pytest
 
 from gtn_jax.config import DataConfig
 from gtn_jax.data import pipeline, position
-from gtn_jax.data.choice import choose, fingerprint
 from gtn_jax.data.images import View, load
 from gtn_jax.data.sources import open_splits
+from gtn_jax.data.subsets import choose, fingerprint
 
 VIEW = View(image_size=8, short_side=8)
 

@@ -16,8 +16,8 @@ import jax
 import jax.numpy as jnp
 
 from gtn_jax.models.gtn import GTN, init_variables
-from gtn_jax.training import manifest
-from gtn_jax.training.checkpoint import Checkpoints
+from gtn_jax.runs import manifest
+from gtn_jax.runs.checkpoints import Checkpoints
 from gtn_jax.training.optimizer import build_optimizer, relative_schedule
 from gtn_jax.training.state import create_state
 

@@ -30,8 +30,8 @@ import jax
 from gtn_jax.data.sources import prepare
 from gtn_jax.inference.restore import template_of
 from gtn_jax.models.backbones import BACKBONES, ResNetShape
-from gtn_jax.training.checkpoint import Checkpoints
-from gtn_jax.training.run_folder import RunFolder
+from gtn_jax.runs.checkpoints import Checkpoints
+from gtn_jax.runs.folder import RunFolder
 
 EXPERIMENT = """
 from gtn_jax.config import *

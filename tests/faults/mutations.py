@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent.parent
 COPIED = ("gtn_jax", "tests", "experiments", "pyproject.toml")
 
 
-BUILD, LOOP = "training/build.py", "training/loop.py"
+BUILD, LOOP = "training/programs.py", "training/loop.py"
 FIELDS, RUN = "training/test_fields.py::test_", "training/test_loop_numbers.py"
 FROZEN = "training.frozen_batch_norm if frozen else training.batch_norm"
 OF_HEADS = "config.model.aux_weight, label_smoothing=training.label_smoothing"
@@ -127,8 +127,8 @@ MUTATIONS = {
         (LOOP, "epoch < config.data.small_image_epochs", "False"),
         (LOOP, "        folder.sync()\n", ""),
         (LOOP, 'position["images"] if position else 0', "0"),
-        ("training/preparation.py", '        clock |= position["seconds"]\n', ""),
-        ("training/preparation.py", "config.optimizer.rates", "(0.08, 0.08)"),
+        ("training/setup.py", '        clock |= position["seconds"]\n', ""),
+        ("training/setup.py", "config.optimizer.rates", "(0.08, 0.08)"),
         ("training/selection.py", "if selected != step:", "if False:"),
     ),
     # The network, its images and weights.
@@ -142,26 +142,26 @@ MUTATIONS = {
         ("data/augment.py", "bernoulli(key, shape=", "bernoulli(key, 0.55, shape="),
         ("data/augment.py", 'shape, "linear")', 'shape, "nearest")'),
     ),
-    "weights/test_unfold.py::test_a_channel_that_is_always_zero": (
-        ("weights/unfold.py", "np.sqrt(variance + EPSILON)", "np.sqrt(variance)"),
+    "weights/test_restore_batch_norm.py::test_a_channel_that_is_always_zero": (
+        ("weights/restore_batch_norm.py", "np.sqrt(variance + EPSILON)", "np.sqrt(variance)"),
     ),
     # What is on the disk, and when.
-    "training/test_step_folders.py": (
-        ("training/digests.py", "os.fsync(file.fileno())", "pass"),
-        ("training/manifest.py", "durable.sync(Path(path))", "pass"),
-        ("training/step_folders.py", "        durable.force(here)\n", ""),
+    "runs/test_step_folders.py": (
+        ("runs/digests.py", "os.fsync(file.fileno())", "pass"),
+        ("runs/manifest.py", "files.sync(Path(path))", "pass"),
+        ("runs/step_folders.py", "        files.force(here)\n", ""),
     ),
-    "training/test_manifest.py": (("training/manifest.py", " or not _has_types(manifest)", ""),),
-    "training/test_digests.py": (
-        ("training/digests.py", "difference(name, of_bytes(content), wanted)", "None"),
+    "runs/test_manifest.py": (("runs/manifest.py", " or not _has_types(manifest)", ""),),
+    "runs/test_digests.py": (
+        ("runs/digests.py", "difference(name, of_bytes(content), wanted)", "None"),
     ),
-    "test_config_migration.py": (
-        ("config_migration.py", "migrations.added.items() if name in known", "()"),
+    "config/test_migration.py": (
+        ("migration.py", "migrations.added.items() if name in known", "()"),
     ),
     "training/test_head_start.py": (
         ("training/head_start.py", "variables, train, True,", "variables, train, False,"),
         ("training/head_start.py", "num_classes, strengths, False)", "num_classes, strengths)"),
-        ("training/preparation.py", "folder.rewind(step)", "folder.rewind(max(0, step))"),
+        ("training/setup.py", "folder.rewind(step)", "folder.rewind(max(0, step))"),
         ("training/selection.py", "step if best is None else best", "best or step"),
     ),
     "training/test_resolution.py": (
@@ -180,7 +180,7 @@ MUTATIONS = {
     "training/test_head_solver.py": (
         ("training/head_solver.py", "accuracies >= lowest", "accuracies >= accuracies.max()"),
     ),
-    "training/test_lock.py": (("training/lock.py", "not is_locked and ", ""),),
+    "runs/test_lock.py": (("runs/lock.py", "not is_locked and ", ""),),
     # What is said of runs.
     "analysis/test_gates.py": (
         ("analysis/gates.py", "gate[np.random.default_rng(0).permutation(len(gate))]", "gate"),

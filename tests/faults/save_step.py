@@ -12,8 +12,8 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 
-from gtn_jax.training.checkpoint import Checkpoints
-from gtn_jax.training.orbax_words import keep_failed_saves_short
+from gtn_jax.runs.checkpoints import Checkpoints
+from gtn_jax.runs.quiet_orbax import keep_failed_saves_short
 from gtn_jax.training.state import TrainState
 
 

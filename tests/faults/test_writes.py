@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from gtn_jax.training.step_folders import look_over
+from gtn_jax.runs.step_folders import look_over
 
 pytestmark = pytest.mark.faults
 IN_CI = functools.partial(pytest.param, marks=pytest.mark.slow)

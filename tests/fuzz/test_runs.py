@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from gtn_jax.config import Config
-from gtn_jax.config_json import to_json
-from gtn_jax.training import manifest
-from gtn_jax.training.run_folder import RunFolder
+from gtn_jax.config.serialization import to_json
+from gtn_jax.runs import manifest
+from gtn_jax.runs.folder import RunFolder
 from tests.fuzz.fuzzing import at_most_a_refusal, changed, damaged, fuzz, st
 
 pytestmark = pytest.mark.slow

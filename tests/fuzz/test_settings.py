@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from gtn_jax.cli import main
+from gtn_jax.cli.main import main
 from gtn_jax.config import Config
-from gtn_jax.config_json import flatten, from_json, to_json
+from gtn_jax.config.serialization import flatten, from_json, to_json
 from gtn_jax.training import loop
 from tests.fuzz.fuzzing import at_most_a_refusal, changed, damaged, fuzz, st
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from gtn_jax.models.gtn import init_variables
-from gtn_jax.training.build import build_module, build_programs
-from gtn_jax.training.checkpoint import Checkpoints
-from gtn_jax.training.run_folder import Preprocessing, RunFolder
+from gtn_jax.runs.checkpoints import Checkpoints
+from gtn_jax.runs.folder import Preprocessing, RunFolder
+from gtn_jax.training.programs import build_module, build_programs
 from gtn_jax.training.state import create_state
 
 CLASSES = tuple(f"digit {number}" for number in range(10))

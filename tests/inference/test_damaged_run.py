@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from gtn_jax.analysis.report import write_report
-from gtn_jax.cli import main
+from gtn_jax.cli.main import main
 from gtn_jax.inference.restore import open_split, restore
-from gtn_jax.training.run_folder import RunFolder
+from gtn_jax.runs.folder import RunFolder
 
 FLIPS = 12
 

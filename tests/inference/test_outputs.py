@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from gtn_jax.cli import main
+from gtn_jax.cli.main import main
 from gtn_jax.inference.outputs import run_outputs
 from gtn_jax.inference.restore import evaluate_run
-from gtn_jax.training.run_folder import RunFolder
+from gtn_jax.runs.folder import RunFolder
 
 
 def test_outputs_are_those_of_the_evaluation_and_gates_looks_at_them(

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gtn_jax.cli import main
+from gtn_jax.cli.main import main
 from gtn_jax.config import override
 from gtn_jax.inference import portable
 from gtn_jax.inference.predict import Prediction, predict_files

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gtn_jax.cli import main
+from gtn_jax.cli.main import main
 from gtn_jax.config import override
-from gtn_jax.data.choice import whole
 from gtn_jax.data.image_files import image_files
 from gtn_jax.data.images import View, load
 from gtn_jax.data.pipeline import evaluation_batches
 from gtn_jax.data.sources import open_splits
+from gtn_jax.data.subsets import whole
 from gtn_jax.inference.predict import Prediction, predict_files
 from gtn_jax.inference.restore import restore
 

@@ -13,7 +13,7 @@ from gtn_jax.inference.prune import ChannelMeans, prune
 from gtn_jax.inference.restore import Restored, restore
 from gtn_jax.models.gate import GATES
 from gtn_jax.models.gtn import init_variables
-from gtn_jax.training.build import build_module
+from gtn_jax.training.programs import build_module
 
 KEPT = [1, 4, 5, 11]
 

@@ -6,8 +6,8 @@ import shutil
 import pytest
 
 from gtn_jax.inference.restore import restore
-from gtn_jax.training.checkpoint import Checkpoints
-from gtn_jax.training.run_folder import RunFolder
+from gtn_jax.runs.checkpoints import Checkpoints
+from gtn_jax.runs.folder import RunFolder
 from gtn_jax.training.state import create_state
 
 

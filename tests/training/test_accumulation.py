@@ -11,14 +11,14 @@ from gtn_jax.arrays import Batch
 from gtn_jax.benchmark.collectives import collectives
 from gtn_jax.config import override
 from gtn_jax.data.augment import evaluation_transform, training_transform
+from gtn_jax.devices import data_mesh, put_batch, replicate
 from gtn_jax.models.backbones import BACKBONES, ResNetShape
 from gtn_jax.models.gtn import GTN, init_variables, variable_shapes
 from gtn_jax.training.accumulation import Gradient, accumulate
-from gtn_jax.training.build import build_model, build_programs
 from gtn_jax.training.loop import run
 from gtn_jax.training.losses import gtn_loss
 from gtn_jax.training.optimizer import build_optimizer, relative_schedule
-from gtn_jax.training.sharding import data_mesh, put_batch, replicate
+from gtn_jax.training.programs import build_model, build_programs
 from gtn_jax.training.state import create_state
 from gtn_jax.training.steps import make_train_step
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from gtn_jax.config import Config, override
-from gtn_jax.training import preparation
+from gtn_jax.training import setup
 from gtn_jax.training.advice import few_steps, near_chance
 from gtn_jax.training.loop import run
 
@@ -33,14 +33,14 @@ def test_near_chance():
 @pytest.fixture
 def parts(monkeypatch):
     """parts(CHANGE): runs see the splits of digits as CHANGE(part name, part) leaves them."""
-    honest = preparation.choose
+    honest = setup.choose
 
     def install(change):
         def choose(*arguments):
             found = {name: change(name, part) for name, part in honest(*arguments).items()}
             return {name: part for name, part in found.items() if part is not None}
 
-        monkeypatch.setattr(preparation, "choose", choose)
+        monkeypatch.setattr(setup, "choose", choose)
 
     return install
 

@@ -7,11 +7,11 @@ import pytest
 from gtn_jax.arrays import Batch
 from gtn_jax.data.augment import evaluation_transform
 from gtn_jax.data.clips import epoch_rows
+from gtn_jax.devices import data_mesh, replicate
 from gtn_jax.models.gtn import GTN, init_variables
 from gtn_jax.training.clip_evaluation import evaluate_clips, judge
 from gtn_jax.training.evaluate import evaluate
 from gtn_jax.training.forward_steps import make_evaluation_step, make_probabilities_step
-from gtn_jax.training.sharding import data_mesh, replicate
 
 # Clip 0, class 0: two frames say 1 narrowly, one says 0 firmly; their mean is 0.57 and right.
 # Clip 1, class 1: both frames right. Clip 2, class 2: its only frame is wrong.

@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
-from gtn_jax.cli import main
+from gtn_jax.cli.main import main
 from gtn_jax.config import override
 from gtn_jax.models.gtn import GTN, init_variables
+from gtn_jax.runs.folder import RunFolder
 from gtn_jax.training import loop
 from gtn_jax.training.dry_run import dry_run
-from gtn_jax.training.run_folder import RunFolder
 from gtn_jax.weights import hub
 from gtn_jax.weights.keymaps import to_torchvision
 from gtn_jax.weights.registry import ASSETS

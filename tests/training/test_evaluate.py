@@ -16,15 +16,15 @@ jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)
 import numpy as np
 from gtn_jax.config import Config, override
-from gtn_jax.data.choice import Part
+from gtn_jax.data.subsets import Part
 from gtn_jax.data.images import Images, View
 from gtn_jax.data.splits import Split
 from gtn_jax.models.gtn import init_variables
 from gtn_jax.models.backbones import BACKBONES, ResNetShape
-from gtn_jax.training.build import build_module, build_programs
+from gtn_jax.training.programs import build_module, build_programs
 from gtn_jax.training.evaluate import evaluate_images
-from gtn_jax.training.run_folder import Preprocessing
-from gtn_jax.training.sharding import data_mesh, replicate
+from gtn_jax.runs.folder import Preprocessing
+from gtn_jax.devices import data_mesh, replicate
 
 BACKBONES["tiny"] = ResNetShape("basic", (1,), width=4, stem="small", stem_stride=2)
 config = override(Config(), {"model.backbone": "tiny", "model.gate": "none",

@@ -7,13 +7,13 @@ import pytest
 
 from gtn_jax.arrays import Batch, Pooled, PooledBatch
 from gtn_jax.data.augment import training_transform
-from gtn_jax.data.choice import Part
 from gtn_jax.data.images import Images, View
+from gtn_jax.data.subsets import Part
+from gtn_jax.devices import data_mesh, replicate
 from gtn_jax.models.gtn import GTN, init_variables
 from gtn_jax.training.feature_cache import FeatureCache, compute_features, frozen_gather
 from gtn_jax.training.forward_steps import make_pooling_step
 from gtn_jax.training.optimizer import build_optimizer, relative_schedule
-from gtn_jax.training.sharding import data_mesh, replicate
 from gtn_jax.training.state import create_state
 from gtn_jax.training.steps import make_head_step, make_train_step
 

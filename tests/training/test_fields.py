@@ -18,13 +18,13 @@ from PIL import Image
 from gtn_jax.arrays import Batch, Pooled, PooledBatch
 from gtn_jax.config import override
 from gtn_jax.config.run import field_names
-from gtn_jax.data.choice import Part, choose, whole
 from gtn_jax.data.images import Images, View
 from gtn_jax.data.splits import Split
+from gtn_jax.data.subsets import Part, choose, whole
+from gtn_jax.devices import data_mesh
 from gtn_jax.models.backbones import BACKBONES
-from gtn_jax.training import preparation
+from gtn_jax.training import setup
 from gtn_jax.training.evaluate import evaluate_images
-from gtn_jax.training.sharding import data_mesh
 from gtn_jax.training.state import create_state
 from gtn_jax.weights.registry import IMAGENET_MEAN, IMAGENET_STD
 from tests.plain_networks import (
@@ -46,8 +46,8 @@ COVERED: set[str] = set()
 
 ELSEWHERE = {
     # Which images there are, where they are kept, and how they are evaluated.
-    "data.name": "data/test_choice.py",
-    "data.data_dir": "data/test_choice.py",
+    "data.name": "data/test_subsets.py",
+    "data.data_dir": "data/test_subsets.py",
     "data.last_batch": "data/test_pipeline.py",
     "data.small_image_epochs": "training/test_loop_numbers.py",
     "data.cache_views": "training/test_loop.py",
@@ -57,7 +57,7 @@ ELSEWHERE = {
     "model.weights": "weights/test_pretrained.py",
     "model.weights_heads": "test_cli.py",
     "model.kept_channels": "inference/test_prune.py",
-    "seed": "training/test_build.py",
+    "seed": "training/test_programs.py",
     # What the loop does between steps; the peak rate is in the state.
     "optimizer.learning_rate": "training/test_loop_numbers.py",
     "optimizer.head_learning_rate": "training/test_loop_numbers.py",
@@ -66,7 +66,7 @@ ELSEWHERE = {
     "training.patience_evaluations": "training/test_score.py",
     "training.select": "training/test_loop_numbers.py",
     "training.watch_test": "analysis/test_head_sweep.py",
-    "training.eval_every_epochs": "training/test_interruption.py",
+    "training.eval_every_epochs": "runtime/test_interruption.py",
     "training.checkpoint_every_seconds": "training/test_loop_numbers.py",
     "training.log_every_steps": "training/test_loop_numbers.py",
 }
@@ -513,16 +513,14 @@ def test_short_side_before_the_square_is_cut_out():
     config = override(STILL, {"data.resize_size": 10})
     split = Split(PngFiles([(12, 20)] * 2), ("a", "b"), "train")
     parts = {"train": whole(split), "validation": whole(split)}
-    images = preparation.load_images(config, parts, data_mesh(1))
+    images = setup.load_images(config, parts, data_mesh(1))
     rows, columns = np.mgrid[:12, :20].astype(np.uint8)
     pixels = Image.fromarray(np.stack([rows, columns, 0 * rows], axis=-1))
     resized = np.asarray(pixels.resize((16, 10), Image.Resampling.BILINEAR))
     for name in parts:
         found = images[name].gather(np.array([0])).images[0]
         np.testing.assert_array_equal(found, resized[1:9, 4:12])
-    images = preparation.load_images(
-        override(config, {"data.center_crop": False}), parts, data_mesh(1)
-    )
+    images = setup.load_images(override(config, {"data.center_crop": False}), parts, data_mesh(1))
     for name, expected in (("train", resized[1:9, 4:12]), ("validation", resized[:, 3:13])):
         np.testing.assert_array_equal(images[name].gather(np.array([0])).images[0], expected)
 

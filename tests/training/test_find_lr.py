@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from gtn_jax.cli import main
+from gtn_jax.cli.main import main
 from gtn_jax.config import override
 from gtn_jax.training import find_lr
 

@@ -6,18 +6,18 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
-from gtn_jax.cli import main
+from gtn_jax.cli.main import main
 from gtn_jax.config import override
-from gtn_jax.data.choice import choose
 from gtn_jax.data.images import View, load
 from gtn_jax.data.sources import open_data
+from gtn_jax.data.subsets import choose
 from gtn_jax.inference.restore import evaluate_run, restore
 from gtn_jax.models.gtn import GTN
-from gtn_jax.training import head_solver, head_start, preparation
-from gtn_jax.training.build import Programs
-from gtn_jax.training.checkpoint import Checkpoints
+from gtn_jax.runs.checkpoints import Checkpoints
+from gtn_jax.runs.folder import RunFolder
+from gtn_jax.training import head_solver, head_start, setup
 from gtn_jax.training.loop import run
-from gtn_jax.training.run_folder import RunFolder
+from gtn_jax.training.programs import Programs
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +133,7 @@ def test_a_kill_after_the_solve_goes_on_bit_for_bit(solved, config, tmp_path, mo
         with pytest.raises(Killed):
             run(config, cut, quiet=True)
     with monkeypatch.context() as patch:
-        patch.setattr(preparation, "solve_start", killed)  # it is there already
+        patch.setattr(setup, "solve_start", killed)  # it is there already
         found = run(config, cut, quiet=True)
     changing = {name for name in expected if name.endswith("second") or "seconds" in name}
     assert {k: v for k, v in found.items() if k not in changing} == {
@@ -181,12 +181,12 @@ def test_images_that_tell_left_from_right_are_not_mirrored(
 
 def test_without_validation_folds_choose(config, tmp_path, monkeypatch, capsys):
     """Of the first-come data set all images of validation are taken away."""
-    parts = preparation.choose
+    parts = setup.choose
 
     def without(*arguments):
         return {k: v for k, v in parts(*arguments).items() if k != "validation"}
 
-    monkeypatch.setattr(preparation, "choose", without)
+    monkeypatch.setattr(setup, "choose", without)
     short = override(config, {"training.epochs": 0, "training.select": "last"})
     summary = run(short, tmp_path / "run")
     assert summary["selected_on"] is None and "validation_accuracy" not in summary

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from gtn_jax.data import images as data_images
-from gtn_jax.data.choice import choose
 from gtn_jax.data.sources import open_splits
+from gtn_jax.data.subsets import choose
+from gtn_jax.devices import data_mesh
 from gtn_jax.training import image_store
 from gtn_jax.training.image_store import free_bytes, place_images
-from gtn_jax.training.sharding import data_mesh
 
 MIB = 2**20
 

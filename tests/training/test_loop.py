@@ -13,14 +13,14 @@ from PIL import Image
 
 from gtn_jax.arrays import Batch
 from gtn_jax.config import Config, override
-from gtn_jax.data.choice import whole
 from gtn_jax.data.splits import Split
+from gtn_jax.data.subsets import whole
+from gtn_jax.devices import data_mesh, replicate
 from gtn_jax.inference.restore import evaluate_run
-from gtn_jax.training import loop, preparation
-from gtn_jax.training.build import build_model, build_programs
-from gtn_jax.training.checkpoint import Checkpoints
-from gtn_jax.training.run_folder import Preprocessing, RunFolder
-from gtn_jax.training.sharding import data_mesh, replicate
+from gtn_jax.runs.checkpoints import Checkpoints
+from gtn_jax.runs.folder import Preprocessing, RunFolder
+from gtn_jax.training import loop, setup
+from gtn_jax.training.programs import build_model, build_programs
 from gtn_jax.training.state import create_state
 
 
@@ -202,7 +202,7 @@ def test_a_folder_that_vanishes_ends_the_run(tiny_config, tmp_path, monkeypatch)
 
 
 def test_a_place_that_cannot_be_written_to_is_refused_before_any_work(tiny_config, monkeypatch):
-    monkeypatch.setattr(preparation, "open_data", pytest.fail)
+    monkeypatch.setattr(setup, "open_data", pytest.fail)
     with pytest.raises(ValueError, match="/proc/run: nothing can be written to /proc"):
         loop.run(tiny_config, Path("/proc/run"), quiet=True)
 
@@ -321,7 +321,7 @@ def test_bad_input_is_refused_in_one_sentence_and_before_images_are_decoded(
     tiny_config, tmp_path, monkeypatch, field, value, message
 ):
     workdir = tmp_path / "run"
-    monkeypatch.setattr(preparation, "load_images", lambda *_: pytest.fail("decoded"))
+    monkeypatch.setattr(setup, "load_images", lambda *_: pytest.fail("decoded"))
     with pytest.raises(ValueError, match=message) as error:
         loop.run(override(tiny_config, {field: value}), workdir, quiet=True, devices=4)
     assert len(str(error.value).splitlines()) <= 3
@@ -337,15 +337,15 @@ def test_data_that_cannot_be_trained_on():
     config = Config()
     one = whole(Split([], ("cat",), "train"))
     with pytest.raises(ValueError, match=r"digits has one class \(cat\); bring at least two"):
-        preparation.load_images(config, {"train": one, "validation": one}, data_mesh(1))
+        setup.load_images(config, {"train": one, "validation": one}, data_mesh(1))
     no_validation = {"train": whole(Split([], ("cat", "dog"), "train"))}
     videos = whole(Split([], ("jump", "run"), "train", clips=True))
     cached = override(config, {"data.cache_views": 1, "training.freeze_epochs": 1})
     with pytest.raises(ValueError, match="data.cache_views: digits holds videos"):
-        preparation.load_images(cached, {"train": videos, "validation": videos}, data_mesh(1))
+        setup.load_images(cached, {"train": videos, "validation": videos}, data_mesh(1))
     theirs = override(config, {"training.select": "test_best"})
     with pytest.raises(ValueError, match="training.select: digits has no test split"):
-        preparation.load_images(theirs, no_validation, data_mesh(1))
+        setup.load_images(theirs, no_validation, data_mesh(1))
 
 
 class Frames:
@@ -370,7 +370,7 @@ class Frames:
 def test_training_crops_whole_images_and_evaluation_does_not(tiny_config):
     config = override(tiny_config, {**CROPS, "data.resize_size": 16})
     split = Split(Frames("abcdefgh", [0, 1] * 4), ("x", "y"), "train")
-    images = preparation.load_images(
+    images = setup.load_images(
         config, {"train": whole(split), "validation": whole(split)}, data_mesh(1)
     )
     assert images["train"].gather(np.arange(2)).images.shape == (2, 16, 26, 3)
@@ -407,7 +407,7 @@ def test_videos_train_on_a_frame_a_clip_and_answer_for_clips(tiny_config, tmp_pa
         return Split(Frames(files, labels), ("a", "b"), name, clips=True)
 
     splits = {"train": split("train", 10), "test": split("test", 4)}
-    monkeypatch.setattr(preparation, "open_data", lambda data: splits)
+    monkeypatch.setattr(setup, "open_data", lambda data: splits)
     config = override(tiny_config, {"data.train_images_per_class": None, "training.epochs": 1})
     summary = loop.run(config, tmp_path / "run", quiet=True, devices=1)
     # 20 clips, one of 10 groups a class held out: 18 clips, 2 batches of 8 an epoch.

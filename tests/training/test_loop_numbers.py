@@ -19,12 +19,12 @@ from gtn_jax.config import Config, override
 from gtn_jax.data.images import Images
 from gtn_jax.data.pipeline import rows_of_step
 from gtn_jax.errors import in_words
+from gtn_jax.runs.checkpoints import Checkpoints
+from gtn_jax.runs.folder import RunFolder
+from gtn_jax.runs.step_folders import StepFolders, look_over
+from gtn_jax.runtime.interruption import Interrupted, caught
 from gtn_jax.training import loop, selection
-from gtn_jax.training.build import Programs
-from gtn_jax.training.checkpoint import Checkpoints
-from gtn_jax.training.interruption import Interrupted, caught
-from gtn_jax.training.run_folder import RunFolder
-from gtn_jax.training.step_folders import StepFolders, look_over
+from gtn_jax.training.programs import Programs
 
 ACCURACIES = {5: 0.75, 10: 0.5}
 """That validation is made to have after these steps: the best is not the last."""

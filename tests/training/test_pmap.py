@@ -7,11 +7,11 @@ import pytest
 
 from gtn_jax.arrays import Batch
 from gtn_jax.data.augment import evaluation_transform, training_transform
+from gtn_jax.devices import data_mesh, put_batch, replicate
 from gtn_jax.models.gtn import GTN, init_variables
 from gtn_jax.training.losses import Loss, gtn_loss
 from gtn_jax.training.optimizer import build_optimizer, relative_schedule
 from gtn_jax.training.pmap import make_pmap_train_step, split_batch
-from gtn_jax.training.sharding import data_mesh, put_batch, replicate
 from gtn_jax.training.state import create_state
 from gtn_jax.training.steps import make_train_step
 

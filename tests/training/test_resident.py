@@ -14,9 +14,10 @@ from gtn_jax.benchmark.collectives import collectives
 from gtn_jax.data import images as data_images
 from gtn_jax.data import pipeline
 from gtn_jax.data.augment import training_transform
-from gtn_jax.data.choice import whole
 from gtn_jax.data.images import View, load, open_images
 from gtn_jax.data.splits import Split
+from gtn_jax.data.subsets import whole
+from gtn_jax.devices import data_mesh, put_batch, replicate
 from gtn_jax.models.gtn import GTN, init_variables
 from gtn_jax.training.optimizer import build_optimizer, relative_schedule
 from gtn_jax.training.resident import (
@@ -25,7 +26,6 @@ from gtn_jax.training.resident import (
     ordered_batches,
     take_images,
 )
-from gtn_jax.training.sharding import data_mesh, put_batch, replicate
 from gtn_jax.training.state import create_state
 from gtn_jax.training.steps import make_train_step
 

@@ -3,8 +3,8 @@
 import pytest
 
 from gtn_jax.config import override
+from gtn_jax.runs.folder import RunFolder
 from gtn_jax.training import loop
-from gtn_jax.training.run_folder import RunFolder
 from gtn_jax.training.score import is_as_good, is_stale, score, scores_until
 
 

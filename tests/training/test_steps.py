@@ -8,11 +8,11 @@ import pytest
 from gtn_jax.arrays import Batch, Pooled, PooledBatch
 from gtn_jax.data.augment import evaluation_transform, training_transform
 from gtn_jax.data.mixup import mix
+from gtn_jax.devices import data_mesh, put_batch, replicate
 from gtn_jax.models.gtn import GTN, init_variables, variable_shapes
 from gtn_jax.training.evaluate import evaluate
 from gtn_jax.training.forward_steps import make_evaluation_step
 from gtn_jax.training.optimizer import build_optimizer, relative_schedule
-from gtn_jax.training.sharding import data_mesh, put_batch, replicate
 from gtn_jax.training.state import create_state
 from gtn_jax.training.steps import make_head_step, make_train_step
 

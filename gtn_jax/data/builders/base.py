@@ -46,7 +46,7 @@ class ImageClassificationBuilder(FileReaderBuilder, skip_registration=True):
     homepage = ""
 
     def __init_subclass__(cls, skip_registration: bool = True, **arguments: Any):
-        """Keep ours out of TFDS's registry: its own catalogue has data sets of the same names."""
+        """Keep ours out of TFDS's registry: its own catalog has data sets of the same names."""
         del skip_registration
         super().__init_subclass__(skip_registration=True, **arguments)
 

@@ -251,7 +251,7 @@ def test_who_waited_for_a_part_is_told(dtd_tree, tmp_path, monkeypatch):
 
 
 def test_our_names_leave_tfds_its_own():
-    """Its catalogue has a dtd too: looking anything up there imports it."""
+    """Its catalog has a dtd too: looking anything up there imports it."""
     from tensorflow_datasets.core import registered
 
     class Ours(ImageClassificationBuilder):

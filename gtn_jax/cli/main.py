@@ -1,0 +1,97 @@
+"""`gtn VERB ...`: the shell's way in.
+
+Exit codes: 0 for a finished job, 1 for an error (one to three lines; `--debug` shows the
+traceback), 2 for usage, 130 after SIGINT (Ctrl-C), 143 after SIGTERM; docs/reliability.md says what
+a supervisor makes of them. Standard output that cannot be written is an error of a job that was
+finished all the same. The verbs are in verbs/.
+"""
+
+import shlex
+import sys
+
+from gtn_jax.cli.commands import RESUMING, VERBS
+from gtn_jax.cli.terminal import complain, steady_output
+from gtn_jax.config.experiment import shipped_experiments
+from gtn_jax.errors import UsageError, in_words, unknown_name
+from gtn_jax.runtime.interruption import Interrupted, active, caught, leave_within
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one verb.
+
+    Args:
+        arguments: without the program's name; None takes the process's.
+
+    Returns:
+        The exit code.
+    """
+    is_process = arguments is None
+    typed = list(sys.argv[1:] if arguments is None else arguments)
+    with steady_output() as output:
+        try:
+            code = _interruptible(typed, is_process)
+        except SystemExit as stopped:  # --help, or usage
+            if output.failure() is None:
+                raise
+            code = int(stopped.code or 0)
+        lost = output.failure()
+        if lost is not None and code == 0:
+            complain(f"standard output: {lost.strerror or lost}; all the rest of the job is done")
+            return 1
+    return code
+
+
+def _interruptible(typed: list[str], is_process: bool) -> int:
+    with caught():
+        try:
+            return _run(typed)
+        except Interrupted as interrupted:
+            if is_process:
+                leave_within(5.0, interrupted.exit_code)
+            print(interrupted, file=sys.stderr)
+            print(_what_next(typed), file=sys.stderr)
+            return interrupted.exit_code
+        except KeyboardInterrupt:  # where no handler could be installed
+            print(f"interrupted\n{_what_next(typed)}", file=sys.stderr)
+            return 130
+
+
+def _run(arguments: list[str]) -> int:
+    debug = "--debug" in arguments
+    arguments = [argument for argument in arguments if argument != "--debug"]
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_help())
+        return 0 if arguments else 2
+    try:
+        if arguments[0] not in VERBS:
+            complain(str(unknown_name("verb", arguments[0], VERBS)))
+            return 2
+        VERBS[arguments[0]](arguments[1:])
+    except UsageError as error:
+        if debug:
+            raise
+        complain(in_words(error))
+        return 2
+    # Also what nobody foresaw: a traceback says nothing to most of those who meet it.
+    except Exception as error:
+        active().check_raised()
+        if debug:
+            raise
+        complain(in_words(error))
+        return 1
+    return 0
+
+
+def _what_next(typed: list[str]) -> str:
+    """The line that tells how to go on after a signal."""
+    command = shlex.join(["gtn", *typed])
+    if next((word for word in typed if word != "--debug"), "") in RESUMING:
+        return f"resume: {command}"
+    return f"again, from the start: {command}"
+
+
+def _help() -> str:
+    lines = ["usage: gtn VERB ... (gtn VERB --help tells more; --debug shows tracebacks)", ""]
+    for name, verb in VERBS.items():
+        lines.append(f"  {name:<12}{(verb.__doc__ or '').strip()}")
+    return "\n".join([*lines, "", "experiments: " + ", ".join(shipped_experiments())])

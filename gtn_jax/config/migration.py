@@ -1,0 +1,116 @@
+"""Configs that an earlier version wrote -> the fields of this one; old runs keep their numbers.
+
+A config on disk names no version; its fields tell. Whoever adds, renames or removes a config field
+adds a line to a table below, or `tests/config/test_migration.py` fails. Today's defaults do not
+enter: what an old run did, it keeps doing. The first version is that of `tests/compatibility`, the
+oldest whose checkpoints load.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+from gtn_jax.errors import unknown_name
+
+
+class Migrations(NamedTuple):
+    """What has changed since the first version, by dotted field names.
+
+    Attributes:
+        added: field -> the value that reproduces runs written before the field existed, as JSON.
+        renamed: old name -> new name.
+        removed: old name -> the value that changed nothing; a config with another is refused.
+        replaced: old name -> (new name, function of its value and of all fields to the new value).
+    """
+
+    added: Mapping[str, Any]
+    renamed: Mapping[str, str]
+    removed: Mapping[str, Any]
+    replaced: Mapping[str, tuple[str, Callable[[Any, Mapping[str, Any]], Any]]] = {}
+
+
+def _head_rate(multiplier: float, fields: Mapping[str, Any]) -> float | None:
+    return None if multiplier == 1 else multiplier * fields["optimizer.learning_rate"]
+
+
+MIGRATIONS = Migrations(
+    added={
+        "model.gate_hidden_units": None,
+        "model.gate_bias": False,
+        "model.kept_channels": [],
+        "data.crop_min_area": 0.08,
+        "data.center_crop": True,
+        "data.mirror_evaluation": False,
+        "optimizer.name": "sgd",
+        "optimizer.head_learning_rate": None,
+        "optimizer.decayed": "auto",
+        "optimizer.warmup_share": 0.0,
+        "optimizer.full_rate_steps": 0,
+        "optimizer.l2_sp": 0.0,
+        "training.steps": None,
+        "training.head_start": "random",
+        "training.frozen_stages": 0,
+        "training.start_share": 0.0,
+        "training.batch_norm": "batch",
+        "training.eval_every_steps": None,
+        "training.trainable": "all",
+        "training.label_smoothing": 0.0,
+        "training.mixup_alpha": 0.0,
+        "training.ema_decay": 0.0,
+        "training.patience_evaluations": 0,
+        "training.watch_test": False,
+    },
+    renamed={},
+    removed={},
+    replaced={
+        "optimizer.head_lr_multiplier": ("optimizer.head_learning_rate", _head_rate),
+    },
+)
+"""Of this version."""
+
+
+def migrate(
+    fields: Mapping[str, Any], known: list[str], migrations: Migrations = MIGRATIONS
+) -> dict[str, Any]:
+    """The fields of this version that do what those of any earlier version did.
+
+    Args:
+        fields: dotted name -> JSON value, as the earlier version wrote them.
+        known: the fields of this version.
+        migrations: what has changed since.
+
+    Returns:
+        A value for each of `known`.
+
+    Raises:
+        ValueError: a removed field that was in use, a name that no version had, one that every
+            version had and that is missing, or an old name beside its new one.
+
+    Example:
+        >>> changes = Migrations(added={"b": 0}, renamed={"old": "a"}, removed={"gone": False})
+        >>> migrate({"old": 1, "gone": False}, ["a", "b"], changes)
+        {'b': 0, 'a': 1}
+    """
+    migrated = {name: value for name, value in migrations.added.items() if name in known}
+    given: set[str] = set()
+    for old, value in fields.items():
+        if old in migrations.removed:
+            if value != migrations.removed[old]:
+                raise ValueError(
+                    f"{old}: {value!r} is no longer supported; use the version of gtn_jax that "
+                    "wrote it"
+                )
+            continue
+        if old in migrations.replaced:
+            old, new_value = migrations.replaced[old]
+            value = new_value(value, fields)
+        name = migrations.renamed.get(old, old)
+        if name not in known:
+            raise unknown_name("field", old, known)
+        if name in given:
+            raise ValueError(f"{name} and its old name are both there; remove one")
+        given.add(name)
+        migrated[name] = value
+    missing = [name for name in known if name not in migrated]
+    if missing:
+        raise ValueError(f"{missing[0]} is missing; put the file back from a copy")
+    return migrated

@@ -1,0 +1,206 @@
+"""Data sets of TFDS's own catalog, `tfds:NAME` or `tfds:NAME/CONFIG`, as splits of ours.
+
+https://www.tensorflow.org/datasets/catalog. Reading needs no TensorFlow where the files are
+ArrayRecord; preparing needs it once for some, as their builders call it. Images stay as they are
+stored: this resizes nothing.
+"""
+
+import contextlib
+import io
+import logging
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import tensorflow_datasets as tfds
+
+from gtn_jax.data.splits import Split
+from gtn_jax.data.stores import undamaged
+from gtn_jax.errors import unknown_name
+
+PREFIX = "tfds:"
+CATALOGUE = "https://www.tensorflow.org/datasets/catalog/overview"
+_SPLITS = {"train": "train", "val": "validation", "valid": "validation",
+           "validation": "validation", "test": "test"}  # fmt: skip
+_FILE_NAMES = ("file_name", "image/filename", "filename", "image/file_name", "file")
+_NAME = re.compile(r"[a-z][a-z0-9_]*(/\w[\w.-]*)?")
+
+
+class StockSource:
+    """Records of one split, as `{"image": bytes, "label": int, "file": bytes}`."""
+
+    def __init__(self, records: Any, features: Any, names: tuple[str, str, str | None]):
+        """Read `records` (raw bytes) by `features`, of which `names` are image, label and file."""
+        self._records, self._names = records, names
+        # Only these are decoded: others may need TensorFlow.
+        kept = {name: features[name] for name in names if name is not None}
+        self._features: Any = tfds.features.FeaturesDict(kept)
+
+    def __len__(self) -> int:
+        """Number of images."""
+        return len(self._records)
+
+    def __getitems__(self, positions: Sequence[int]) -> list[dict[str, Any]]:
+        """Examples at these positions; a file without a name is called by its position."""
+        image, label, file = self._names
+        examples = []
+        records = self._records.__getitems__(list(positions)) if len(positions) else []
+        for position, record in zip(positions, records, strict=True):
+            as_stored = {image: tfds.decode.SkipDecoding()}
+            found = self._features.deserialize_example_np(record, decoders=as_stored)
+            name = found[file] if file else f"{position:07d}".encode()
+            examples.append({"image": found[image], "label": int(found[label]), "file": name})
+        return examples
+
+
+def open_stock(name: str, data_dir: str, say: Callable[[str], None] = print) -> dict[str, Split]:
+    """Every split that a data set of TFDS has for us; prepared on first use, if that can be.
+
+    Args:
+        name: `tfds:NAME` or `tfds:NAME/CONFIG`.
+        data_dir: folder of prepared data sets.
+        say: takes lines for the user.
+
+    Raises:
+        ValueError: unknown name; cannot be prepared here; files that need TensorFlow to be read;
+            no image, no label, or several of them.
+    """
+    plain = name.removeprefix(PREFIX)
+    if not _NAME.fullmatch(plain):
+        raise ValueError(f"data.name: {name!r} does not work; wanted {PREFIX}NAME or NAME/CONFIG")
+    folder = Path(data_dir).expanduser()
+    prepared = _find(folder, plain)
+    if prepared is None:
+        _prepare(plain, folder, say)
+        prepared = _find(folder, plain)
+        if prepared is None:
+            raise ValueError(f"{name}: TFDS has prepared nothing in {data_dir}")
+    with undamaged(prepared):
+        builder: Any = tfds.builder_from_directory(prepared)
+        features = builder.info.features
+    names = _feature_names(name, features)
+    classes = tuple(features[names[1]].names)
+    splits = {}
+    for stored in builder.info.splits:
+        split = _SPLITS.get(str(stored).lower())
+        if split is None:
+            continue
+        records = _records(builder, stored, name, plain, folder)
+        source = StockSource(records, features, names)
+        found = Split(source, classes, split, folder=prepared)
+        # A test split whose labels nobody may know has -1 for all of them.
+        if len(found) and found.read([0])[0]["label"] >= 0:
+            splits[split] = found
+    if "train" not in splits:
+        there = ", ".join(map(str, builder.info.splits))
+        raise ValueError(f"{name}: no labelled split called train; there are {there}")
+    return splits
+
+
+def _find(folder: Path, plain: str) -> Path | None:
+    """The newest prepared version; of the one prepared config where none is named."""
+    found = [
+        path.parent
+        for depth in ("*", "*/*")
+        for path in (folder / plain).glob(f"{depth}/dataset_info.json")
+        if re.fullmatch(r"\d+\.\d+\.\d+", path.parent.name)
+    ]
+    homes = sorted({path.parent for path in found})
+    if len(homes) > 1:
+        configs = ", ".join(home.name for home in homes)
+        raise ValueError(f"{PREFIX}{plain}: several are prepared; say which, of {configs}")
+    return max(found, key=lambda path: [int(part) for part in path.name.split(".")], default=None)
+
+
+def _records(builder: Any, split: Any, name: str, plain: str, folder: Path) -> Any:
+    try:
+        raw = tfds.decode.DeserializeMethod.RAW_BYTES
+        return builder.as_data_source(split=split, deserialize_method=raw)
+    except NotImplementedError as error:
+        kind = builder.info.file_format.value
+        raise ValueError(
+            f"{name}: prepared as {kind}, which needs TensorFlow to be read; where that is "
+            f"installed, run {_command(plain, folder)} in another folder, and bring the result here"
+        ) from error
+
+
+def _feature_names(name: str, features: Any) -> tuple[str, str, str | None]:
+    """The features that hold image, label and, if there is one, file name."""
+    kinds = {"image": tfds.features.Image, "label": tfds.features.ClassLabel}
+    found = {}
+    for wanted, kind in kinds.items():
+        fitting = [key for key in features if isinstance(features[key], kind)]
+        if wanted not in fitting and len(fitting) != 1:
+            there = ", ".join(f"{key} ({type(features[key]).__name__})" for key in features)
+            number = "several" if fitting else "no"
+            raise ValueError(
+                f"{name}: {number} {kind.__name__} feature to be the {wanted}: {there}"
+            )
+        found[wanted] = wanted if wanted in fitting else fitting[0]
+    file = next((key for key in _FILE_NAMES if key in features), None)
+    return found["image"], found["label"], file
+
+
+def _command(plain: str, folder: Path) -> str:
+    return (
+        '`python -c "import tensorflow_datasets as t; '
+        f"t.builder('{plain}', data_dir='{folder}', file_format='array_record')"
+        '.download_and_prepare()"`'
+    )
+
+
+def _prepare(plain: str, folder: Path, say: Callable[[str], None]) -> None:
+    name = PREFIX + plain
+    # TFDS tells of every retry, and prints a banner when it misses TensorFlow.
+    log = logging.getLogger("urllib3")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            builder = tfds.builder(plain, data_dir=folder, file_format="array_record")
+        # The name is known, so there is something to wait for.
+        say(f"{name}: not in {folder}; TFDS downloads and prepares it, once")
+        with contextlib.redirect_stdout(io.StringIO()):
+            builder.download_and_prepare()
+    except tfds.core.DatasetNotFoundError:
+        known = tfds.list_builders(with_community_datasets=False)
+        wanted = plain.partition("/")[0]
+        raise unknown_name("data set of TFDS", wanted, known, CATALOGUE) from None
+    # Builders of many authors, who raise what they like.
+    except Exception as error:
+        command = _command(plain, folder)
+        causes = list(_causes(error))
+        if any(isinstance(cause, ImportError) and _is_tensorflow(cause) for cause in causes):
+            raise ValueError(
+                f"{name}: preparing it needs TensorFlow once, reading does not; where that is "
+                f"installed, run {command} and bring the folder here"
+            ) from error
+        if any(_is_network(cause) for cause in causes):
+            raise ValueError(
+                f"{name}: no network to download it; where there is one, run {command} and bring "
+                "the folder here"
+            ) from error
+        reason = " ".join(str(error).split())[:200]
+        raise ValueError(
+            f"{name}: TFDS could not prepare it ({type(error).__name__}: {reason})"
+        ) from error
+    finally:
+        log.setLevel(level)
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _is_tensorflow(error: ImportError) -> bool:
+    return (error.name or "").split(".")[0] == "tensorflow"
+
+
+def _is_network(error: BaseException) -> bool:
+    library = type(error).__module__.split(".")[0]
+    return library in ("requests", "urllib3", "urllib", "socket") or isinstance(
+        error, ConnectionError | TimeoutError
+    )

@@ -1,0 +1,125 @@
+"""A checkpoint of the authors' training script -> a run folder, to be evaluated and predicted with.
+
+Their script (https://github.com/jiaxue-ai/GTN, `experiments/*/train.py`) writes a dict with
+`state_dict`, every name under "module.", for ResNet-50 with the sigmoid gate. It records neither
+class names nor data, which is why both are asked for. Counters that only PyTorch uses are kept in
+`source.json`. The optimizer is not taken over: a run made here counts as finished and is not
+trained on.
+"""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from gtn_jax.config import Config, override
+from gtn_jax.config.presets import official
+from gtn_jax.inference.new_run import check_new_folder, write_run
+from gtn_jax.models.gtn import variable_shapes
+from gtn_jax.runs.folder import Preprocessing
+from gtn_jax.training.programs import build_module
+from gtn_jax.weights.keymaps import detect_family, is_ignored, strip_module
+from gtn_jax.weights.port import port
+from gtn_jax.weights.read import existing_file, read_pickle
+from gtn_jax.weights.recognize import similar
+from gtn_jax.weights.registry import IMAGENET_MEAN, IMAGENET_STD
+
+
+class Adopted(NamedTuple):
+    """What `adopt` made.
+
+    Attributes:
+        path: the run folder.
+        backbone: name in `BACKBONES`.
+        classes: how many.
+    """
+
+    path: Path
+    backbone: str
+    classes: int
+
+
+def adopt(src: Path, dst: Path, classes_file: Path | None, data: str, data_dir: str) -> Adopted:
+    """Write a run folder with the weights of a checkpoint; it appears complete or not at all.
+
+    Images are normalised as theirs, with ImageNet's mean and deviation, at 224 x 224 pixels.
+
+    Args:
+        src: .pth that their script wrote, or that `gtn export --to torch` did.
+        dst: the run folder; must not exist, or be empty.
+        classes_file: text, a class name a line, in the order of the labels.
+        data: name of the data set to evaluate on, or `restore.NO_DATA`.
+        data_dir: folder of prepared data sets.
+
+    Raises:
+        ValueError: `src` unreadable, of another model or with tensors that do not fit; no class
+            names or another number of them; `dst` is in use.
+    """
+    check_new_folder(dst)
+    if classes_file is None:
+        raise ValueError(f"{src} holds no class names: give --classes FILE, one name a line")
+    tensors = read_pickle(src)
+    if detect_family(tensors) != "gtn_authors":
+        raise ValueError(
+            f"{src}: not a checkpoint of the GTN authors' script (no feature_extract.0.weight); "
+            "to make weights of it, name a destination that ends in .safetensors"
+        )
+    config = override(_model_config(tensors, src), {"data.name": data, "data.data_dir": data_dir})
+    classes = read_classes(classes_file, len(_tensor(tensors, "classify.1.weight", src)))
+    model = build_module(config, len(classes))
+    variables = port(tensors, variable_shapes(model), heads="load", source=str(src))
+    preprocessing = Preprocessing(IMAGENET_MEAN, IMAGENET_STD)
+    write_run(
+        dst, config, classes, preprocessing, variables, _source(src, tensors),
+        {"converted_from": src.name},
+    )  # fmt: skip
+    return Adopted(dst, config.model.backbone, len(classes))
+
+
+def read_classes(path: Path, expected: int) -> tuple[str, ...]:
+    """The class names in a text file, one a line, in label order.
+
+    Raises:
+        ValueError: no such file, not text, another number of names, an empty or repeated one.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").rstrip().splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"--classes: {path}: not readable as text ({error})") from error
+    names = tuple(line.strip() for line in lines)
+    if len(names) != expected:
+        raise ValueError(f"--classes: {path}: {len(names)} names for {expected} classes")
+    for number, name in enumerate(names, 1):
+        if not name or names.index(name) != number - 1:
+            found = f"{name!r} again" if name else "an empty line"
+            raise ValueError(f"--classes: {path}, line {number}: {found}; names must differ")
+    return names
+
+
+def _model_config(tensors: Mapping[str, np.ndarray], src: Path) -> Config:
+    """The authors' model; what a checkpoint can tell (backbone, gate width) is read from it."""
+    trunk = similar({name: tensor.shape for name, tensor in tensors.items()}, "gtn_authors")
+    # The port says in detail what is missing from a checkpoint that looks like no backbone.
+    hidden, features = _tensor(tensors, "fc.0.weight", src).shape
+    return override(
+        official(override(Config(), {"data.image_size": 224})),
+        {
+            "model.backbone": trunk.backbone if trunk else "resnet50",
+            "model.gate_reduction": max(1, features // hidden),
+        },
+    )
+
+
+def _tensor(tensors: Mapping[str, np.ndarray], name: str, src: Path) -> np.ndarray:
+    for found, tensor in tensors.items():
+        if strip_module(found) == name and tensor.ndim == 2 and tensor.size:
+            return tensor
+    raise ValueError(f"{src}: no matrix {name}; is it a checkpoint of the GTN authors' script?")
+
+
+def _source(src: Path, tensors: Mapping[str, np.ndarray]) -> dict:
+    counters = {strip_module(name): int(t) for name, t in tensors.items() if is_ignored(name)}
+    digest = hashlib.sha256(existing_file(src).read_bytes()).hexdigest()
+    return {"file": src.name, "sha256": digest, "num_batches_tracked": counters}

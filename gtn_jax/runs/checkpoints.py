@@ -1,0 +1,294 @@
+"""Checkpoints of a run: training state, data position, config and class names, a folder a step.
+
+A save returns at once and finishes in the background: Orbax writes `7.saving` (orbax_files.py),
+manifest.py seals it with the digest of every file, and a rename to `7` makes it count
+(step_folders.py).
+"""
+
+import concurrent.futures
+import contextlib
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import jax
+
+from gtn_jax import files
+from gtn_jax.config import Config
+from gtn_jax.config.serialization import differences, from_tree, to_tree
+from gtn_jax.runs import manifest, orbax_files, state_migration
+from gtn_jax.runs.state_migration import describe, difference
+from gtn_jax.runs.step_folders import StepFolders
+from gtn_jax.runtime.distributed import is_first
+
+
+class HasStep(Protocol):
+    """A pytree of arrays, one of which counts steps."""
+
+    step: jax.Array
+
+
+State = TypeVar("State", bound=HasStep)
+_TREES = ("position", "config", "classes")
+
+
+def note(line: str) -> None:
+    """A line on standard error: what a person should know of a run that goes on."""
+    print(f"note    {line}", file=sys.stderr, flush=True)
+
+
+class Checkpoints:
+    """The `checkpoints/` folder of one run. Use as a context manager, or call `close`."""
+
+    def __init__(
+        self,
+        folder: Path,
+        read_only: bool = False,
+        config: Config | None = None,
+        classes: tuple[str, ...] | None = None,
+        say: Callable[[str], None] = note,
+    ):
+        """Open or create `folder`; the two latest steps and the best are kept.
+
+        Args:
+            folder: of the checkpoints.
+            read_only: for everyone but the trainer, which may be saving at this moment: creates
+                and cleans up nothing.
+            config: of the run; saved with every step, and compared with that of a step that is
+                restored. None: neither.
+            classes: names in label order; saved and compared likewise.
+            say: takes a line about a step that cannot be used.
+
+        Raises:
+            ValueError: nothing there to read, or the folder cannot be made.
+        """
+        if read_only and not folder.is_dir():
+            raise ValueError(f"{folder} does not exist; has the run saved yet?")
+        self._steps = StepFolders(folder, say)
+        self._config, self._classes = config, classes
+        self._saving: concurrent.futures.Future[None] | None = None
+        self._thread = concurrent.futures.ThreadPoolExecutor(1, "checkpoint")
+        # Of many processes, all of which hold the whole state, the first saves it.
+        self._writes = not read_only and is_first()
+        if self._writes:
+            self._steps.open()
+
+    def __enter__(self) -> "Checkpoints":
+        """Nothing more to open."""
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        """Wait for the save in flight."""
+        self.close()
+
+    def save(
+        self,
+        state: State,
+        position: dict[str, Any],
+        accuracy: float | None = None,
+        score: float | None = None,
+    ) -> None:
+        """Save in the background, unless this step is there already, or it is another's task.
+
+        Args:
+            state: of the step it is named by.
+            position: JSON, of the training batches.
+            accuracy: on validation, if this step was evaluated.
+            score: what selects the best step; None: the accuracy.
+
+        Raises:
+            ValueError: this save could not begin, or the one before it failed.
+        """
+        if not self._writes:
+            return
+        self.wait()
+        step = int(state.step)
+        if step in self._steps.whole:
+            return
+        # Orbax would make this folder and those above it anew: a run without its other files.
+        if not self._steps.folder.is_dir():
+            raise self._vanished(step)
+        trees: dict[str, Any] = {"position": position}
+        if self._config is not None:
+            trees["config"] = to_tree(self._config)
+        if self._classes is not None:
+            trees["classes"] = list(self._classes)
+        need = sum(leaf.nbytes for leaf in jax.tree.leaves(state))
+        with self._explained(step, need):
+            response = orbax_files.begin_write(self._steps.saving_path(step), state, trees)
+        self._saving = self._thread.submit(
+            self._finish, response, step, (accuracy, score), describe(state), need
+        )
+
+    def latest_step(self) -> int | None:
+        """The newest whole step; None before the first save.
+
+        A newer one that is damaged is said in a line.
+
+        Raises:
+            ValueError: there are steps, and every one is damaged.
+        """
+        self.wait()
+        return self._steps.latest()
+
+    def best_step(self) -> int | None:
+        """The evaluated step of highest score (the later of equals), or None.
+
+        A better one that is damaged is said in a line.
+
+        Raises:
+            ValueError: there are evaluated steps, and every one is damaged.
+        """
+        self.wait()
+        return self._steps.best()
+
+    def has(self, step: int) -> bool:
+        """Whether the step is there, whole or not."""
+        return self._steps.path(step).is_dir()
+
+    def restore(self, template: State, step: int) -> tuple[State, dict[str, Any]]:
+        """Load a step, if every file of it is as it was written.
+
+        Args:
+            template: arrays, or `jax.ShapeDtypeStruct` in their place, with the shapes, dtypes and
+                shardings that the result shall have.
+            step: one that exists.
+
+        Returns:
+            The state and the data position.
+
+        Raises:
+            ValueError: the step is damaged, or is of another config, other classes or another
+                model.
+        """
+        self.wait()
+        path = self._steps.path(step)
+        where = f"{self._steps.folder}: checkpoint {step}"
+        try:
+            found = manifest.verify(path)
+        except ValueError as error:
+            raise ValueError(
+                f"{where}: {error}\nput it back from a copy, or train again in another folder"
+            ) from error
+        with _readable(where):
+            names = [name for name in _TREES if (path / name).is_dir()]
+            trees = orbax_files.read_trees(path, names)
+        self._check_run(trees, where)
+        rules, wanted = state_migration.MIGRATIONS, describe(template)
+        names = state_migration.migrated_names(found.arrays, wanted, rules)
+        there = {name: wanted[name] for name in rules.added if name in wanted}
+        differing = difference(
+            there | {new: found.arrays[old] for new, old in names.items()}, wanted
+        )
+        if differing:
+            raise ValueError(f"{where} is of another model (there -> here).\n{differing}")
+        with _readable(where):
+            if found.arrays.keys() == wanted.keys():
+                return orbax_files.read_arrays(path, template), trees["position"]
+            arrays = orbax_files.read_named_arrays(path)
+            return state_migration.fill(template, arrays, names, rules), trees["position"]
+
+    def check(self) -> None:
+        """Raise what a save in the background failed with; does not wait for it.
+
+        Raises:
+            ValueError: it failed.
+        """
+        if self._saving is not None and self._saving.done():
+            self.wait()
+
+    def wait(self) -> None:
+        """Until the save in flight counts.
+
+        Raises:
+            ValueError: it failed.
+        """
+        if self._saving is None:
+            return
+        # Who is interrupted here can still wait in `close`.
+        concurrent.futures.wait([self._saving])
+        saving, self._saving = self._saving, None
+        saving.result()
+
+    def close(self) -> None:
+        """Finish the save in flight and release the folder.
+
+        Raises:
+            ValueError: the save failed.
+        """
+        try:
+            self.wait()
+        finally:
+            self._thread.shutdown()
+            self._steps.close()
+
+    def _finish(
+        self,
+        response: orbax_files.Response,
+        step: int,
+        quality: tuple[float | None, float | None],
+        arrays: dict[str, str],
+        need: int,
+    ) -> None:
+        """What happens in the background."""
+        with self._explained(step, need):
+            response.result()
+            accuracy, score = quality
+            self._steps.commit(step, accuracy, arrays, score)
+        self._steps.whole.add(step)
+        # What cannot be removed now is tried again after the next save.
+        with contextlib.suppress(OSError):
+            self._steps.prune()
+
+    def _check_run(self, found: dict[str, Any], where: str) -> None:
+        if self._config is not None and "config" in found:
+            changed = differences(from_tree(found["config"], where), self._config)
+            if changed:
+                raise ValueError(
+                    f"{where} is of another config than config.json.\n"
+                    f"there -> here: {'; '.join(changed)}"
+                )
+        classes = tuple(found.get("classes", ()))
+        if self._classes is not None and classes and classes != self._classes:
+            raise ValueError(
+                f"{where} is of other classes, or of another order of them, than classes.json:\n"
+                f"{', '.join(classes)[:200]} -> {', '.join(self._classes)[:200]}"
+            )
+
+    @contextlib.contextmanager
+    def _explained(self, step: int, need: int) -> Iterator[None]:
+        """Turn whatever a save raises into two sentences, and remove what it has written."""
+        try:
+            yield
+        except Exception as error:
+            orbax_files.join_writers()
+            if self._steps.clear_up():
+                raise self._vanished(step) from error
+            room, safe = "", "there is no other step"
+            with contextlib.suppress(OSError):
+                free = shutil.disk_usage(self._steps.folder).free / 2**20
+                room = f"; it needs about {need / 2**20:.1f} MiB, {free:.1f} MiB are free"
+                older = self._steps.usable()
+                safe = f"step {older[-1]} is there" if older else safe
+            raise ValueError(
+                f"{self._steps.folder}: step {step} could not be saved "
+                f"({files.reason(error)}){room}.\n"
+                f"{safe}: make room or mend the disk, then the same command goes on"
+            ) from error
+
+    def _vanished(self, step: int) -> ValueError:
+        return ValueError(
+            f"{self._steps.folder} has vanished, step {step} is not saved; bring it back, then the "
+            "same command goes on"
+        )
+
+
+@contextlib.contextmanager
+def _readable(where: str) -> Iterator[None]:
+    """Turn whatever Orbax and the libraries below it raise into one sentence."""
+    try:
+        yield
+    except Exception as error:
+        raise ValueError(f"{where}: unreadable ({files.reason(error)})") from error

@@ -1,0 +1,50 @@
+"""Files of rows, a JSON object a line, to which every event adds one: metrics, comparisons.
+
+A process that dies while it writes leaves a torn last line, which nobody reads. No jax here.
+"""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from gtn_jax import files
+
+
+def read_rows(path: Path, fields: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """The whole rows of a .jsonl file (none if it does not exist); a torn last line is left out.
+
+    Args:
+        path: of the file.
+        fields: that every row has.
+
+    Raises:
+        ValueError: a line is no JSON object, or lacks a field.
+    """
+    return parse_rows(path.read_bytes(), path, fields) if path.exists() else []
+
+
+def parse_rows(content: bytes, path: Path, fields: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """As `read_rows`, of what was read of `path` already."""
+    rows = []
+    for number, line in enumerate(content.split(b"\n")[:-1], 1):
+        try:
+            row = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(
+                f"{path}, line {number}: not JSON ({error}); mend or remove it"
+            ) from error
+        if not isinstance(row, dict):
+            raise ValueError(f"{path}, line {number}: no JSON object; mend or remove it")
+        for field in fields:
+            if field not in row:
+                raise ValueError(f"{path}, line {number}: no {field!r}; mend or remove it")
+        rows.append(row)
+    return rows
+
+
+def append_row(path: Path, row: dict[str, Any]) -> None:
+    """Add a row to a .jsonl file, which is created if need be; a torn last line goes first."""
+    if path.exists() and not path.read_bytes().endswith(b"\n"):
+        files.write_text(path, "".join(json.dumps(row) + "\n" for row in read_rows(path)))
+    files.append_text(path, json.dumps(row) + "\n")

@@ -1,0 +1,1 @@
+"""The process: signals, memory, compiled programs, and other processes."""

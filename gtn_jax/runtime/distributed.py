@@ -1,0 +1,245 @@
+"""Many processes, on one machine or many, that train one run together.
+
+Every process runs the same program on the same batches, of which its devices take their part
+(devices.py). The first one alone writes: checkpoints, metrics, lines on the screen; where it alone
+knows something (its clock, its folder) it tells the others. They leave together: each lets the
+coordination service of `jax.distributed` (https://docs.jax.dev/en/latest/multi_process.html) know
+that it is alive, and the first one ends all when one falls silent, fails or is sent a signal.
+"""
+
+import atexit
+import contextlib
+import errno
+import json
+import os
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any, NoReturn
+
+import jax
+from jax.experimental import multihost_utils
+
+from gtn_jax.errors import UsageError
+from gtn_jax.runtime.interruption import Interrupted, active
+
+JOIN_SECONDS = 300.0
+"""How long the first process to be there waits for the last."""
+BEAT_SECONDS = 1.0
+SILENCE_SECONDS = 20.0
+"""After so long without a sign of life a process is given up, and with it all others."""
+LOST = 134
+"""Exit code of those left: that of an abort, which is what JAX ends them with if it is first."""
+_END, _SIGNAL, _BEAT = "gtn/end", "gtn/signal", "gtn/beat/"
+
+
+def is_first() -> bool:
+    """Whether this process is the one that writes; true of the only one."""
+    return not jax.distributed.is_initialized() or jax.process_index() == 0
+
+
+def agreed(value: int) -> int:
+    """The first process's value, in all of them; each must call it."""
+    return int(received(value))
+
+
+def received(tree: Any) -> Any:
+    """The first process's numbers or arrays, in all of them; the others bring arrays of that shape.
+
+    Each process must call it.
+    """
+    return multihost_utils.broadcast_one_to_all(tree) if jax.distributed.is_initialized() else tree
+
+
+@contextlib.contextmanager
+def joined(coordinator: str | None, processes: int | None, process: int | None) -> Iterator[None]:
+    """Find the other processes, and leave with them.
+
+    Args:
+        coordinator: HOST:PORT where the first process can be reached, or "auto": what TPU pods,
+            Slurm, Open MPI and Kubernetes say of themselves; None: there are no others.
+        processes: how many there are; None with "auto".
+        process: the number of this one, from 0; None with "auto".
+
+    Raises:
+        ValueError: arguments that do not go together, a port that is taken, or nobody is there.
+    """
+    if coordinator is None and processes is None and process is None:
+        yield
+        return
+    given = coordinator if coordinator != "auto" else None
+    if (given is None) != (processes is None) or (given is None) != (process is None):
+        raise UsageError(
+            "--coordinator HOST:PORT wants --processes and --process, --coordinator auto neither"
+        )
+    assert coordinator is not None
+    if given is not None and process == 0:
+        _check_port(given)
+    # JAX's own would take SIGTERM away from interruption.py.
+    jax.config.update("jax_enable_preemption_service", False)
+    late = threading.Timer(JOIN_SECONDS, _give_up, (coordinator,))
+    late.daemon = True
+    late.start()
+    try:
+        # Longer than ours, as its end is an abort with a trace of C++.
+        patience = round(2 * JOIN_SECONDS)
+        jax.distributed.initialize(given, processes, process, initialization_timeout=patience)
+    except Exception as error:
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise _no_cluster(coordinator, reason[:200]) from error
+    finally:
+        late.cancel()
+    member = _Member()
+    member.start()
+    try:
+        yield
+        agreed(0)  # nobody leaves before the first has written everything
+        member.over.set()
+    except BaseException as error:
+        if isinstance(error, jax.errors.JaxRuntimeError) and "EXHAUSTED" not in str(error):
+            lost = _lost(error)
+            member.leave_with(lost, LOST)
+            raise lost from error
+        member.leave_with(error, error.exit_code if isinstance(error, Interrupted) else 1)
+        raise
+
+
+def _check_port(coordinator: str) -> None:
+    """Refuse a port that cannot be listened on: JAX's service ends the process with a signal."""
+    port = coordinator.rpartition(":")[2]
+    address = os.environ.get("JAX_COORDINATOR_BIND_ADDRESS", f"[::]:{port}")
+    host, _, number = address.rpartition(":")
+    host = host.strip("[]")
+    if not number.isdecimal() or not 0 < int(number) < 2**16:
+        raise UsageError(f"--coordinator: {coordinator}: expected HOST:PORT, a port below 65536")
+    try:
+        if ":" not in host:
+            socket.create_server((host, int(number))).close()
+        elif socket.has_dualstack_ipv6():
+            options: dict[str, Any] = {"dualstack_ipv6": host == "::"}
+            socket.create_server((host, int(number)), family=socket.AF_INET6, **options).close()
+        else:
+            socket.create_server(("", int(number))).close()
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise ValueError(
+                f"--coordinator: port {number} of {socket.gethostname()} is in use by another "
+                "process; choose another, or wait for its end"
+            ) from error
+
+
+def _no_cluster(coordinator: str, reason: str) -> ValueError:
+    return ValueError(
+        f"--coordinator: {coordinator}: no cluster of processes ({reason})\n"
+        "start the same command for every --process; see docs/clusters.md"
+    )
+
+
+def _give_up(coordinator: str) -> NoReturn:
+    reason = f"not all of them have come within {JOIN_SECONDS:.0f} s"
+    print(f"error: {_no_cluster(coordinator, reason)}", file=sys.stderr)
+    _leave(LOST)
+
+
+def _lost(error: BaseException) -> ValueError:
+    reason = (str(error).strip().splitlines() or ["it did not say why"])[0]
+    return ValueError(
+        f"--coordinator: the connection to another process broke ({reason[:200]}).\n"
+        "Start all of them again: the run goes on from its last checkpoint"
+    )
+
+
+class _Member:
+    """This process's side of the coordination: two threads and what they know.
+
+    One asks and tells the service every second; the other looks whether it still does, as a call
+    to a coordinator that hangs never returns.
+    """
+
+    def __init__(self) -> None:
+        from jax._src import distributed  # what has no public name: the key-value store
+
+        self._client: Any = distributed.global_state.client
+        self._me, self._count = jax.process_index(), jax.process_count()
+        self.over = threading.Event()
+        self._answered = time.monotonic()
+
+    def start(self) -> None:
+        if self._me:
+            active().leave_to_others()
+        for work in (self._ask, self._watch):
+            threading.Thread(target=work, daemon=True).start()
+
+    def leave_with(self, error: BaseException, code: int) -> None:
+        """Have all processes end as this one does, once it has said why."""
+        reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
+        if self._me:
+            # The first one may have failed likewise, and be saving; it ends all.
+            time.sleep(SILENCE_SECONDS)
+        self.over.set()
+        with contextlib.suppress(Exception):
+            self._tell(_END, json.dumps({"process": self._me, "code": code, "reason": reason}))
+        # JAX would wait for those that are waiting for this one, or abort those that have not read
+        # yet what was told here.
+        atexit.register(_leave, code, 0.0 if self._me else 2 * BEAT_SECONDS)
+
+    def _tell(self, key: str, value: str) -> None:
+        self._client.key_value_set(key, value, allow_overwrite=True)
+
+    def _ask(self) -> None:
+        beats: dict[int, tuple[str, float]] = {}
+        count = 0
+        while not self.over.wait(BEAT_SECONDS):
+            count += 1
+            try:
+                self._tell(f"{_BEAT}{self._me}", str(count))
+                if active().forwarded is not None:
+                    self._tell(_SIGNAL, str(active().forwarded))
+                told = dict(self._client.key_value_dir_get("gtn/"))
+            except Exception:  # the watcher gives it some time
+                continue
+            self._answered = time.monotonic()
+            if _END in told:
+                self._end(told[_END])
+            if self._me:
+                continue
+            if _SIGNAL in told:
+                active().receive(int(told[_SIGNAL]))
+            for other in range(1, self._count):
+                beat = told.get(f"{_BEAT}{other}", "")
+                if beats.get(other, (None,))[0] != beat:
+                    beats[other] = beat, time.monotonic()
+                elif time.monotonic() - beats[other][1] > SILENCE_SECONDS:
+                    reason = f"silent for {SILENCE_SECONDS:.0f} s"
+                    end = json.dumps({"process": other, "code": LOST, "reason": reason})
+                    self._tell(_END, end)
+                    time.sleep(2 * BEAT_SECONDS)  # the others read it here
+                    self._end(end)
+
+    def _end(self, told: str) -> NoReturn:
+        found = json.loads(told)
+        print(
+            f"error: process {found['process']} of {self._count} ended: {found['reason']}",
+            file=sys.stderr,
+        )
+        _leave(found["code"])
+
+    def _watch(self) -> None:
+        while not self.over.wait(BEAT_SECONDS):
+            silence = time.monotonic() - self._answered
+            if silence > SILENCE_SECONDS:
+                print(
+                    f"error: process {self._me} of {self._count} has heard nothing of process 0 "
+                    f"for {silence:.0f} s",
+                    file=sys.stderr,
+                )
+                _leave(LOST)
+
+
+def _leave(code: int, after_seconds: float = 0.0) -> NoReturn:
+    time.sleep(after_seconds)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code)
