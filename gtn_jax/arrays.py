@@ -1,4 +1,4 @@
-"""What flows between the rooms: `Batch` into a model, `Outputs` out of it.
+"""What flows between the parts: `Batch` into a model, `Outputs` out of it.
 
 Letters used for dimensions everywhere: B batch, H height, W width, C channels of an image or a
 feature map, K width of the pooled features, N classes. Nothing is computed here.
@@ -14,18 +14,6 @@ Variables = dict[str, Any]
 """`{"params": ..., "batch_stats": ...}`, nested dicts of arrays, as Flax Linen gives them."""
 
 
-class Mixed(NamedTuple):
-    """What was mixed into the images of a batch (data/mixup.py).
-
-    Attributes:
-        labels: int32 B, of the images that were mixed in.
-        shares: float32 B in 0..1, how much of each is left of its own image.
-    """
-
-    labels: Array
-    shares: Array
-
-
 class Batch(NamedTuple):
     """Images with their labels, as the data pipeline yields them.
 
@@ -35,40 +23,15 @@ class Batch(NamedTuple):
         mask: float32 B, 1 for a real image, 0 for a row that only fills the batch.
         sizes: int32 B 2, height and width of images that fill only the top left of their H W; None
             where every image fills its own.
-        mixed: inside a step only: what was mixed into the images; None: nothing.
+        targets: float32 B N, probabilities that training asks for in the place of `labels`; set
+            inside a step (data/targets.py). None: the labels.
     """
 
     images: Array
     labels: Array
     mask: Array
     sizes: Array | None = None
-    mixed: Mixed | None = None
-
-
-class ResidentImages(NamedTuple):
-    """The images of a split, whole and decoded, in the memory of every device of a mesh.
-
-    Attributes:
-        pixels: uint8 B H W 3, padded with zeros to the highest and the widest image.
-        sizes: int32 B 2, as of a `Batch`; None where every image fills its H W.
-    """
-
-    pixels: jax.Array
-    sizes: jax.Array | None
-
-
-class RowBatch(NamedTuple):
-    """Which images make a batch: all that a step needs to be told where they are resident.
-
-    Attributes:
-        rows: int32 B, of a `ResidentImages`.
-        labels: int32 B, in [0, N).
-        mask: float32 B, as of a `Batch`.
-    """
-
-    rows: Array
-    labels: Array
-    mask: Array
+    targets: Array | None = None
 
 
 class Pooled(NamedTuple):
@@ -90,11 +53,13 @@ class PooledBatch(NamedTuple):
         pooled: of B images.
         labels: int32 B, in [0, N).
         mask: float32 B, as of a `Batch`.
+        targets: float32 B N, as of a `Batch`.
     """
 
     pooled: Pooled
     labels: Array
     mask: Array
+    targets: Array | None = None
 
 
 class Outputs(NamedTuple):

@@ -13,12 +13,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
-from gtn_jax.arrays import Batch, PooledBatch, RowBatch
-
 Tree = TypeVar("Tree")
-AnyBatch = TypeVar("AnyBatch", bound=Batch | PooledBatch | RowBatch)
-
-
 Device = Any
 """A `jax.Device`, which is no class to a type checker."""
 Devices = int | Sequence[Device] | None
@@ -66,12 +61,22 @@ def replicate(tree: Tree, mesh: Mesh) -> Tree:
     return put(tree, NamedSharding(mesh, PartitionSpec()))
 
 
-def put_batch(batch: AnyBatch, mesh: Mesh) -> AnyBatch:
+def put_batch(batch: Tree, mesh: Mesh) -> Tree:
     """Split a batch over the devices; one that does not divide goes to all of them whole.
 
     The result is the same either way; only an epoch's kept partial batch takes the second.
+
+    Args:
+        batch: a pytree with `labels`; what is on devices already stays where it is.
+        mesh: whose devices share it.
     """
-    return put(batch, batch_sharding(len(batch.labels), mesh))
+    leaves, structure = jax.tree.flatten(batch)
+    on_host = [leaf for leaf in leaves if not isinstance(leaf, jax.Array)]
+    rows = len(batch.labels)  # pyright: ignore[reportAttributeAccessIssue]
+    placed = iter(put(on_host, batch_sharding(rows, mesh)))
+    return structure.unflatten(
+        [leaf if isinstance(leaf, jax.Array) else next(placed) for leaf in leaves]
+    )
 
 
 def batch_sharding(rows: int, mesh: Mesh) -> NamedSharding:

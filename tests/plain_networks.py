@@ -21,7 +21,7 @@ from gtn_jax.config import (
     override,
 )
 from gtn_jax.models.layers import BatchNorm, Conv
-from gtn_jax.training.programs import build_model, build_programs
+from gtn_jax.training.programs import build_module, build_programs, load_variables, preprocessing_of
 from gtn_jax.training.state import create_state
 from gtn_jax.weights.registry import IMAGENET_MEAN, IMAGENET_STD
 
@@ -76,6 +76,12 @@ BATCH = Batch(
     GENERATOR.integers(0, 256, (4, 8, 8, 3), np.uint8), np.int32([0, 1, 2, 0]), np.ones(4, "f")
 )
 ONE_HOT = np.eye(3)[BATCH.labels]
+
+
+def build_model(config: Config, num_classes: int):
+    """Module, start, and mean and deviation, as a run has them."""
+    model = build_module(config, num_classes)
+    return model, load_variables(config, model), preprocessing_of(config)
 
 
 def build(values: dict[str, Any]):

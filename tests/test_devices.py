@@ -7,8 +7,10 @@ import pytest
 from gtn_jax.arrays import Batch, RowBatch
 from gtn_jax.benchmark.collectives import collectives
 from gtn_jax.data.augment import training_transform
+from gtn_jax.data.targets import batch_transform
 from gtn_jax.devices import data_mesh, fetch, own_rows, put_batch, replicate
 from gtn_jax.models.gtn import GTN, init_variables
+from gtn_jax.training.losses import gtn_loss
 from gtn_jax.training.optimizer import build_optimizer, relative_schedule
 from gtn_jax.training.state import create_state
 from gtn_jax.training.steps import make_train_step
@@ -26,7 +28,7 @@ def start_and_step():
     start = create_state(init_variables(model, 0), optimizer, 0.1, seed=0)
     transform = training_transform((0.5,) * 3, (0.25,) * 3, True, random_shift_pixels=2)
     options = {"xla_backend_optimization_level": 0}  # of the machine code, which is not looked at
-    step = make_train_step(model, optimizer, transform, 0.2)
+    step = make_train_step(model, optimizer, batch_transform(transform), gtn_loss(0.2))
     return start, jax.jit(step, donate_argnums=0, compiler_options=options)
 
 

@@ -21,6 +21,7 @@ from gtn_jax.models.gtn import GTN, init_variables
 from gtn_jax.runs.folder import RunFolder
 from gtn_jax.training import loop
 from gtn_jax.training.loop import run as run_training
+from gtn_jax.training.losses import gtn_loss
 from gtn_jax.training.state import create_state
 from gtn_jax.training.steps import make_train_step
 from gtn_jax.weights.port import looks_like
@@ -152,9 +153,8 @@ def test_new_loss_term(backbone_and_loss):
     heads = [leaf for name in away if name != "backbone" for leaf in jax.tree.leaves(away[name])]
     count = sum(leaf.size for leaf in jax.tree.leaves(away["backbone"]))
     expected = 0.05 * count * 0.01**2 + 0.005 * sum(float((leaf**2).sum()) for leaf in heads)
-    plain, without = jax.jit(make_train_step(model, optimizer, names["transform"], 0.2))(
-        state, batch
-    )
+    step = make_train_step(model, optimizer, names["transform"], gtn_loss(0.2))
+    plain, without = jax.jit(step)(state, batch)
     pulled, with_it = names["train_step"](state, batch)
     found = float(with_it["loss"]) - float(without["loss"])
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)

@@ -15,15 +15,17 @@ from typing import Any, NamedTuple, cast
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax import lax
 
 from gtn_jax.arrays import Array, Outputs, Pooled, PooledBatch
 from gtn_jax.models.gtn import GTN
+from gtn_jax.training.losses import gtn_loss
 from gtn_jax.training.metrics import Answers, answers, sums
-from gtn_jax.training.optimizer import Optimizer
+from gtn_jax.training.optimizer import with_peak_rates
 from gtn_jax.training.score import FEW_IMAGES
 from gtn_jax.training.state import TrainState
-from gtn_jax.training.steps import HeadStep, make_head_step
+from gtn_jax.training.steps import TrainStep, make_train_step
 
 # Parameters and momentum that a processor's caches hold; an accelerator wants far more at once.
 _CPU_BYTES, _ACCELERATOR_BYTES = 8 * 2**20, 2**30
@@ -87,7 +89,7 @@ Sweep = Callable[[SeedData, Array, Array | None], SweptHeads]
 
 def make_sweep(
     model: GTN,
-    optimizer: Optimizer,
+    optimizer: optax.GradientTransformationExtraArgs,
     aux_weight: float,
     eval_every_epochs: int = 1,
     select_last: bool = False,
@@ -107,7 +109,9 @@ def make_sweep(
         own = model
         if dropout is not None:
             own = model.clone(classifier_dropout=dropout[0], gate_dropout=dropout[1])
-        step = make_head_step(own, optimizer, aux_weight)
+        step = make_train_step(
+            own, optimizer, lambda key, batch: batch, gtn_loss(aux_weight), batch_norm="running"
+        )
         return _train_seed(
             own, optimizer, step, eval_every_epochs, select_last, data, jnp.asarray(rates)
         )
@@ -173,8 +177,8 @@ class _Best(NamedTuple):
 
 def _train_seed(
     model: GTN,
-    optimizer: Optimizer,
-    step: HeadStep,
+    optimizer: optax.GradientTransformationExtraArgs,
+    step: TrainStep,
     eval_every_epochs: int,
     select_last: bool,
     data: SeedData,
@@ -189,13 +193,13 @@ def _train_seed(
         )
     key = jax.random.key(data.seed)
 
-    def one_step(params: Any, opt_state: Any, rate: jax.Array, number: jax.Array, batch: Any):
-        state = TrainState(number, params, {}, opt_state, rate, rate, key)
+    def one_step(params: Any, opt_state: Any, number: jax.Array, batch: Any):
+        state = TrainState(number, jnp.bool_(False), params, {}, opt_state, key)
         new, _ = step(state, batch)
-        return new.params, new.opt_state, new.step < 0
+        return new.params, new.opt_state, new.refused
 
     # Number and batch are the same for all rates, and so is all that is drawn from them.
-    step_of_all = jax.vmap(one_step, in_axes=(0, 0, 0, None, None))
+    step_of_all = jax.vmap(one_step, in_axes=(0, 0, None, None))
 
     def train(carry: Any, number: jax.Array) -> tuple[Any, None]:
         params, opt_state, refused = carry
@@ -205,7 +209,7 @@ def _train_seed(
         pooled = jax.tree.map(lambda features: features[view, rows], data.views)
         mask = jnp.ones(rows.shape, jnp.float32)
         batch = PooledBatch(pooled, jnp.asarray(data.labels)[rows], mask)
-        params, opt_state, bad = step_of_all(params, opt_state, rates, number, batch)
+        params, opt_state, bad = step_of_all(params, opt_state, number, batch)
         return (params, opt_state, refused | bad), None
 
     def logits_of(params: Any, pooled: Pooled) -> jax.Array:
@@ -245,7 +249,9 @@ def _train_seed(
     nothing = jnp.full(rates.shape, -1.0)
     worst, no_epoch = jnp.full(rates.shape, jnp.inf), jnp.zeros(rates.shape, jnp.int32)
     none_yet = _Best(params, no_epoch, nothing, worst, nothing)
-    heads = params, repeated(optimizer.direction.init(data.heads)), jnp.zeros(rates.shape, bool)
+    peaks = {"backbone": rates, "head": rates}
+    opt_state = with_peak_rates(repeated(optimizer.init(data.heads)), peaks)
+    heads = params, opt_state, jnp.zeros(rates.shape, bool)
     numbers = jnp.arange(epochs * per_epoch).reshape(-1, eval_every_epochs * per_epoch)
     (heads, best, best_test), _ = lax.scan(train_and_evaluate, (heads, none_yet, nothing), numbers)
     said = jax.vmap(lambda params: answers(logits_of(params, data.test), data.test_labels))

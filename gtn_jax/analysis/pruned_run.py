@@ -129,7 +129,7 @@ def _measure(run: Restored, smaller: Restored) -> dict[str, Any]:
     batch = put_batch(Batch(pixels, np.zeros(size, np.int32), np.ones(size, np.float32)), mesh)
     compiled = []
     for each in (run, smaller):
-        program: Any = each.programs.probabilities_step
+        program: Any = each.setup.programs.probabilities_step
         compiled.append(program.lower(each.variables, batch).compile())
         compiled[-1](each.variables, batch)
     seconds: list[list[float]] = [[], []]

@@ -21,16 +21,14 @@ from gtn_jax.config import Config, override
 from gtn_jax.data import pipeline
 from gtn_jax.data.augment import evaluation_transform
 from gtn_jax.data.images import Images
-from gtn_jax.data.sources import open_data
-from gtn_jax.data.subsets import choose
-from gtn_jax.devices import Device, data_mesh, replicate
+from gtn_jax.devices import Device, replicate
 from gtn_jax.runs.folder import Preprocessing, RunFolder
 from gtn_jax.runs.predictions import Predictions
 from gtn_jax.training.divergence import Diverged
 from gtn_jax.training.feature_cache import compute_features
 from gtn_jax.training.forward_steps import PoolingStep, make_pooling_step
-from gtn_jax.training.programs import build_model, build_module, build_programs
-from gtn_jax.training.setup import load_images
+from gtn_jax.training.programs import build_module, build_programs, load_variables
+from gtn_jax.training.setup import load_images, open_setup
 
 _SILENT_SECONDS = 3.0
 
@@ -113,8 +111,9 @@ def _run_sweep(
     )
     data, parameters, trained = [], 0, 0
     for seed, found in zip(seeds, features, strict=True):
-        model, variables, _ = build_model(override(config, {"seed": seed}), found.classes)
-        params = variables["params"]
+        of_seed = override(config, {"seed": seed})
+        model = build_module(of_seed, found.classes)
+        params = load_variables(of_seed, model)["params"]
         heads = {name: tree for name, tree in params.items() if name != "backbone"}
         views = found.views if model.auxiliary else found.views._replace(before_last=None)
         data.append(SeedData(heads, np.array(seed % 2**32, np.uint32), views, *found[1:7]))
@@ -198,15 +197,12 @@ def _trunk_only(config: Config) -> Config:
 # As many as a comparison has seeds, with and without the stage before the last.
 @functools.lru_cache(maxsize=24)
 def _features(config: Config, device: Device) -> _Features:
-    mesh = data_mesh([device])
-    parts = choose(open_data(config.data), config.data, config.seed)
-    images = load_images(config, parts, mesh)
+    setup, parts = open_setup(config, [device])
+    mesh, preprocessing, batch_size = setup.mesh, setup.preprocessing, setup.epoch.batch_size
+    per_epoch, classes, model = setup.epoch.steps, len(setup.classes), setup.model
+    images = load_images(setup.config, parts, mesh)
     train, seed = images["train"], config.seed % 2**32
-    batch_size = pipeline.fit_batch_size(config.data.batch_size, len(train), 1)
-    per_epoch = pipeline.steps_per_epoch(len(train), batch_size, "drop")
-    classes = len(parts["train"].split.classes)
-    model, variables, preprocessing = build_model(config, classes)
-    programs = build_programs(config, model, preprocessing, per_epoch, batch_size)
+    variables, programs = load_variables(setup.config, model), setup.programs
     variables = replicate(variables, mesh)
     key = jax.device_put(jax.random.key(np.uint32(seed)), device)
     views = config.data.cache_views

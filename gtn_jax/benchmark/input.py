@@ -5,7 +5,6 @@ The data pipeline (data/images.py, data/pipeline.py, training/image_store.py) is
 """
 
 import atexit
-import functools
 import itertools
 import tempfile
 import time
@@ -17,7 +16,7 @@ import jax
 import numpy as np
 from PIL import Image
 
-from gtn_jax.arrays import Batch, RowBatch
+from gtn_jax.arrays import Batch
 from gtn_jax.benchmark.spec import Spec, data_of
 from gtn_jax.benchmark.workload import Workload, memory_in_use
 from gtn_jax.data import pipeline
@@ -25,8 +24,7 @@ from gtn_jax.data.images import Images, View, open_images
 from gtn_jax.data.splits import Split
 from gtn_jax.data.subsets import Part, whole
 from gtn_jax.devices import data_mesh, put_batch
-from gtn_jax.training.image_store import place_images
-from gtn_jax.training.resident import take_images
+from gtn_jax.training.image_store import RowBatch, place_images
 
 JPEG_SIZE = (341, 256)
 """Width and height of a photo whose short side is training's."""
@@ -131,12 +129,12 @@ def input_resident(spec: Spec) -> Workload:
     mesh = data_mesh(1)
     images = jpeg_images(spec, mesh, "device")
     batches = shuffled(images, spec)
-    take = jax.jit(functools.partial(take_images, mesh=mesh))
+    take = jax.jit(RowBatch.gather)
 
     def repeat(iterations: int) -> None:
         taken = None
         for batch in itertools.islice(batches, iterations):
-            taken = take(images.resident, put_batch(batch, mesh))
+            taken = take(put_batch(batch, mesh))
         jax.block_until_ready(taken)
 
     return Workload(repeat, spec.batch_size, facts={"images_are": images.place})

@@ -17,9 +17,10 @@ from gtn_jax.benchmark.programs import compile_apart
 from gtn_jax.benchmark.spec import Spec, data_of
 from gtn_jax.benchmark.workload import Workload
 from gtn_jax.config import Config, override
-from gtn_jax.devices import data_mesh, put_batch, replicate
-from gtn_jax.training.programs import Programs, build_model, build_programs
-from gtn_jax.training.state import TrainState, create_state
+from gtn_jax.devices import put_batch
+from gtn_jax.training.programs import Programs, load_variables
+from gtn_jax.training.setup import setup_of
+from gtn_jax.training.state import TrainState
 
 
 class Run(NamedTuple):
@@ -61,13 +62,10 @@ def config_of(spec: Spec) -> Config:
 
 def prepare_run(spec: Spec) -> Run:
     """Build model, programs and state as training/loop.py does."""
-    config = config_of(spec)
-    mesh = data_mesh(spec.devices or 1)
-    model, variables, preprocessing = build_model(config, spec.classes)
-    programs = build_programs(config, model, preprocessing, steps_per_epoch=1000)
-    rate = config.optimizer.learning_rate
-    state = create_state(variables, programs.optimizer, rate, config.seed)
-    return Run(programs, replicate(state, mesh), mesh)
+    config, names = config_of(spec), tuple(map(str, range(spec.classes)))
+    setup = setup_of(config, names, devices=spec.devices or 1)
+    state = setup.state(load_variables(config, setup.model))
+    return Run(setup.programs, state, setup.mesh)
 
 
 def synthetic_batch(spec: Spec) -> Batch:
@@ -145,15 +143,7 @@ def end_to_end(spec: Spec) -> Workload:
     images = jpeg_images(spec, run.mesh, store)
     batches = (put_batch(batch, run.mesh) for batch in shuffled(images, spec))
     ahead = list(itertools.islice(batches, spec.prefetch + 1))
-    # A resident step takes the images as well, and of a batch the rows.
-    given = () if images.resident is None else (images.resident,)
-    programs = run.programs
-    step = (
-        programs.resident_step(False, False, run.mesh)
-        if given
-        else programs.train_step(False, False)
-    )
-    compiled, facts = compile_apart(step, run.state, *given, ahead[0])
+    compiled, facts = compile_apart(run.programs.train_step(False, False), run.state, ahead[0])
     facts |= {"images_are": images.place}
     state = run.state
 
@@ -161,7 +151,7 @@ def end_to_end(spec: Spec) -> Workload:
         nonlocal state
         metrics = None
         for _ in range(iterations):
-            state, metrics = compiled(state, *given, ahead.pop(0))
+            state, metrics = compiled(state, ahead.pop(0))
             ahead.append(next(batches))
         jax.block_until_ready((state, metrics))
 

@@ -1,4 +1,4 @@
-"""Images of one part in one view: in the host's memory, on the devices, or decoded when wanted.
+"""Images of one part in one view: decoded when they are asked for, or kept in the host's memory.
 
 What a batch of them holds is here; in which order they come is pipeline.py's. No jit here.
 """
@@ -6,14 +6,13 @@ What a batch of them holds is here; in which order they come is pipeline.py's. N
 import collections
 import concurrent.futures
 import dataclasses
-import functools
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from typing import Any
 
-import jax
 import numpy as np
 
-from gtn_jax.arrays import Batch, ResidentImages, RowBatch
+from gtn_jax.arrays import Batch
 from gtn_jax.config import DataConfig
 from gtn_jax.data.clips import clip_ids
 from gtn_jax.data.decode import decode, decode_whole, whole_size
@@ -72,11 +71,7 @@ class Images:
         width: of a batch's arrays in pixels, likewise of the widest image.
         bytes: of all images decoded, each of its own size.
         clips: int32 B, the clip of each image, of videos only.
-        pixels: uint8 H W 3 each, or None where they are not in the host's memory.
-        resident: the same on the devices, or None where they are not there.
         place: where they are and why, in words.
-        own_rows: (images of a batch) -> which of them this process is to decode, where there are
-            other processes that decode the others; None: all.
     """
 
     part: Part
@@ -85,10 +80,7 @@ class Images:
     width: int
     bytes: int
     clips: np.ndarray | None = None
-    pixels: list[np.ndarray] | None = None
-    resident: ResidentImages | None = None
     place: str = ""
-    own_rows: Callable[[int], slice] | None = None
 
     def __len__(self) -> int:
         """Number of images."""
@@ -104,17 +96,18 @@ class Images:
         """Of all images in one array."""
         return 3 * len(self) * self.height * self.width
 
-    def gather(self, rows: np.ndarray, own: slice = slice(None)) -> Batch:
-        """The images at these rows of the part's positions, all with mask 1.
+    def decoded(self, rows: np.ndarray) -> list[np.ndarray]:
+        """uint8 H W 3 each, of these rows of the part's positions."""
+        return _decode(self.part.split, self.part.positions[rows], self.view)
 
-        Pixels outside `own` are zeros.
-        """
-        if self.pixels is not None:
-            pixels = [self.pixels[row] for row in rows[own]]
-        else:
-            pixels = _decode(self.part.split, self.part.positions[rows[own]], self.view)
-        padded, sizes = jax.tree.map(functools.partial(_at, own, len(rows)), self.pad(pixels))
+    def gather(self, rows: np.ndarray) -> Batch:
+        """The images at these rows of the part's positions, all with mask 1."""
+        padded, sizes = self.pad(self.decoded(rows))
         return Batch(padded, self.part.labels[rows], np.ones(len(rows), np.float32), sizes)
+
+    def take(self, rows: np.ndarray) -> Any:
+        """The batch of a training step; subclasses keep images elsewhere (image_store.py)."""
+        return self.gather(rows)
 
     def pad(self, pixels: list[np.ndarray]) -> tuple[np.ndarray, np.ndarray | None]:
         """uint8 H W 3 each -> images and sizes of a `Batch`."""
@@ -125,22 +118,25 @@ class Images:
             padded[row, : image.shape[0], : image.shape[1]] = image
         return padded, np.array([image.shape[:2] for image in pixels], np.int32)
 
-    def take(self, rows: np.ndarray) -> Batch | RowBatch:
-        """What a training step takes: as `gather`, or the rows alone of resident images."""
-        if self.resident is None:
-            own = slice(None) if self.own_rows is None else self.own_rows(len(rows))
-            return self.gather(rows, own)
-        labels, mask = self.part.labels[rows], np.ones(len(rows), np.float32)
-        return RowBatch(np.asarray(rows, np.int32), labels, mask)
+
+@dataclasses.dataclass(frozen=True)
+class ImagesInMemory(Images):
+    """All of them decoded.
+
+    Attributes:
+        pixels: uint8 H W 3 each.
+    """
+
+    pixels: list[np.ndarray] = dataclasses.field(default_factory=list)
+
+    def decoded(self, rows: np.ndarray) -> list[np.ndarray]:
+        """See `Images.decoded`."""
+        return [self.pixels[row] for row in rows]
 
 
-def _at(own: slice, rows: int, array: np.ndarray) -> np.ndarray:
-    """`array` at `own` of so many rows, zeros elsewhere."""
-    if len(array) == rows:
-        return array
-    whole = np.zeros((rows, *array.shape[1:]), array.dtype)
-    whole[own] = array
-    return whole
+def fields_of(images: Images) -> dict[str, Any]:
+    """The fields that all kinds of images have, to make one kind of another."""
+    return {field.name: getattr(images, field.name) for field in dataclasses.fields(Images)}
 
 
 def open_images(part: Part, view: View) -> Images:
@@ -158,14 +154,14 @@ def open_images(part: Part, view: View) -> Images:
     return Images(part, view, height, width, 3 * int(sizes.prod(axis=1).sum()), clips)
 
 
-def keep_in_memory(images: Images) -> Images:
+def keep_in_memory(images: Images) -> ImagesInMemory:
     """Decode all of them once.
 
     Raises:
         ValueError: an unreadable image, named.
     """
     pixels = [image for chunk in decoded_chunks(images) for image in chunk]
-    return dataclasses.replace(images, pixels=pixels)
+    return ImagesInMemory(**fields_of(images), pixels=pixels)
 
 
 def load(part: Part, view: View) -> Images:

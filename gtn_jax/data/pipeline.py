@@ -14,12 +14,11 @@ import grain
 import jax
 import numpy as np
 
-from gtn_jax.arrays import Batch, PooledBatch, RowBatch
+from gtn_jax.arrays import Batch
 from gtn_jax.data.clips import clip_rows, row_drawer
 from gtn_jax.data.images import Images
 
-AnyBatch = Batch | PooledBatch | RowBatch
-Gather = Callable[[int, np.ndarray], AnyBatch]
+Gather = Callable[[int, np.ndarray], Any]
 """(number of the step, int B rows of a part) -> that step's batch; called in Grain's threads."""
 
 
@@ -62,7 +61,7 @@ def training_batches(
     seed: int,
     gather: Gather | None = None,
     threads: int = 2,
-) -> grain.DatasetIterator[AnyBatch]:
+) -> grain.DatasetIterator[Any]:
     """Endless shuffled batches, every epoch in another order.
 
     The iterator's `get_state()` and `set_state()` are the data position: small, JSON, exact.

@@ -11,8 +11,7 @@ from gtn_jax.arrays import Variables
 from gtn_jax.config import Config
 from gtn_jax.runs.checkpoints import Checkpoints
 from gtn_jax.runs.folder import SOURCE, Preprocessing, RunFolder
-from gtn_jax.training.programs import build_module, build_programs
-from gtn_jax.training.state import create_state
+from gtn_jax.training.setup import setup_of
 
 
 def check_new_folder(dst: Path) -> None:
@@ -47,11 +46,9 @@ def write_run(
         variables: selected, at step 0 and with a fresh optimizer, as nothing is trained here.
         source: for `SOURCE`.
         summary: what to say beside `selected_step`.
-        data: split -> `choice.fingerprint`; None where no images are known.
+        data: split -> `subsets.fingerprint`; None where no images are known.
     """
-    model = build_module(config, len(classes))
-    optimizer = build_programs(config, model, preprocessing, steps_per_epoch=1).optimizer
-    state = create_state(variables, optimizer, config.optimizer.learning_rate, config.seed)
+    state = setup_of(config, classes, preprocessing).state(variables)
     partial = Path(tempfile.mkdtemp(prefix=f".{dst.name}.", suffix=".partial", dir=dst.parent))
     try:
         folder = RunFolder(partial / "run")

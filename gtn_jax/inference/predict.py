@@ -119,7 +119,7 @@ def predict_files(
             rows = None
             if pixels:
                 batch = put_batch(_padded(pixels, batch_size), mesh)
-                rows = run.programs.probabilities_step(run.variables, batch)
+                rows = run.setup.programs.probabilities_step(run.variables, batch)
             # One batch is computed while the answers to the one before are read.
             if computed is not None:
                 yield from _answers(*computed, run.classes, topk)

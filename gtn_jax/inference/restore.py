@@ -5,23 +5,18 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-import jax
-from jax.sharding import NamedSharding, PartitionSpec
-
 from gtn_jax.arrays import Variables
 from gtn_jax.config import Config
 from gtn_jax.data.images import Images, View, load
 from gtn_jax.data.sources import absolute, open_data
 from gtn_jax.data.subsets import choose, fingerprint
-from gtn_jax.devices import data_mesh
 from gtn_jax.errors import UsageError
-from gtn_jax.models.gtn import GTN, variable_shapes
+from gtn_jax.models.gtn import GTN
 from gtn_jax.runs.checkpoints import Checkpoints
 from gtn_jax.runs.folder import Preprocessing, RunFolder
 from gtn_jax.runs.predictions import Predictions
 from gtn_jax.training.evaluate import evaluate_images, predictions_of
-from gtn_jax.training.programs import Programs, build_module, build_programs
-from gtn_jax.training.state import TrainState, create_state
+from gtn_jax.training.setup import RunSetup, setup_of
 
 NO_DATA = "none"
 """`data.name` of a run that was converted from a checkpoint without saying on what to evaluate."""
@@ -32,43 +27,45 @@ class Restored:
     """What a run folder holds.
 
     Attributes:
-        config: of the run.
-        classes: names in label order.
-        model: the GTN.
-        variables: float32, replicated over all devices.
-        preprocessing: mean and std of its images.
-        programs: compiled on first use.
+        setup: what it computes with, on all devices.
+        variables: float32, replicated.
         step: that the variables are of.
     """
 
-    config: Config
-    classes: tuple[str, ...]
-    model: GTN
+    setup: RunSetup
     variables: Variables
-    preprocessing: Preprocessing
-    programs: Programs
     step: int
 
+    @property
+    def config(self) -> Config:
+        """Of the run."""
+        return self.setup.config
 
-def template_of(folder: RunFolder) -> TrainState:
-    """Shapes, dtypes and shardings of a run's state, replicated over all devices.
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names in label order."""
+        return self.setup.classes
 
-    They are enough to load it: the weights that the run started from may be gone by now.
+    @property
+    def model(self) -> GTN:
+        """The module."""
+        return self.setup.model
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """Mean and deviation of its images."""
+        return self.setup.preprocessing
+
+
+def open_run(folder: RunFolder) -> RunSetup:
+    """The setup of a run that is there.
+
+    The weights that it started from may be gone by now.
 
     Raises:
         ValueError: no run there, or no devices of the kind that was asked for.
     """
-    sharding = NamedSharding(data_mesh(), PartitionSpec())
-    config, classes, preprocessing = folder.config(), folder.classes(), folder.preprocessing()
-    model = build_module(config, len(classes))
-    programs = build_programs(config, model, preprocessing, steps_per_epoch=1)
-    return jax.tree.map(
-        lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
-        jax.eval_shape(
-            lambda variables: create_state(variables, programs.optimizer, 1.0, config.seed),
-            variable_shapes(model),
-        ),
-    )
+    return setup_of(folder.config(), folder.classes(), folder.preprocessing())
 
 
 def restore(workdir: str | Path) -> Restored:
@@ -79,24 +76,25 @@ def restore(workdir: str | Path) -> Restored:
 
     Raises:
         ValueError: no run there, no checkpoint in it yet, or a damaged one.
+
+    Example:
+        >>> run = restore("runs/quickstart/gate-seed0")  # doctest: +SKIP
+        >>> run.model.apply(run.variables, images, train=False).logits  # doctest: +SKIP
     """
     folder = RunFolder(Path(workdir))
-    config, classes, preprocessing = folder.config(), folder.classes(), folder.preprocessing()
-    template = template_of(folder)  # first of all, as the devices may be refused
-    model = build_module(config, len(classes))
-    programs = build_programs(config, model, preprocessing, steps_per_epoch=1)
-    files = folder.checkpoints
-    with Checkpoints(files, read_only=True, config=config, classes=classes) as checkpoints:
+    setup = open_run(folder)
+    files, config = folder.checkpoints, setup.config
+    with Checkpoints(files, read_only=True, config=config, classes=setup.classes) as checkpoints:
         while True:
             step = _selected_step(folder, checkpoints, config)
             try:
-                state, _ = checkpoints.restore(template, step)
+                state, _ = checkpoints.restore(setup.template(), step)
                 break
             except ValueError:
                 # A trainer may have saved better ones and removed this one in the meantime.
                 if folder.summary() or checkpoints.has(step):
                     raise
-    return Restored(config, classes, model, state.variables, preprocessing, programs, step)
+    return Restored(setup, state.variables, step)
 
 
 def _selected_step(folder: RunFolder, checkpoints: Checkpoints, config: Config) -> int:
@@ -149,9 +147,7 @@ def judge_run(
     """
     run = restore(workdir)
     images = open_split(run, workdir, split, data_name, data_dir, say)
-    evaluation = evaluate_images(
-        run.programs, run.variables, images, run.config, data_mesh(), draw=run.step
-    )
+    evaluation = evaluate_images(run.setup, run.variables, images, draw=run.step)
     return Judged(evaluation.figures, predictions_of(images, evaluation), run.classes)
 
 

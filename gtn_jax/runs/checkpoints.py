@@ -85,7 +85,7 @@ class Checkpoints:
 
     def save(
         self,
-        state: State,
+        state: HasStep,
         position: dict[str, Any],
         accuracy: float | None = None,
         score: float | None = None,

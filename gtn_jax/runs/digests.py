@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gtn_jax.files import write_text
 NAME = "digests.json"
 _FORMAT = 1
 _FINISHED = ("summary.json", "predictions.npz")
@@ -152,7 +153,7 @@ def write(folder: Path, files: Mapping[str, Digest]) -> None:
         ValueError: it cannot be written.
     """
     tree = {"format": _FORMAT, "files": to_tree(files)}
-    files.write_text(folder / NAME, sealed(tree))
+    write_text(folder / NAME, sealed(tree))
 
 
 def read_file(path: Path) -> tuple[bytes, bool]:

@@ -32,7 +32,18 @@ class StateMigrations(NamedTuple):
     added: Mapping[str, int | float | bool | None] = {}
 
 
-MIGRATIONS = StateMigrations(added={"head_learning_rate": None})
+_RATES = "opt_state/inner_states/{}/inner_state/2/{}"
+MIGRATIONS = StateMigrations(
+    renamed=(
+        ("learning_rate", _RATES.format("backbone", "peak")),
+        ("head_learning_rate", _RATES.format("head", "peak")),
+    ),
+    added={
+        "refused": False,
+        **{_RATES.format(group, "peak"): None for group in ("backbone", "head")},
+        **{_RATES.format(group, "current"): 0.0 for group in ("backbone", "head")},
+    },
+)
 """Of this version."""
 
 

@@ -19,9 +19,8 @@ import numpy as np
 from gtn_jax.arrays import Variables
 from gtn_jax.config import Config
 from gtn_jax.data.images import View, open_images
-from gtn_jax.data.sources import absolute, open_data
-from gtn_jax.data.subsets import choose
-from gtn_jax.devices import Devices, data_mesh, in_words, put_batch, replicate
+from gtn_jax.data.sources import absolute
+from gtn_jax.devices import Devices, data_mesh, in_words, put_batch
 from gtn_jax.models.gtn import variable_shapes
 from gtn_jax.runs.folder import Preprocessing, RunFolder
 from gtn_jax.runs.step_folders import StepFolders
@@ -34,11 +33,9 @@ from gtn_jax.training.duration import (
     time_calls,
     work_after,
 )
-from gtn_jax.training.optimizer import trained_parameters
-from gtn_jax.training.programs import build_model, build_module, build_programs, check_model
-from gtn_jax.training.resolution import adopt, is_frozen, resolve, total_steps, with_start
-from gtn_jax.training.setup import SELECTED_ON, check_parts, epoch_of
-from gtn_jax.training.state import create_state
+from gtn_jax.training.programs import check_model, load_variables, trainable_parameters
+from gtn_jax.training.resolution import adopt, total_steps, with_start
+from gtn_jax.training.setup import SELECTED_ON, open_setup
 from gtn_jax.weights.registry import IMAGENET_MEAN, IMAGENET_STD, is_here
 from gtn_jax.weights.registry import resolve as resolve_weights
 
@@ -63,41 +60,33 @@ def dry_run(config: Config, workdir: Path, devices: Devices = None) -> Iterator[
     config = adopt(config, folder.config()) if folder.is_run() else with_start(config)
     folder.check(config)
     check_model(config)
-    mesh = data_mesh(devices)
-    yield f"device  {in_words(mesh)}"
-    parts = choose(open_data(config.data), config.data, config.seed)
-    check_parts(config, parts)
-    classes = parts["train"].split.classes
+    yield f"device  {in_words(data_mesh(devices))}"
+    weights = config.model.weights
+    is_known = weights is not None and is_here(weights)
+    made_up = None if is_known else Preprocessing(IMAGENET_MEAN, IMAGENET_STD)
+    setup, parts = open_setup(config, devices, made_up)
+    config, programs, mesh = setup.config, setup.programs, setup.mesh
+    training, classes = config.training, setup.classes
+    per_epoch, batch_size = setup.epoch.steps, setup.epoch.batch_size
     train = open_images(parts["train"], View.of(config.data, training=True))
-    epoch = epoch_of(config, parts["train"], mesh.size)
-    _, batch_size, per_epoch = epoch
-    config = resolve(config, *epoch)
-    training, weights = config.training, config.model.weights
-    if weights is not None and is_here(weights):
-        model, variables, preprocessing = build_model(config, len(classes))
-    else:
-        model = build_module(config, len(classes))
-        variables = _made_up(variable_shapes(model))
-        preprocessing = Preprocessing(IMAGENET_MEAN, IMAGENET_STD)
-    programs = build_programs(config, model, preprocessing, per_epoch, batch_size)
-    rate, head_rate = config.optimizer.rates
-    state = create_state(variables, programs.optimizer, rate, config.seed, head_rate)
-    state = replicate(state, mesh)
-    learning = trained_parameters(programs.optimizer, state.params, is_frozen(config))
+    model = setup.model
+    state = setup.state(
+        load_variables(config, model) if is_known else _made_up(variable_shapes(model))
+    )
+    trainable = trainable_parameters(config, state.params)
     saved = jax.tree.leaves((state.variables, state.opt_state))
     state_bytes = sum(leaf.nbytes for leaf in saved)
 
     sizes = {name: len(part.positions) for name, part in parts.items()}
     watched = SELECTED_ON.get(training.select, "validation")
-    total = total_steps(config, per_epoch)
+    total = setup.total_steps
     work = work_after(config, per_epoch, sizes, watched, None)
     # As in a run: what is over at once is not timed. Of evaluation first, as a training step
     # donates its state.
     is_timed, evaluation = not 0 < total < TIMED_FROM, Timing(0.0, 0.0)
     if is_timed:
         seen = open_images(parts["train"], View.of(config.data, training=False))
-        rows = -(-config.data.eval_batch_size // mesh.size) * mesh.size
-        evaluated = put_batch(made_up_batch(seen, rows, len(classes)), mesh)
+        evaluated = put_batch(made_up_batch(seen, setup.evaluation_batch, len(classes)), mesh)
         evaluation = time_calls(lambda: programs.evaluation_step(state.variables, evaluated))
     batch = made_up_batch(train, batch_size, len(classes))
     placed, timings = put_batch(batch, mesh), {}
@@ -144,7 +133,7 @@ def dry_run(config: Config, workdir: Path, devices: Devices = None) -> Iterator[
         f"batch   images {_shape(batch.images)}, labels {_shape(batch.labels)}, "
         f"logits float32[{batch_size},{len(classes)}]",
         f"model   {config.model.backbone}, gate {config.model.gate}: {state.parameters:,} "
-        f"parameters, {learning:,} of which learn",
+        f"parameters, {trainable:,} of them trainable",
         f"weights {_weights(weights)}",
         f"steps   {_steps(config, per_epoch)}; {work.evaluations} evaluations",
         f"step    {step_line}",

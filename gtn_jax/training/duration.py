@@ -19,8 +19,8 @@ from gtn_jax.config import Config
 from gtn_jax.data.images import Images
 from gtn_jax.devices import put_batch
 from gtn_jax.runtime.distributed import agreed
-from gtn_jax.training.programs import Programs
 from gtn_jax.training.resolution import evaluations_after, total_steps
+from gtn_jax.training.setup import RunSetup
 from gtn_jax.training.state import TrainState, copied
 
 TIMED_FROM = 25
@@ -201,43 +201,31 @@ def time_calls(call: Callable[[], Any], is_compiled: bool = False) -> Timing:
 
 
 def measure(
-    programs: Programs,
-    state: TrainState,
-    images: Mapping[str, Images],
-    batch_size: int,
-    config: Config,
-    phases: list[Phase],
-    mesh: jax.sharding.Mesh,
+    setup: RunSetup, state: TrainState, images: Mapping[str, Images], phases: list[Phase]
 ) -> Pace:
     """Time the programs of a run on its first images and a copy of its state.
 
     Args:
-        programs: of the run.
+        setup: of the run.
         state: on the mesh; stays as it is.
         images: split name -> its images.
-        batch_size: images of a training step.
-        config: of the run.
         phases: that it has.
-        mesh: of the run.
     """
-    train = images["train"]
-    batch = train.take(np.arange(batch_size))
-    copy = copied(state)
+    programs, mesh, copy = setup.programs, setup.mesh, copied(state)
+    batch = images["train"].take(np.arange(setup.epoch.batch_size))
     steps = {}
     for phase in phases:
 
         def step(phase: Phase = phase) -> Any:
             nonlocal copy
-            placed = put_batch(batch, mesh)
-            copy, metrics = programs.take_step(copy, placed, *phase, train.resident, mesh)
+            copy, metrics = programs.take_step(copy, put_batch(batch, mesh), *phase)
             return metrics
 
         steps[phase] = time_calls(step)
     evaluated = images.get("validation", images.get("test"))
     if evaluated is None:
         return Pace(steps, Timing(0.0, 0.0))
-    rows = -(-config.data.eval_batch_size // mesh.size) * mesh.size
-    made_up = made_up_batch(evaluated, rows, 1)
+    made_up = made_up_batch(evaluated, setup.evaluation_batch, 1)
     judge = programs.evaluation_step if evaluated.clips is None else programs.probabilities_step
     return Pace(steps, time_calls(lambda: judge(state.variables, put_batch(made_up, mesh))))
 

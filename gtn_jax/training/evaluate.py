@@ -7,7 +7,6 @@ import jax
 import numpy as np
 
 from gtn_jax.arrays import Batch, Variables
-from gtn_jax.config import Config
 from gtn_jax.data.images import Images
 from gtn_jax.data.pipeline import evaluation_batches
 from gtn_jax.devices import fetch, put_batch
@@ -16,7 +15,7 @@ from gtn_jax.runtime.interruption import until_interrupted
 from gtn_jax.training.clip_evaluation import evaluate_clips
 from gtn_jax.training.forward_steps import EvaluationStep
 from gtn_jax.training.metrics import Answers
-from gtn_jax.training.programs import Programs
+from gtn_jax.training.setup import RunSetup
 
 
 class Evaluation(NamedTuple):
@@ -33,22 +32,13 @@ class Evaluation(NamedTuple):
     rows: np.ndarray
 
 
-def evaluate_images(
-    programs: Programs,
-    variables: Variables,
-    images: Images,
-    config: Config,
-    mesh: jax.sharding.Mesh,
-    draw: int,
-) -> Evaluation:
+def evaluate_images(setup: RunSetup, variables: Variables, images: Images, draw: int) -> Evaluation:
     """Evaluate as a config says: every image, or every clip of a split of videos.
 
     Args:
-        programs: of the run.
-        variables: replicated on the mesh.
+        setup: of the run.
+        variables: on its devices.
         images: from `images.load`, in the view of evaluation.
-        config: of the run: data.eval_batch_size, data.clip_eval, seed.
-        mesh: whose devices share each batch.
         draw: number of the draw of random frames: the step that the variables are of.
 
     Returns:
@@ -58,36 +48,27 @@ def evaluate_images(
     Raises:
         Interrupted: see `interruption.until_interrupted`.
     """
-    evaluation = _evaluate_images(programs, variables, images, config, mesh, draw)
-    if len(images.part.split.classes) <= 5:
-        del evaluation.figures["top5_accuracy"]
-    return evaluation
-
-
-def _evaluate_images(
-    programs: Programs,
-    variables: Variables,
-    images: Images,
-    config: Config,
-    mesh: jax.sharding.Mesh,
-    draw: int,
-) -> Evaluation:
-    batch_size = -(-config.data.eval_batch_size // mesh.size) * mesh.size
-    batches = until_interrupted(evaluation_batches(images, batch_size))
+    programs, config, mesh = setup.programs, setup.config, setup.mesh
+    batches = until_interrupted(evaluation_batches(images, setup.evaluation_batch))
     if images.clips is None:
         figures, answers = evaluate(programs.evaluation_step, variables, batches, mesh)
-        return Evaluation(figures, answers, np.arange(len(images)))
-    judged = evaluate_clips(
-        programs.probabilities_step,
-        variables,
-        batches,
-        images.clips,
-        mesh,
-        config.data.clip_eval,
-        config.seed,
-        draw,
-    )
-    return Evaluation(*judged)
+        evaluation = Evaluation(figures, answers, np.arange(len(images)))
+    else:
+        evaluation = Evaluation(
+            *evaluate_clips(
+                programs.probabilities_step,
+                variables,
+                batches,
+                images.clips,
+                mesh,
+                config.data.clip_eval,
+                config.seed,
+                draw,
+            )
+        )
+    if len(setup.classes) <= 5:
+        del evaluation.figures["top5_accuracy"]
+    return evaluation
 
 
 def predictions_of(images: Images, evaluation: Evaluation) -> Predictions:

@@ -7,16 +7,17 @@ seed, v and i alone, not on batches or devices. Epoch e trains on view e mod V.
 """
 
 import dataclasses
+from typing import Any
 
 import jax
 import numpy as np
 
 from gtn_jax.arrays import Pooled, PooledBatch, Variables
 from gtn_jax.data.images import Images
-from gtn_jax.data.pipeline import AnyBatch, Gather
+from gtn_jax.data.pipeline import Gather
 from gtn_jax.devices import fetch
 from gtn_jax.training.forward_steps import PoolingStep
-from gtn_jax.training.resident import ordered_batches
+from gtn_jax.training.image_store import ordered_batches
 
 _VIEWS = 2**32 - 1
 """Folded into the run's key; steps fold in their number, which never comes that far."""
@@ -114,7 +115,7 @@ def frozen_gather(
     """
     views = cache.pooled.last.shape[0]
 
-    def gather(step: int, rows: np.ndarray) -> AnyBatch:
+    def gather(step: int, rows: np.ndarray) -> Any:
         epoch = step // per_epoch
         return cache.gather(rows, epoch % views) if epoch < frozen_epochs else images.take(rows)
 

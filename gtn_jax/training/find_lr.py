@@ -18,14 +18,12 @@ import numpy as np
 
 from gtn_jax.config import Config, override
 from gtn_jax.data import pipeline
-from gtn_jax.data.sources import absolute, open_data
-from gtn_jax.data.subsets import choose
-from gtn_jax.devices import Devices, data_mesh, put_batch, replicate
+from gtn_jax.data.sources import absolute
+from gtn_jax.devices import Devices, put_batch, replicate
 from gtn_jax.files import write_text
 from gtn_jax.training.duration import in_words
-from gtn_jax.training.programs import build_model, build_programs
-from gtn_jax.training.setup import load_images
-from gtn_jax.training.state import create_state
+from gtn_jax.training.programs import load_variables
+from gtn_jax.training.setup import load_images, open_setup
 from gtn_jax.weights.recognize import with_backbone
 
 STEPS = 100
@@ -81,17 +79,12 @@ def find_lr(
             "training.select": "last", "training.patience_evaluations": 0,
         },
     )  # fmt: skip
-    mesh = data_mesh(devices)
-    parts = choose(open_data(config.data), config.data, config.seed)
-    train = load_images(config, {"train": parts["train"]}, mesh)["train"]
-    shares = mesh.size, training.accumulation_steps
-    batch_size = pipeline.fit_batch_size(config.data.batch_size, train.epoch_images, *shares)
-    per_epoch = pipeline.steps_per_epoch(train.epoch_images, batch_size, config.data.last_batch)
-    model, variables, preprocessing = build_model(config, len(parts["train"].split.classes))
-    programs = build_programs(config, model, preprocessing, per_epoch, batch_size)
-    state = replicate(create_state(variables, programs.optimizer, LOWEST, config.seed), mesh)
+    setup, parts = open_setup(config, devices)
+    train = load_images(setup.config, {"train": parts["train"]}, setup.mesh)["train"]
+    programs, mesh = setup.programs, setup.mesh
+    state = setup.state(load_variables(setup.config, setup.model))
     batches = pipeline.training_batches(
-        train, batch_size, config.data.last_batch, config.seed % 2**32
+        train, setup.epoch.batch_size, config.data.last_batch, config.seed % 2**32
     )
     rates = np.geomspace(LOWEST, HIGHEST, STEPS)
     losses: list[float] = []
@@ -104,10 +97,10 @@ def find_lr(
             say(f"time    about {in_words(seconds * (STEPS - number))}: {STEPS} steps at most")
         batch: Any = put_batch(next(batches), mesh)
         state = state.at_rate(replicate(jnp.float32(rate), mesh))
-        state, metrics = programs.take_step(state, batch, frozen, False, train.resident, mesh)
+        state, metrics = programs.take_step(state, batch, frozen, False)
         found = jax.device_get(metrics)
         loss = float(found["loss"])
-        if not math.isfinite(loss) or int(found["step"]) < 0:
+        if not math.isfinite(loss) or found["refused"]:
             break
         losses.append(loss)
         if len(losses) > STEPS // 10 and smooth(losses)[-1] > _HOPELESS * min(smooth(losses)):

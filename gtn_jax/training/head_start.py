@@ -20,7 +20,7 @@ from gtn_jax.devices import fetch
 from gtn_jax.runtime.distributed import is_first, received
 from gtn_jax.training.forward_steps import GatedStep
 from gtn_jax.training.head_solver import SolvedHead, solve_head, solve_heads
-from gtn_jax.training.resident import ordered_batches
+from gtn_jax.training.image_store import ordered_batches
 
 
 class HeadStart(NamedTuple):

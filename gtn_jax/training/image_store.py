@@ -7,20 +7,160 @@ same in all three, so a resumed run may choose otherwise than it did when it beg
 """
 
 import dataclasses
-import functools
 import os
+from collections.abc import Iterator
+from typing import Any
 
+import flax.struct
 import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
 from jax.sharding import Mesh
 
+from gtn_jax.arrays import Array, Batch
 from gtn_jax.data import images as data_images
-from gtn_jax.data.images import Images
-from gtn_jax.devices import own_rows
+from gtn_jax.data.images import Images, decoded_chunks, fields_of
+from gtn_jax.data.pipeline import evaluation_batches
+from gtn_jax.devices import batch_sharding, own_rows, put_batch, replicate
 from gtn_jax.runtime.distributed import agreed
-from gtn_jax.training.resident import make_resident
+from gtn_jax.training.state import TrainState
+from gtn_jax.training.steps import Metrics, TrainStep
 
 DEVICE_SHARE = 4
 """One part in so many of what a device has free may be images; the rest is for the steps."""
+
+
+class RowBatch(flax.struct.PyTreeNode):
+    """A batch of images that every device of a mesh holds: their rows.
+
+    Attributes:
+        pixels: uint8 B' H W 3, of all images, padded with zeros to the highest and the widest.
+        sizes: int32 B' 2, as of a `Batch`; None where every image fills its H W.
+        rows: int32 B, of the images above.
+        labels: int32 B, in [0, N).
+        mask: float32 B, as of a `Batch`.
+        mesh: that they are on.
+    """
+
+    pixels: jax.Array
+    sizes: jax.Array | None
+    rows: Array
+    labels: Array
+    mask: Array
+    mesh: Mesh = flax.struct.field(pytree_node=False)
+
+    def gather(self) -> Batch:
+        """The images, split over the devices as `put_batch` splits a batch; inside jit.
+
+        Each device gathers the rows of its own share, and nothing crosses between devices.
+        """
+        sharding = batch_sharding(len(self.labels), self.mesh)
+
+        def take(array: jax.Array) -> jax.Array:
+            # Rows are ours and in bounds; the default would look for those that are not.
+            taken = array.at[self.rows].get(mode="clip")
+            return lax.with_sharding_constraint(taken, sharding)
+
+        pixels, sizes = jax.tree.map(take, (self.pixels, self.sizes))
+        return Batch(pixels, self.labels, self.mask, sizes)
+
+
+@dataclasses.dataclass(frozen=True)
+class ResidentImages(Images):
+    """Decoded, in the memory of every device of a mesh.
+
+    Attributes:
+        pixels: as of a `RowBatch`.
+        sizes: as of a `RowBatch`.
+        mesh: the mesh.
+    """
+
+    pixels: Any = None
+    sizes: jax.Array | None = None
+    mesh: Any = None
+
+    def take(self, rows: np.ndarray) -> RowBatch:
+        """The rows alone."""
+        mask = np.ones(len(rows), np.float32)
+        labels = self.part.labels[rows]
+        return RowBatch(
+            self.pixels, self.sizes, np.asarray(rows, np.int32), labels, mask, self.mesh
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class SharedImages(Images):
+    """Decoded when they are asked for; of many processes, each decodes the rows of its own devices.
+
+    Attributes:
+        mesh: whose devices share each batch.
+    """
+
+    mesh: Any = None
+
+    def take(self, rows: np.ndarray) -> Batch:
+        """The images, zeros where another process decodes."""
+        own = own_rows(len(rows), self.mesh)
+        found = self.gather(rows[own])
+
+        def among_zeros(array: np.ndarray) -> np.ndarray:
+            whole = np.zeros((len(rows), *array.shape[1:]), array.dtype)
+            whole[own] = array
+            return whole
+
+        images, sizes = jax.tree.map(among_zeros, (found.images, found.sizes))
+        return Batch(images, self.part.labels[rows], np.ones(len(rows), np.float32), sizes)
+
+
+def with_resident_images(step: TrainStep) -> TrainStep:
+    """A training step that also takes a `RowBatch`: it gathers the images first."""
+
+    def gathering(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
+        return step(state, batch.gather() if isinstance(batch, RowBatch) else batch)
+
+    return gathering
+
+
+def make_resident(images: Images, mesh: Mesh) -> ResidentImages:
+    """Decode every image once, straight to all devices: the host never holds more than some.
+
+    Raises:
+        ValueError: an unreadable image, named.
+    """
+    shape = (len(images), images.height, images.width, 3)
+    everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
+    pixels = jax.jit(lambda: jnp.zeros(shape, jnp.uint8), out_shardings=everywhere)()
+    write = jax.jit(_write, donate_argnums=0)
+    sizes, start = [], 0
+    for chunk in decoded_chunks(images):
+        padded, chunk_sizes = images.pad(chunk)
+        pixels = write(pixels, *replicate((padded, np.int32(start)), mesh))
+        sizes.append(chunk_sizes)
+        start += len(chunk)
+    known: Any = replicate(np.concatenate(sizes), mesh) if images.view.whole else None
+    return ResidentImages(**fields_of(images), pixels=pixels, sizes=known, mesh=mesh)
+
+
+def _write(pixels: jax.Array, chunk: jax.Array, start: jax.Array) -> jax.Array:
+    return lax.dynamic_update_slice_in_dim(pixels, chunk, start, axis=0)
+
+
+def ordered_batches(images: Images, batch_size: int, mesh: Mesh) -> Iterator[Batch]:
+    """`pipeline.evaluation_batches` on the mesh, wherever the images are.
+
+    Rows that only fill the last batch hold any image.
+    """
+    if not isinstance(images, ResidentImages):
+        for batch in evaluation_batches(images, batch_size):
+            yield put_batch(batch, mesh)
+        return
+    gather = jax.jit(RowBatch.gather)
+    for start in range(0, len(images), batch_size):
+        rows = np.arange(start, start + batch_size, dtype=np.int32)
+        mask = (rows < len(images)).astype(np.float32)
+        batch = images.take(np.minimum(rows, len(images) - 1, dtype=np.int32))
+        yield gather(put_batch(batch.replace(mask=mask), mesh))
 
 
 def place_images(images: Images, store: str, mesh: Mesh) -> Images:
@@ -45,7 +185,7 @@ def place_images(images: Images, store: str, mesh: Mesh) -> Images:
     elif store == "host":
         images = data_images.keep_in_memory(images)
     elif jax.distributed.is_initialized():
-        images = dataclasses.replace(images, own_rows=functools.partial(own_rows, mesh=mesh))
+        images = SharedImages(**fields_of(images), mesh=mesh)
     return dataclasses.replace(images, place=f"{_WORDS[store]}: {reason}")
 
 

@@ -1,8 +1,8 @@
 """One training run: from a config to a finished run folder, resumable at any moment.
 
-`run` is the one long function of this package, in stations; everything it calls is short. The
-same config in the same folder continues an unfinished run bit for bit (on CPU) and leaves a
-finished one alone. Of many processes (distributed.py) all run it, and the first one writes.
+`Training.train` is the loop. The same config in the same folder continues an unfinished run bit for
+bit (on CPU) and leaves a finished one alone. Of many processes (runtime/distributed.py) all run it,
+and the first one writes.
 """
 
 import collections
@@ -15,12 +15,13 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import jax
+import numpy as np
 
 from gtn_jax.arrays import PooledBatch
 from gtn_jax.config import Config
 from gtn_jax.data import pipeline
 from gtn_jax.data.sources import absolute
-from gtn_jax.devices import Devices, data_mesh, in_words, put_batch
+from gtn_jax.devices import Devices, data_mesh, in_words, put_batch, replicate
 from gtn_jax.runs.folder import RunFolder
 from gtn_jax.runs.lock import locked
 from gtn_jax.runtime.distributed import agreed, is_first
@@ -41,7 +42,8 @@ from gtn_jax.training.score import (
     start_accuracy,
 )
 from gtn_jax.training.selection import costs, evaluate_selected
-from gtn_jax.training.setup import SELECTED_ON, in_lines, prepare_run
+from gtn_jax.training.setup import SELECTED_ON
+from gtn_jax.training.start import RunStart, in_lines, prepare_run
 
 
 def run(
@@ -73,7 +75,7 @@ def run(
             process trains in the folder; or a loss or gradient is not finite.
         Interrupted: a signal came, inside `interruption.caught` only; what was trained is saved.
     """
-    # ---- folder ----------------------------------------------------------------------------
+    # ---- folder ----
     deadline = None if budget_minutes is None else time.monotonic() + 60 * budget_minutes
     workdir = Path(workdir)
     config = dataclasses.replace(config, data=absolute(config.data))
@@ -113,231 +115,293 @@ def _train(
     watching: Watching,
     deadline: float | None,
 ) -> dict:
-    """The other stations of `run`, in a folder that nobody else writes into."""
-    # ---- images, programs, state, where it goes on ------------------------------------------
+    """The rest of `run`, in a folder that nobody else writes into."""
     is_timed, quiet = not quiet, quiet or not is_first()
     if not quiet:  # before the images, which can take a while
         print(f"device  {in_words(data_mesh(devices))}", flush=True)
-    ready = prepare_run(config, folder, devices, is_timed, deadline)
-    config = ready.config
-    mesh, images, programs, state = ready.mesh, ready.images, ready.programs, ready.state
-    batch_size, per_epoch, checkpoints = ready.batch_size, ready.per_epoch, ready.checkpoints
-    step, position, clock = ready.step, ready.position, {**ready.clock}
-    counted_images = position["images"] if position else 0
-    train, total_steps, classes = images["train"], ready.total_steps, len(ready.classes)
-    bar = ProgressBar(total_steps, per_epoch, step, quiet)
-    if ready.pace is not None:
-        batch_seconds = ready.pace.evaluation.seconds
-        bar.seconds_beside = lambda at: batch_seconds * ready.work_after(at).batches
-    for line in in_lines(ready):
-        bar.say(line)
-
-    # ---- order of the data; features of a frozen trunk --------------------------------------
-    batches, cache_seconds, line = open_feed(ready, config)
-    frozen_epochs = config.training.freeze_epochs
-    clock["cache"] += cache_seconds
-    if line is not None:
-        bar.say(line)
-
-    def log(split: str, at: int, values: dict[str, Any]) -> None:
-        seconds = sum(clock.values())
-        row = {"step": at, "epoch": at / per_epoch, "split": split, **values, "seconds": seconds}
-        folder.append(row)
-        watching.row(row)
-
-    pending: list[tuple[int, dict[str, jax.Array]]] = []
-    # Data positions before the last steps, as many as are done before metrics are read.
-    places: collections.deque[tuple[int, Any]] = collections.deque(
-        maxlen=2 * config.training.log_every_steps + 2
-    )
-    first = step
-
-    def log_pending() -> None:
-        if not pending:
-            return
-        at, metrics = pending.pop()
-        values = {name: float(value) for name, value in jax.device_get(metrics).items()}
-        if values.pop("step") == at:
-            log("train", at, values)
-            bar.show(at, values["classifier_loss"], values["accuracy"])
-        else:
-            refuse()
-
-    def refuse() -> NoReturn:
-        """End, where a step was refused (see steps.py), with the state before it saved."""
-        nonlocal state, step
-        pending.clear()
-        state = state.replace(step=-1 - state.step)
-        step = int(state.step)
-        if step > first:
-            save(place=dict(places)[step])
-        rows = pipeline.rows_of_step(
-            train, batch_size, config.data.last_batch, config.seed % 2**32, step
-        )
-        raise refused_step(step + 1, train.part.files[rows])
-
-    def stop(place: Any) -> NoReturn:
-        """End, as a signal asks, with what was trained saved."""
-        assert interruption.number is not None
-        if step == first:
-            raise Interrupted(interruption.number, f"; nothing new since step {step}")
-        save(place=place)
-        checkpoints.wait()
-        raise Interrupted(interruption.number, f"; step {step} of {total_steps} is saved")
-
-    def validate(split: str) -> dict[str, float]:
-        started = time.monotonic()
-        try:
-            result, _, _ = evaluate_images(
-                programs, state.variables, images[split], config, mesh, step
-            )
-        except Interrupted as error:
-            checkpoints.wait()
-            saved = checkpoints.latest_step()
-            raise Interrupted(error.number, f" in an evaluation; saved is step {saved}") from None
-        clock["evaluate"] += time.monotonic() - started
-        log(split, step, result)
-        return result
-
-    def save(accuracy: float | None = None, found: float | None = None, place: Any = None) -> None:
-        log_pending()
-        if int(state.step) < 0:
-            refuse()
-        started = time.monotonic()
-        folder.sync()
-        position = {
-            "batches": place or batches.get_state(),
-            "order": ready.order,
-            "images": counted_images,
-            "seconds": {**clock},
-            "head": ready.head,
-        }
-        checkpoints.save(state, position, accuracy, found)
-        clock["checkpoint"] += time.monotonic() - started
-
-    told: set[str] = set()
-
-    def tell(advice: str | None) -> None:
-        if advice is not None and advice not in told:
-            told.add(advice)
-            bar.say(f"note    {advice}")
-
-    def judge() -> float:
-        """Evaluate what is there and save it; the seconds that the evaluation took."""
-        nonlocal floor
-        log_pending()
-        if int(state.step) < 0:
-            refuse()
-        accuracy, found, started = None, None, time.monotonic()
-        result = validate(watched) if watched in images else None
-        if config.training.watch_test and watched != "test" and "test" in images:
-            validate("test")
-        seconds = time.monotonic() - started
-        if result is not None:
-            if step == 0:
-                floor = result["accuracy"]
-            found = score(result, few, floor)
-            judged.append(-math.inf if found is None else found)
-            accuracy = None if found is None else result["accuracy"]
-            bar.say(
-                f"{progress_in_words(step, total_steps, per_epoch, config)}  "
-                f"{watched} accuracy {result['accuracy']:.4f}  loss {result['loss']:.4f}"
-            )
-            if 2 * step >= total_steps:
-                tell(near_chance(result["accuracy"], int(result["images"]), classes, config))
-        save(accuracy, found)
-        return seconds
-
-    # ---- the loop --------------------------------------------------------------------------
-    seen_programs: set[tuple[bool, bool, int]] = set()
-    last_save = time.monotonic()
-    is_new = ready.position is None
-    interruption, is_evaluation_short = active(), False
-    patience = config.training.patience_evaluations
-    watched = SELECTED_ON.get(config.training.select, "validation")
-    few = FEW_IMAGES if ready.head is None else FEW_SOLVED
-    few = 0 if watched == "test" else few  # the authors' best epoch is that of accuracy
-    floor = start_accuracy(folder.rows(), watched)
-    judged = scores_until(folder.rows(), watched, step, few, floor) if patience else []
-    with interruption.deferring(), bar, watching, checkpoints, contextlib.closing(batches):
-        if is_new and ready.head is not None:
-            # What the run has found if it never comes to a better one.
-            judge()
-            last_save = time.monotonic()
-        while step < total_steps and not is_stale(judged, patience):
-            started = time.monotonic()
-            epoch = step // per_epoch
-            frozen = epoch < frozen_epochs
-            small = epoch < config.data.small_image_epochs
-            places.append((step, batches.get_state()))
-            try:
-                with interruption.at_once():  # A read may hang.
-                    batch = put_batch(next(batches), mesh)
-            except Interrupted:
-                stop(places[-1][1])
-            watching.before_step()
-            state, metrics = programs.take_step(state, batch, frozen, small, train.resident, mesh)
-            step += 1
-            watching.after_step(metrics)
-            checkpoints.check()
-            is_due = is_evaluation_due(step, total_steps, per_epoch, config)
-
-            # Metrics are read one interval late, so that reading never waits for the device.
-            if step % config.training.log_every_steps == 0:
-                log_pending()
-                pending.append((step, metrics))
-            program = (frozen, small, len(batch.labels))
-            compiling = program not in seen_programs
-            seen_programs.add(program)
-            save_seconds = config.training.checkpoint_every_seconds
-            is_due_next = is_evaluation_due(step + 1, total_steps, per_epoch, config)
-            if is_due_next and not is_evaluation_short:
-                # One that a signal cuts short costs what was trained since the last save.
-                save_seconds = min(save_seconds, EVALUATION_SECONDS)
-            is_save_due = time.monotonic() - last_save >= save_seconds
-            if compiling or is_due or step % per_epoch == 0 or is_save_due:
-                jax.block_until_ready(metrics)  # The clock needs to know.
-            elapsed = time.monotonic() - started
-            clock["compile" if compiling else "train"] += elapsed
-            # Steps on features are so short that counting them would flatter the speed.
-            on_features = isinstance(batch, PooledBatch)
-            if not compiling:
-                counted_images += 0 if on_features else len(batch.labels)
-                bar.count(elapsed, len(batch.labels), "features" if on_features else "images")
-
-            if is_due:
-                is_evaluation_short = judge() < EVALUATION_SECONDS / 2
-                last_save = time.monotonic()
-            elif is_save_due:
-                save()
-                last_save = time.monotonic()
-            if interruption.number is not None:
-                stop(batches.get_state())
-
-        if step < total_steps:
-            bar.say(f"stopped: {patience} evaluations without a better one")
-
-        # ---- the answer --------------------------------------------------------------------
-        started = time.monotonic()
-        checkpoints.wait()
-        clock["checkpoint"] += time.monotonic() - started
-        started = time.monotonic()
-        result, predictions = evaluate_selected(
-            config, ready, checkpoints, state, step, folder.rows()
-        )
-        clock["evaluate"] += time.monotonic() - started
-        summary = {
-            "steps": step,
-            **result,
-            **{f"head_{name}": (ready.head or {}).get(name) for name in ("strength", "views")},
-            **costs(config, programs.optimizer, state, counted_images, clock),
-        }
+    start = prepare_run(config, folder, devices, is_timed, deadline)
+    bar = ProgressBar(start.setup.total_steps, start.setup.epoch.steps, start.step, quiet)
+    training = Training(start, folder, watching, bar)
+    with (
+        active().deferring(),
+        bar,
+        watching,
+        start.checkpoints,
+        contextlib.closing(training.batches),
+    ):
+        training.train()
+        summary, predictions = training.finish()
     folder.finish(summary, predictions)
     return summary
 
 
-def progress_in_words(step: int, total_steps: int, per_epoch: int, config: Config) -> str:
-    """Where a run is, in what its length was given in."""
-    if config.training.steps is None:
-        return f"epoch {step // per_epoch}/{config.training.epochs}"
-    return f"step {step}/{total_steps}"
+class Training:
+    """A run between its start and its end: the state, where it is, and what it has found so far."""
+
+    def __init__(self, start: RunStart, folder: RunFolder, watching: Watching, bar: ProgressBar):
+        """Open the batches; features of a frozen backbone are computed here.
+
+        Args:
+            start: of `prepare_run`.
+            folder: of the run.
+            watching: loggers and profiler.
+            bar: for a person.
+        """
+        setup = start.setup
+        self.start, self.folder, self.watching, self.bar = start, folder, watching, bar
+        self.setup, self.programs, self.config = setup, setup.programs, setup.config
+        self.clock, self.checkpoints, self.interruption = start.clock, start.checkpoints, active()
+        self.state, self.step, self.total_steps = start.state, start.step, setup.total_steps
+        self.counted_images = start.position["images"] if start.position else 0
+        if start.pace is not None:
+            batch_seconds = start.pace.evaluation.seconds
+            bar.seconds_beside = lambda at: batch_seconds * start.work_after(at).batches
+        for line in in_lines(start):
+            bar.say(line)
+        with self.clock.timed("cache"):
+            self.batches, line = open_feed(start)
+        if line is not None:
+            bar.say(line)
+
+        # ---- what selection looks at ----
+        self.watched = SELECTED_ON.get(self.config.training.select, "validation")
+        few = FEW_IMAGES if start.head is None else FEW_SOLVED
+        self.few = 0 if self.watched == "test" else few  # the authors' best epoch is of accuracy
+        self.floor = start_accuracy(folder.rows(), self.watched)
+        self.judged = scores_until(folder.rows(), self.watched, self.step, self.few, self.floor)
+
+        # ---- what is logged one interval late, and what a refused step needs ----
+        self.pending: tuple[int, dict[str, jax.Array]] | None = None
+        self.places: collections.deque[tuple[int, Any]] = collections.deque(
+            maxlen=2 * self.config.training.log_every_steps + 2
+        )
+        self.told: set[str] = set()
+        self.last_save = time.monotonic()
+        self.is_evaluation_short = False
+
+    # ---- the loop ----
+
+    def train(self) -> None:
+        """Take all steps that are left; evaluate, log and save on the way.
+
+        Raises:
+            Diverged: a loss or gradient was not finite; the state before it is saved.
+            Interrupted: a signal came; what was trained is saved.
+        """
+        setup, config, training = self.setup, self.config, self.config.training
+        per_epoch, patience = setup.epoch.steps, training.patience_evaluations
+        compiled: set[tuple[bool, bool, int]] = set()
+        if self.start.position is None and self.start.head is not None:
+            self.judge()  # what the run has found if it never comes to a better one
+        while self.step < self.total_steps and not is_stale(self.judged, patience):
+            epoch = self.step // per_epoch
+            frozen, small = epoch < training.freeze_epochs, epoch < config.data.small_image_epochs
+            started = time.monotonic()
+            batch = self.next_batch()
+            program = (frozen, small, len(batch.labels))
+            is_compiling = program not in compiled
+            compiled.add(program)
+            with self.clock.timed("compile" if is_compiling else "train"):
+                self.watching.before_step()
+                with (
+                    jax.profiler.StepTraceAnnotation("train", step_num=self.step),
+                    jax.transfer_guard("disallow"),
+                ):
+                    self.state, metrics = self.programs.take_step(self.state, batch, frozen, small)
+                self.step += 1
+                self.watching.after_step(metrics)
+                self.checkpoints.check()
+                # Metrics are read one interval late, so that reading never waits for the device.
+                if self.step % training.log_every_steps == 0:
+                    self.log_pending()
+                    self.pending = self.step, metrics
+                is_due = is_evaluation_due(self.step, self.total_steps, per_epoch, config)
+                is_save_due = time.monotonic() - self.last_save >= self.save_interval()
+                if is_compiling or is_due or self.step % per_epoch == 0 or is_save_due:
+                    jax.block_until_ready(metrics)  # the clock needs to know
+            if not is_compiling:
+                self.count(batch, time.monotonic() - started)
+            if is_due:
+                self.judge()
+            elif is_save_due:
+                self.save()
+            if self.interruption.number is not None:
+                self.stop(self.batches.get_state())
+        if self.step < self.total_steps:
+            self.bar.say(f"stopped: {patience} evaluations without a better one")
+
+    def next_batch(self) -> Any:
+        """The batch of the next step, on the devices."""
+        self.places.append((self.step, self.batches.get_state()))
+        try:
+            with self.clock.timed("train"), self.interruption.at_once():  # a read may hang
+                return put_batch(next(self.batches), self.setup.mesh)
+        except Interrupted:
+            self.stop(self.places[-1][1])
+
+    def count(self, batch: Any, seconds: float) -> None:
+        """Book a step that compiled nothing, for the speed."""
+        # Steps on features are so short that counting them would flatter the speed.
+        on_features = isinstance(batch, PooledBatch)
+        self.counted_images += 0 if on_features else len(batch.labels)
+        self.bar.count(seconds, len(batch.labels), "features" if on_features else "images")
+
+    def save_interval(self) -> float:
+        """Seconds between saves."""
+        seconds = self.config.training.checkpoint_every_seconds
+        is_due_next = is_evaluation_due(
+            self.step + 1, self.total_steps, self.setup.epoch.steps, self.config
+        )
+        # An evaluation that a signal cuts short costs what was trained since the last save.
+        is_long = is_due_next and not self.is_evaluation_short
+        return min(seconds, EVALUATION_SECONDS) if is_long else seconds
+
+    # ---- rows of metrics.jsonl ----
+
+    def log(self, split: str, step: int, values: dict[str, Any]) -> None:
+        """Add a row."""
+        row = {"step": step, "epoch": step / self.setup.epoch.steps, "split": split, **values}
+        row["seconds"] = self.clock.total
+        self.folder.append(row)
+        self.watching.row(row)
+
+    def log_pending(self) -> None:
+        """Log the metrics that wait to be read; ends the run if their step was refused."""
+        if self.pending is None:
+            return
+        (step, metrics), self.pending = self.pending, None
+        values = {name: float(value) for name, value in jax.device_get(metrics).items()}
+        del values["step"]
+        if values.pop("refused"):
+            self.refuse()
+        self.log("train", step, values)
+        self.bar.show(step, values["classifier_loss"], values["accuracy"])
+
+    # ---- evaluation and saves ----
+
+    def judge(self) -> None:
+        """Evaluate what is there, and save it."""
+        self.log_pending()
+        self.check_refused()
+        images, accuracy, found = self.start.images, None, None
+        started = time.monotonic()
+        result = self.evaluate(self.watched) if self.watched in images else None
+        if self.config.training.watch_test and self.watched != "test" and "test" in images:
+            self.evaluate("test")
+        self.is_evaluation_short = time.monotonic() - started < EVALUATION_SECONDS / 2
+        if result is not None:
+            if self.step == 0:
+                self.floor = result["accuracy"]
+            found = score(result, self.few, self.floor)
+            self.judged.append(-math.inf if found is None else found)
+            accuracy = None if found is None else result["accuracy"]
+            self.bar.say(
+                f"{self.progress()}  {self.watched} accuracy {result['accuracy']:.4f}  "
+                f"loss {result['loss']:.4f}"
+            )
+            if 2 * self.step >= self.total_steps:
+                classes = len(self.setup.classes)
+                self.tell(
+                    near_chance(result["accuracy"], int(result["images"]), classes, self.config)
+                )
+        self.save(accuracy, found)
+
+    def evaluate(self, split: str) -> dict[str, float]:
+        """Evaluate a split, and log the row."""
+        images = self.start.images[split]
+        try:
+            with self.clock.timed("evaluate"):
+                result, _, _ = evaluate_images(self.setup, self.state.variables, images, self.step)
+        except Interrupted as error:
+            self.checkpoints.wait()
+            saved = self.checkpoints.latest_step()
+            raise Interrupted(error.number, f" in an evaluation; saved is step {saved}") from None
+        self.log(split, self.step, result)
+        return result
+
+    def save(
+        self, accuracy: float | None = None, found: float | None = None, place: Any = None
+    ) -> None:
+        """Save the state and where the data are; ends the run if a step was refused."""
+        self.log_pending()
+        self.check_refused()
+        with self.clock.timed("checkpoint"):
+            self.folder.sync()
+            position = {
+                "batches": place or self.batches.get_state(),
+                "order": self.start.order,
+                "images": self.counted_images,
+                "seconds": {**self.clock.seconds},
+                "head": self.start.head,
+            }
+            self.checkpoints.save(self.state, position, accuracy, found)
+        self.last_save = time.monotonic()
+
+    # ---- ends ----
+
+    def check_refused(self) -> None:
+        """End the run if a step was refused."""
+        if bool(jax.device_get(self.state.refused)):
+            self.refuse()
+
+    def refuse(self) -> NoReturn:
+        """End with the state before the refused step saved, see steps.py."""
+        self.pending = None
+        self.state = self.state.replace(refused=replicate(np.bool_(False), self.setup.mesh))
+        self.step = int(self.state.step)
+        if self.step > self.start.step:
+            self.save(place=dict(self.places)[self.step])
+        train, data = self.start.images["train"], self.config.data
+        rows = pipeline.rows_of_step(
+            train,
+            self.setup.epoch.batch_size,
+            data.last_batch,
+            self.config.seed % 2**32,
+            self.step,
+        )
+        raise refused_step(self.step + 1, train.part.files[rows])
+
+    def stop(self, place: Any) -> NoReturn:
+        """End as a signal asks, with what was trained saved."""
+        number = self.interruption.number
+        assert number is not None
+        if self.step == self.start.step:
+            raise Interrupted(number, f"; nothing new since step {self.step}")
+        self.save(place=place)
+        self.checkpoints.wait()
+        raise Interrupted(number, f"; step {self.step} of {self.total_steps} is saved")
+
+    def finish(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Evaluate what is selected.
+
+        Returns:
+            The summary, and split -> predictions.
+        """
+        with self.clock.timed("checkpoint"):
+            self.checkpoints.wait()
+        with self.clock.timed("evaluate"):
+            result, predictions = evaluate_selected(
+                self.start, self.state, self.step, self.folder.rows()
+            )
+        head = self.start.head or {}
+        summary = {
+            "steps": self.step,
+            **result,
+            **{f"head_{name}": head.get(name) for name in ("strength", "views")},
+            **costs(self.config, self.state, self.counted_images, self.clock),
+        }
+        return summary, predictions
+
+    # ---- words ----
+
+    def tell(self, advice: str | None) -> None:
+        """Say a line of advice, once."""
+        if advice is not None and advice not in self.told:
+            self.told.add(advice)
+            self.bar.say(f"note    {advice}")
+
+    def progress(self) -> str:
+        """Where the run is, in what its length was given in."""
+        if self.config.training.steps is None:
+            return f"epoch {self.step // self.setup.epoch.steps}/{self.config.training.epochs}"
+        return f"step {self.step}/{self.total_steps}"

@@ -4,50 +4,21 @@ L = CE(logits) + 0.2 CE(aux_logits) in the authors' code (https://github.com/jia
 decay is not here: the optimizer adds it to the gradient.
 """
 
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from gtn_jax.arrays import Array, Mixed, Outputs
-
-
-def mean_cross_entropy(
-    logits: jax.Array,
-    labels: Array,
-    mask: Array,
-    label_smoothing: float = 0.0,
-    mixed: Mixed | None = None,
-) -> jax.Array:
-    """Mean over the rows with mask 1.
-
-    Args:
-        logits: float32 B N.
-        labels: int32 B.
-        mask: float32 B, of which at least one is 1.
-        label_smoothing: s; the wanted probabilities are 1 - s + s/N and s/N (Szegedy et al.,
-            "Rethinking the Inception Architecture", arXiv 1512.00567, section 7).
-        mixed: other labels that are wanted with the rest of each share; None: `labels` alone.
-
-    Returns:
-        float32 scalar, in nats.
-    """
-    losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-    if mixed is not None:
-        others = optax.softmax_cross_entropy_with_integer_labels(logits, mixed.labels)
-        losses = mixed.shares * losses + (1 - mixed.shares) * others
-    if label_smoothing:
-        of_all = -jnp.mean(jax.nn.log_softmax(logits), axis=1)
-        losses = (1 - label_smoothing) * losses + label_smoothing * of_all
-    return jnp.sum(losses * mask) / jnp.sum(mask)
+from gtn_jax.arrays import Array, Batch, Outputs, PooledBatch
 
 
 class Loss(NamedTuple):
     """Of a batch, in nats; float32 scalars.
 
     Attributes:
-        total: what is minimised.
+        total: what is minimized.
         classifier: its first term, that of the classifier; evaluation has no other.
     """
 
@@ -55,26 +26,50 @@ class Loss(NamedTuple):
     classifier: jax.Array
 
 
-def gtn_loss(
-    outputs: Outputs,
-    labels: Array,
-    mask: Array,
-    aux_weight: float,
-    label_smoothing: float = 0.0,
-    mixed: Mixed | None = None,
-) -> Loss:
-    """CE(logits) + aux_weight CE(aux_logits); without an auxiliary head, the first term.
+LossFunction = Callable[[Any, Outputs, Batch | PooledBatch], Loss]
+"""(parameters, outputs, batch) -> loss; pure. A penalty is a term of the parameters."""
+
+
+def mean_cross_entropy(
+    logits: jax.Array, labels: Array, mask: Array, targets: Array | None = None
+) -> jax.Array:
+    """Mean over the rows with mask 1.
 
     Args:
-        outputs: of a GTN.
+        logits: float32 B N.
         labels: int32 B.
-        mask: float32 B.
-        aux_weight: weight of the auxiliary term.
-        label_smoothing: of both terms, see `mean_cross_entropy`.
-        mixed: of both terms, too.
+        mask: float32 B, of which at least one is 1.
+        targets: float32 B N, probabilities in the place of `labels`; None: the labels.
+
+    Returns:
+        float32 scalar, in nats.
     """
-    loss = mean_cross_entropy(outputs.logits, labels, mask, label_smoothing, mixed)
-    if outputs.aux_logits is None:
-        return Loss(loss, loss)
-    auxiliary = mean_cross_entropy(outputs.aux_logits, labels, mask, label_smoothing, mixed)
-    return Loss(loss + aux_weight * auxiliary, loss)
+    if targets is None:
+        losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    else:
+        losses = optax.softmax_cross_entropy(logits, targets)
+    return jnp.sum(losses * mask) / jnp.sum(mask)
+
+
+def gtn_loss(aux_weight: float) -> LossFunction:
+    """Build `loss(params, outputs, batch)`: CE(logits) + aux_weight CE(aux_logits).
+
+    Without an auxiliary head, the first term.
+
+    Example:
+        >>> loss = gtn_loss(0.2)
+        >>> def with_penalty(params, outputs, batch):  # a loss of your own
+        ...     found = loss(params, outputs, batch)
+        ...     return found._replace(total=found.total + 1e-4 * optax.tree.norm(params))
+    """
+
+    def loss(params: Any, outputs: Outputs, batch: Batch | PooledBatch) -> Loss:
+        del params
+        wanted = batch.labels, batch.mask, batch.targets
+        classifier = mean_cross_entropy(outputs.logits, *wanted)
+        if outputs.aux_logits is None:
+            return Loss(classifier, classifier)
+        auxiliary = mean_cross_entropy(outputs.aux_logits, *wanted)
+        return Loss(classifier + aux_weight * auxiliary, classifier)
+
+    return loss

@@ -1,96 +1,234 @@
-"""SGD with momentum as PyTorch does it, AdamW, and the rates as functions of the step.
+"""SGD with momentum as PyTorch does it, and AdamW, as one optax transformation.
 
-Each parameter belongs to one group by name; a group has a schedule. The rate is not part of the
-optax transform: a schedule gives the rate relative to the peak, and the step multiplies. So one
-compiled step serves all peak rates, and a rate of 0 still lets momentum fill, as in the authors'
-code (https://github.com/jiaxue-ai/GTN, main.py, adjust_learning_rate).
+Every parameter belongs to a group by a pattern of its path, or is frozen. The peak rate of a group
+is in the optimizer's state: one compiled step serves all peak rates, and a rate of 0 still lets
+momentum fill, as in the authors' code (https://github.com/jiaxue-ai/GTN, main.py,
+adjust_learning_rate).
 """
 
-import functools
-from collections.abc import Callable, Hashable
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
-GROUPS = {"backbone": "backbone", "gate": "head", "classifier": "head", "aux_classifier": "head"}
-"""First part of a parameter's path -> group. Closed: a name not in it is an error."""
-STILL = "still"
-"""The group of a trunk's parameters that are not trained at all: rate 0, no momentum."""
-Trainable = Literal["all", "batch_norm"]
+Patterns = Sequence[tuple[str, str | None]]
+"""(regular expression of a whole path, as "backbone/layer1/0/conv1/kernel"; group, or None, which
+freezes). The first that matches counts."""
+HEADS = "(gate|classifier|aux_classifier)/.*"
+GROUPS: Patterns = (("backbone/.*", "backbone"), (HEADS, "head"))
+_FROZEN = "frozen"
 
 
-class Optimizer(NamedTuple):
-    """What a training step needs to turn gradients into new parameters.
-
-    Attributes:
-        direction: gradients -> what the rate multiplies; its state holds one part a group.
-        schedules: group -> (step -> rate relative to the group's peak).
-        labels: parameters -> a tree like them that holds each leaf's group.
-        ema_decay: of the running mean of all variables; 0 keeps none.
-        start_share: of the start in the variables that are evaluated; 0 evaluates the current ones.
-    """
-
-    direction: optax.GradientTransformation
-    schedules: dict[str, optax.Schedule]
-    labels: Callable[[Any], Any]
-    ema_decay: float = 0.0
-    start_share: float = 0.0
-
-    @property
-    def averages(self) -> bool:
-        """Whether other variables than the current ones are evaluated."""
-        return self.ema_decay > 0 or self.start_share > 0
-
-
-def group_labels(params: Any, trainable: Trainable = "all", frozen_stages: int = 0) -> Any:
-    """A tree like `params` that holds each leaf's group.
+def parameter_groups(
+    trainable: Literal["all", "batch_norm"] = "all", frozen_stages: int = 0
+) -> Patterns:
+    """`GROUPS` with parts of the backbone frozen.
 
     Args:
-        params: of a GTN, or some of its parts.
-        trainable: "batch_norm" trains scales and biases of the trunk's BatchNorms (modules whose
-            names begin with bn) and leaves the rest of it `STILL`.
-        frozen_stages: the backbone's stem and so many first stages are `STILL`; 0: neither.
+        trainable: "batch_norm" freezes the backbone but for scales and biases of BatchNorm (modules
+            whose names begin with bn).
+        frozen_stages: freezes the stem and so many first stages; 0: neither.
+    """
+    frozen = []
+    if trainable == "batch_norm":
+        frozen.append((r"backbone/(?!(.*/)?bn).*", None))
+    if frozen_stages:
+        stages = "|".join(map(str, range(1, frozen_stages + 1)))
+        frozen.append((rf"backbone/((?!layer)[^/]+|layer({stages}))/.*", None))
+    return (*frozen, *GROUPS)
+
+
+def label_parameters(params: Any, groups: Patterns = GROUPS) -> Any:
+    """A tree like `params` that holds each leaf's group, "frozen" where that is None.
 
     Raises:
-        ValueError: a parameter whose name is not in `GROUPS`.
+        ValueError: a parameter that no pattern matches.
     """
-    unknown = sorted(set(params) - set(GROUPS))
-    if unknown:
-        raise ValueError(f"parameters {', '.join(unknown)} belong to no group of {set(GROUPS)}")
 
-    def group(path: tuple[Any, ...], leaf: Any) -> str:
+    def label(path: Any, leaf: Any) -> str:
         del leaf
-        names = [entry.key for entry in path]
-        found = GROUPS[names[0]]
-        if found != "backbone":
-            return found
-        is_norm = any(name.startswith("bn") for name in names)
-        stage = int(names[1].removeprefix("layer")) if names[1].startswith("layer") else 1
-        is_still = stage <= frozen_stages or (trainable == "batch_norm" and not is_norm)
-        return STILL if is_still else found
+        name = jax.tree_util.keystr(path, simple=True, separator="/")
+        for pattern, group in groups:
+            if re.fullmatch(pattern, name):
+                return group or _FROZEN
+        raise ValueError(f"parameter {name} matches none of {[pattern for pattern, _ in groups]}")
 
-    return jax.tree_util.tree_map_with_path(group, params)
+    return jax.tree_util.tree_map_with_path(label, params)
 
 
-def trained_parameters(optimizer: Optimizer, params: Any, is_trunk_frozen: bool) -> int:
-    """How many numbers a run changes.
+def matches(params: Any, patterns: Sequence[str]) -> Any:
+    """A tree like `params`: whether the path of each leaf matches one of the patterns."""
+    groups = (*((pattern, None) for pattern in patterns), (".*", "other"))
+    return jax.tree.map(lambda label: label == _FROZEN, label_parameters(params, groups))
+
+
+def count_trainable(params: Any, groups: Patterns, frozen: Sequence[str] = ()) -> int:
+    """Number of parameters that a run changes.
 
     Args:
-        optimizer: of the run.
         params: all of them.
-        is_trunk_frozen: from the first epoch to the last.
+        groups: of the optimizer.
+        frozen: patterns of what has no gradient in any step.
     """
-    still = {STILL, "backbone"} if is_trunk_frozen else {STILL}
-    labels = jax.tree.leaves(optimizer.labels(params))
+    groups = (*((pattern, None) for pattern in frozen), *groups)
+    labels = jax.tree.leaves(label_parameters(params, groups))
     leaves = zip(jax.tree.leaves(params), labels, strict=True)
-    return sum(leaf.size for leaf, label in leaves if label not in still)
+    return sum(leaf.size for leaf, label in leaves if label != _FROZEN)
 
 
-def are_kernels(params: Any) -> Any:
-    """A tree like `params`: whether each is a matrix or a convolution, and no bias or scale."""
-    return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
+class RateState(NamedTuple):
+    """Learning rates of a group; float32 scalars.
+
+    Attributes:
+        peak: what the schedule is relative to.
+        current: the rate of the last update.
+    """
+
+    peak: jax.Array
+    current: jax.Array
+
+
+def scale_by_rate(schedule: optax.Schedule) -> optax.GradientTransformationExtraArgs:
+    """Multiply by -peak schedule(step), with the peak in the state and the step an extra argument.
+
+    `optax.scale_by_schedule` counts updates of its own: the count of a group that is frozen for
+    some epochs would stand still, while the schedule is that of the run.
+    """
+
+    def init(params: Any) -> RateState:
+        del params
+        # Not jnp: outside of jit that would compile a program for each.
+        return RateState(np.float32(1.0), np.float32(0.0))  # pyright: ignore[reportArgumentType]
+
+    def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, RateState]:
+        del params
+        # As a float, since optax's cosine divides it.
+        rate = state.peak * schedule(jnp.asarray(extra["step"]).astype(jnp.float32))
+        return jax.tree.map(lambda update: -rate * update, updates), RateState(state.peak, rate)
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def with_peak_rates(opt_state: Any, peaks: Mapping[str, Any]) -> Any:
+    """The state of an optimizer with other peak rates.
+
+    Args:
+        opt_state: of an optimizer of `build_optimizer`.
+        peaks: group -> float32 scalar.
+    """
+
+    def replace(path: Any, found: Any) -> Any:
+        group = _group_of(path)
+        is_rate = isinstance(found, RateState) and group in peaks
+        return found._replace(peak=peaks[group]) if is_rate else found
+
+    return jax.tree_util.tree_map_with_path(
+        replace, opt_state, is_leaf=lambda node: isinstance(node, RateState)
+    )
+
+
+def current_rates(opt_state: Any) -> dict[str, jax.Array]:
+    """Group -> its rate in the last update."""
+    found, _ = jax.tree_util.tree_flatten_with_path(
+        opt_state, is_leaf=lambda node: isinstance(node, RateState)
+    )
+    return {_group_of(path): node.current for path, node in found if isinstance(node, RateState)}
+
+
+def _group_of(path: Any) -> str:
+    """The group whose state a path leads into."""
+    names = [name for _, name in GROUPS]
+    return next((key.key for key in path if getattr(key, "key", None) in names), "")
+
+
+def build_optimizer(
+    momentum: float,
+    weight_decay: float,
+    schedule: optax.Schedule,
+    frozen_steps: int = 0,
+    l2_sp: float = 0.0,
+    name: Literal["sgd", "adamw"] = "sgd",
+    decays_all: bool = True,
+    groups: Patterns = GROUPS,
+) -> optax.GradientTransformationExtraArgs:
+    """Two groups: `backbone`, with rate 0 for the first `frozen_steps`, and `head`.
+
+    SGD:   v <- m v + (g + decay w)                         w <- w - rate v
+    AdamW: a <- Adam's direction of g (m, 0.999, 1e-8)      w <- w - rate (a + decay w)
+
+    `update` takes two arguments more, by name: `step`, int32 scalar, updates done before; and
+    `frozen`, a tree of Python bools like the parameters: True for those without a gradient in this
+    step. A group all of which is frozen keeps its state and gets updates of 0.
+
+    Args:
+        momentum: m.
+        weight_decay: decay.
+        schedule: step -> rate relative to the peaks, which `with_peak_rates` sets.
+        frozen_steps: see above.
+        l2_sp: above 0 the backbone decays towards its start with this strength (`pull_to_start`),
+            and not towards 0.
+        name: SGD (Sutskever et al., ICML 2013) or AdamW (Loshchilov and Hutter, arXiv 1711.05101).
+        decays_all: False: kernels decay, biases and BatchNorms do not.
+        groups: which parameters are in which group, and which are never updated.
+
+    Example:
+        >>> tx = build_optimizer(0.9, 1e-4, optax.constant_schedule(1.0))
+        >>> params = {"classifier": {"kernel": jnp.ones((3, 2))}}
+        >>> state = with_peak_rates(tx.init(params), {"head": jnp.float32(0.1)})
+        >>> updates, state = tx.update(params, state, params, step=jnp.int32(0))
+        >>> float(updates["classifier"]["kernel"][0, 0])  # -0.1 (1 + 1e-4)
+        -0.10001000016927719
+    """
+
+    def backbone_schedule(step: Any) -> jax.Array:
+        return jnp.where(step < frozen_steps, 0.0, schedule(step))
+
+    def group(decay: Any, schedule: optax.Schedule) -> optax.GradientTransformationExtraArgs:
+        if not decays_all:
+            decay = optax.masked(decay, _are_kernels)
+        parts = (_adam(momentum), decay) if name == "adamw" else (decay, optax.trace(momentum))
+        return optax.chain(*parts, scale_by_rate(schedule))
+
+    plain = optax.add_decayed_weights(weight_decay)
+    transforms: dict[Any, optax.GradientTransformation] = {
+        "backbone": group(pull_to_start(l2_sp) if l2_sp else plain, backbone_schedule),
+        "head": group(plain, schedule),
+    }
+    if any(label is None for _, label in groups):
+        transforms[_FROZEN] = optax.set_to_zero()
+
+    def labels(params: Any) -> Any:
+        return label_parameters(params, groups)
+
+    by_group = optax.partition(transforms, labels)
+
+    def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, Any]:
+        new: Any
+        updates, new = by_group.update(updates, state, params, step=extra["step"])
+        frozen = extra.get("frozen")
+        if frozen is None:
+            return updates, new
+        moving = {
+            label
+            for label, is_frozen in zip(
+                jax.tree.leaves(labels(params)), jax.tree.leaves(frozen), strict=True
+            )
+            if not is_frozen
+        }
+        inner = {
+            name: own if name in moving else state.inner_states[name]
+            for name, own in new.inner_states.items()
+        }
+        updates = jax.tree.map(
+            lambda leaf, is_frozen: jnp.zeros_like(leaf) if is_frozen else leaf, updates, frozen
+        )
+        return updates, new._replace(inner_states=inner)
+
+    return optax.GradientTransformationExtraArgs(by_group.init, update)
 
 
 def pull_to_start(strength: float) -> optax.GradientTransformation:
@@ -111,62 +249,9 @@ def pull_to_start(strength: float) -> optax.GradientTransformation:
     return optax.GradientTransformation(init, update)
 
 
-def build_optimizer(
-    momentum: float,
-    weight_decay: float,
-    schedule: optax.Schedule,
-    frozen_steps: int,
-    l2_sp: float = 0.0,
-    trainable: Trainable = "all",
-    ema_decay: float = 0.0,
-    name: Literal["sgd", "adamw"] = "sgd",
-    decays_all: bool = True,
-    frozen_stages: int = 0,
-    start_share: float = 0.0,
-) -> Optimizer:
-    """Two groups: `backbone`, with rate 0 for the first `frozen_steps`, and `head`.
-
-    SGD:   v <- m v + (g + decay w)                         w <- w - rate v
-    AdamW: a <- Adam's direction of g (m, 0.999, 1e-8)      w <- w - rate (a + decay w)
-
-    Args:
-        momentum: m.
-        weight_decay: decay.
-        schedule: step -> rate relative to the peaks.
-        frozen_steps: see above.
-        l2_sp: above 0 the backbone decays towards its start with this strength (`pull_to_start`),
-            and not towards 0.
-        trainable: see `group_labels`.
-        ema_decay: see `Optimizer` and `moved_average`.
-        name: SGD (Sutskever et al., ICML 2013) or AdamW (Loshchilov and Hutter, arXiv 1711.05101).
-        decays_all: False: kernels decay, biases and BatchNorms do not.
-        frozen_stages: see `group_labels`.
-        start_share: see `Optimizer` and `moved_blend`.
-    """
-
-    def backbone(step: Any) -> jax.Array:
-        return jnp.where(step < frozen_steps, 0.0, schedule(step))
-
-    def head(step: Any) -> jax.Array:
-        return jnp.asarray(schedule(step))
-
-    def group(decay: optax.GradientTransformation) -> optax.GradientTransformation:
-        if not decays_all:
-            decay = optax.masked(decay, are_kernels)
-        if name == "adamw":
-            return optax.chain(_adam(momentum), decay)
-        return optax.chain(decay, optax.trace(momentum))
-
-    plain = optax.add_decayed_weights(weight_decay)
-    groups: dict[Hashable, optax.GradientTransformation]
-    groups = {"backbone": group(pull_to_start(l2_sp) if l2_sp else plain), "head": group(plain)}
-    schedules: dict[str, optax.Schedule] = {"backbone": backbone, "head": head}
-    if trainable == "batch_norm" or frozen_stages:
-        groups[STILL] = optax.set_to_zero()
-        schedules[STILL] = optax.constant_schedule(0.0)
-    labels = functools.partial(group_labels, trainable=trainable, frozen_stages=frozen_stages)
-    direction = optax.partition(groups, labels)
-    return Optimizer(direction, schedules, labels, ema_decay, start_share)
+def _are_kernels(params: Any) -> Any:
+    """A tree like `params`: whether each is a matrix or a convolution, and no bias or scale."""
+    return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
 
 
 def _adam(momentum: float) -> optax.GradientTransformation:
@@ -178,37 +263,6 @@ def _adam(momentum: float) -> optax.GradientTransformation:
             return adam.update(updates, state, params)
 
     return optax.GradientTransformation(adam.init, update)
-
-
-def moved_average(average: Any, variables: Any, step: jax.Array, decay: float) -> Any:
-    """The running mean after one more step: a <- a + (1 - d) (w - a).
-
-    d is the smaller of `decay` and (1 + s) / (10 + s), so that a short run's mean is not its start
-    (tf.train.ExponentialMovingAverage has that rule). What does not move stays bit for bit.
-
-    Args:
-        average: so far.
-        variables: after the step.
-        step: s, float32 scalar, steps done before.
-        decay: at most.
-    """
-    share = 1 - jnp.minimum(decay, (1 + step) / (10 + step))
-    return jax.tree.map(lambda a, w: a + share * (w - a), average, variables)
-
-
-def moved_blend(blend: Any, before: Any, after: Any, start_share: float) -> Any:
-    """s start + (1 - s) w after one more step, from what it was: b <- b + (1 - s) (w' - w).
-
-    Between two sets of weights that are close, the loss has no barrier, and in the middle the error
-    is often lower than at either end (WiSE-FT, arXiv 2109.01903).
-
-    Args:
-        blend: b, before the step; at first the start.
-        before: w.
-        after: w'.
-        start_share: s.
-    """
-    return jax.tree.map(lambda b, w, v: b + (1 - start_share) * (v - w), blend, before, after)
 
 
 def relative_schedule(
@@ -249,9 +303,3 @@ def relative_schedule(
     return optax.warmup_cosine_decay_schedule(
         start, peak, warmup_steps, max(total, warmup_steps + 1)
     )
-
-
-def keep_group(new_state: Any, old_state: Any, group: str) -> Any:
-    """`new_state` of the direction, but with the old momentum of one group."""
-    inner = {**new_state.inner_states, group: old_state.inner_states[group]}
-    return new_state._replace(inner_states=inner)

@@ -6,13 +6,15 @@ from typing import Any, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
-from jax.sharding import Mesh
+import optax
 
-from gtn_jax.arrays import Batch, PooledBatch, ResidentImages, RowBatch, Variables
+from gtn_jax.arrays import Variables
 from gtn_jax.config import Config, override
 from gtn_jax.data import augment
+from gtn_jax.data.targets import batch_transform
 from gtn_jax.models.gtn import GTN, init_variables, variable_shapes
 from gtn_jax.runs.folder import Preprocessing
+from gtn_jax.training.averaging import with_average
 from gtn_jax.training.forward_steps import (
     EvaluationStep,
     GatedStep,
@@ -23,19 +25,22 @@ from gtn_jax.training.forward_steps import (
     make_pooling_step,
     make_probabilities_step,
 )
-from gtn_jax.training.optimizer import Optimizer, build_optimizer, relative_schedule
-from gtn_jax.training.resident import ResidentStep, make_resident_step
-from gtn_jax.training.state import TrainState
-from gtn_jax.training.steps import (
-    HeadStep,
-    Metrics,
-    TrainStep,
-    make_head_step,
-    make_train_step,
+from gtn_jax.training.image_store import with_resident_images
+from gtn_jax.training.losses import gtn_loss
+from gtn_jax.training.optimizer import (
+    build_optimizer,
+    count_trainable,
+    parameter_groups,
+    relative_schedule,
 )
+from gtn_jax.training.resolution import is_frozen
+from gtn_jax.training.state import TrainState, create_state
+from gtn_jax.training.steps import Metrics, TrainStep, make_train_step
 from gtn_jax.weights.hub import PREFIX as HUB_PREFIX
 from gtn_jax.weights.pretrained import load_weights
 from gtn_jax.weights.registry import IMAGENET_MEAN, IMAGENET_STD, resolve
+
+_BACKBONE = "backbone/.*"
 
 
 class Programs(NamedTuple):
@@ -43,49 +48,25 @@ class Programs(NamedTuple):
 
     Attributes:
         optimizer: that the training steps use.
-        train_step: (frozen trunk?, small images?) -> step; donates its state.
-        resident_step: the same and the mesh -> a step that gathers resident images itself; donates
-            its state.
-        head_step: that of a frozen trunk whose features are given; donates its state.
+        train_step: (frozen backbone?, small images?) -> step; donates its state. Of a batch of
+            features only if frozen.
         gated_step: variables, batch, mirror -> what the classifiers see.
         pooling_step: variables, batch, key, rows -> these features, of one view of each image.
-        evaluation_step: variables, batch -> Sums, Answers.
+        evaluation_step: variables, batch -> MetricTotals, Answers.
         probabilities_step: variables, batch -> float32 B N.
     """
 
-    optimizer: Optimizer
+    optimizer: optax.GradientTransformationExtraArgs
     train_step: Callable[[bool, bool], TrainStep]
-    resident_step: Callable[[bool, bool, Mesh], ResidentStep]
-    head_step: HeadStep
     gated_step: GatedStep
     pooling_step: PoolingStep
     evaluation_step: EvaluationStep
     probabilities_step: ProbabilitiesStep
 
     def take_step(
-        self,
-        state: TrainState,
-        batch: Batch | RowBatch | PooledBatch,
-        frozen: bool,
-        small: bool,
-        resident: ResidentImages | None,
-        mesh: Mesh,
+        self, state: TrainState, batch: Any, frozen: bool, small: bool
     ) -> tuple[TrainState, Metrics]:
-        """One training step, by the program that the batch is for; donates the state.
-
-        Args:
-            state: before it.
-            batch: on the devices of `mesh`.
-            frozen: whether the trunk stands still.
-            small: whether images are small.
-            resident: the images that a batch of rows is of.
-            mesh: of the run.
-        """
-        if isinstance(batch, PooledBatch):
-            return self.head_step(state, batch)
-        if isinstance(batch, RowBatch):
-            assert resident is not None
-            return self.resident_step(frozen, small, mesh)(state, resident, batch)
+        """One training step; donates the state."""
         return self.train_step(frozen, small)(state, batch)
 
 
@@ -117,7 +98,7 @@ def check_model(config: Config) -> None:
     Weights of a hub are not fetched for it.
 
     Raises:
-        ValueError: as `build_model`, but for weights of another network or of a hub.
+        ValueError: as `load_variables`, but for weights of another network or of a hub.
     """
     variable_shapes(build_module(config, num_classes=2))
     weights = config.model.weights
@@ -125,19 +106,43 @@ def check_model(config: Config) -> None:
         resolve(weights)
 
 
-def build_model(config: Config, num_classes: int) -> tuple[GTN, Variables, Preprocessing]:
-    """The model of a config, its start, and how its images are normalised.
+def preprocessing_of(config: Config) -> Preprocessing:
+    """Mean and deviation of the images that a config's weights were trained on.
 
     Raises:
-        ValueError: unknown names, or weights that do not fit.
+        ValueError: weights of an unknown name.
     """
-    model = build_module(config, num_classes)
     weights = config.model.weights
     if weights is None:
-        return model, init_variables(model, config.seed), Preprocessing(IMAGENET_MEAN, IMAGENET_STD)
-    variables = load_weights(model, weights, config.seed, config.model.weights_heads)
+        return Preprocessing(IMAGENET_MEAN, IMAGENET_STD)
     _, info = resolve(weights)
-    return model, variables, Preprocessing(info.mean, info.std)
+    return Preprocessing(info.mean, info.std)
+
+
+def load_variables(config: Config, model: GTN) -> Variables:
+    """The start of a run: pretrained weights if the config names some, with new classifiers.
+
+    Raises:
+        ValueError: weights that do not fit.
+    """
+    weights = config.model.weights
+    if weights is None:
+        return init_variables(model, config.seed)
+    return load_weights(model, weights, config.seed, config.model.weights_heads)
+
+
+def initial_state(config: Config, programs: Programs, variables: Variables) -> TrainState:
+    """The state of a run before step 0."""
+    rate, head_rate = config.optimizer.rates
+    averages = config.training.ema_decay > 0 or config.training.start_share > 0
+    return create_state(variables, programs.optimizer, rate, config.seed, head_rate, averages)
+
+
+def trainable_parameters(config: Config, params: Any) -> int:
+    """Number of parameters that a run of a resolved config changes."""
+    training = config.training
+    groups = parameter_groups(training.trainable, training.frozen_stages)
+    return count_trainable(params, groups, (_BACKBONE,) if is_frozen(config) else ())
 
 
 def build_programs(
@@ -151,8 +156,8 @@ def build_programs(
 
     Args:
         config: of the run.
-        model: of `build_model`, as is `preprocessing`.
-        preprocessing: how images are normalised.
+        model: of `build_module`.
+        preprocessing: mean and deviation of the images.
         steps_per_epoch: turns the schedule's epochs into steps.
         batch_size: images of a full batch; None: as many as the config says.
     """
@@ -166,83 +171,93 @@ def build_programs(
 def _build_programs(
     config: Config, model: GTN, preprocessing: Preprocessing, steps_per_epoch: int
 ) -> Programs:
-    section, training = config.optimizer, config.training
-    parts = training.accumulation_steps
-    optimizer = build_optimizer(
-        section.momentum,
-        section.weight_decay,
-        relative_schedule(
-            section.schedule,
-            steps_per_epoch,
-            training.epoch_count,
-            section.warmup_epochs,
-            section.boundaries_epochs,
-            section.decay_factor,
-            section.warmup_share,
-            section.full_rate_steps,
-            training.steps,
-        ),
-        training.freeze_epochs * steps_per_epoch,
-        section.l2_sp,
-        training.trainable,
-        training.ema_decay,
-        section.name,
-        section.decayed == "all" or (section.decayed == "auto" and section.name == "sgd"),
-        training.frozen_stages,
-        training.start_share,
-    )
-
-    def transform(small: bool) -> augment.Transform:
-        return augment.training_transform(
-            *preprocessing,
-            bool(config.data.random_flip),
-            config.data.random_shift_pixels,
-            config.data.small_image_size if small else config.data.image_size,
-            config.data.random_resized_crop,
-            config.data.crop_min_area,
-        )
-
-    def pure_step(frozen: bool, small: bool) -> TrainStep:
-        statistics = training.frozen_batch_norm if frozen else training.batch_norm
-        return make_train_step(
-            model,
-            optimizer,
-            transform(small),
-            config.model.aux_weight,
-            backbone_gradient=not (frozen and training.freeze_mode == "no_grad"),
-            freeze_batch_norm=statistics == "running",
-            micro_batch_size=None if parts == 1 else config.data.batch_size // parts,
-            label_smoothing=training.label_smoothing,
-            mixup_alpha=training.mixup_alpha,
-        )
+    optimizer = _optimizer(config, steps_per_epoch)
 
     @functools.cache
     def train_step(frozen: bool, small: bool) -> TrainStep:
-        return jax.jit(pure_step(frozen, small), donate_argnums=0)
+        step = _train_step(config, model, optimizer, preprocessing, frozen, small)
+        return jax.jit(step, donate_argnums=0)
 
-    @functools.cache
-    def resident_step(frozen: bool, small: bool, mesh: Mesh) -> ResidentStep:
-        return jax.jit(make_resident_step(pure_step(frozen, small), mesh), donate_argnums=0)
-
-    head_step = jax.jit(
-        make_head_step(
-            model, optimizer, config.model.aux_weight, label_smoothing=training.label_smoothing
-        ),
-        donate_argnums=0,
-    )
-    pooling_step = jax.jit(make_pooling_step(model, transform(small=False)))
-    evaluation_transform = augment.evaluation_transform(*preprocessing)
-    gated_step = jax.jit(make_gated_step(model, evaluation_transform))
     mirror = config.data.mirror_evaluation
-    evaluation_step = jax.jit(make_evaluation_step(model, evaluation_transform, mirror))
-    probabilities_step = jax.jit(make_probabilities_step(model, evaluation_transform, mirror))
+    seen = augment.evaluation_transform(*preprocessing)
+    views = _image_transform(config, preprocessing, small=False)
     return Programs(
         optimizer,
         train_step,
-        resident_step,
-        head_step,
-        gated_step,
-        pooling_step,
-        evaluation_step,
-        probabilities_step,
+        jax.jit(make_gated_step(model, seen)),
+        jax.jit(make_pooling_step(model, views)),
+        jax.jit(make_evaluation_step(model, seen, mirror)),
+        jax.jit(make_probabilities_step(model, seen, mirror)),
     )
+
+
+def _optimizer(config: Config, steps_per_epoch: int) -> optax.GradientTransformationExtraArgs:
+    section, training = config.optimizer, config.training
+    schedule = relative_schedule(
+        section.schedule,
+        steps_per_epoch,
+        training.epoch_count,
+        section.warmup_epochs,
+        section.boundaries_epochs,
+        section.decay_factor,
+        section.warmup_share,
+        section.full_rate_steps,
+        training.steps,
+    )
+    return build_optimizer(
+        section.momentum,
+        section.weight_decay,
+        schedule,
+        training.freeze_epochs * steps_per_epoch,
+        section.l2_sp,
+        section.name,
+        section.decayed == "all" or (section.decayed == "auto" and section.name == "sgd"),
+        parameter_groups(training.trainable, training.frozen_stages),
+    )
+
+
+def _image_transform(
+    config: Config, preprocessing: Preprocessing, small: bool
+) -> augment.Transform:
+    data = config.data
+    return augment.training_transform(
+        *preprocessing,
+        bool(data.random_flip),
+        data.random_shift_pixels,
+        data.small_image_size if small else data.image_size,
+        data.random_resized_crop,
+        data.crop_min_area,
+    )
+
+
+def _train_step(
+    config: Config,
+    model: GTN,
+    optimizer: optax.GradientTransformationExtraArgs,
+    preprocessing: Preprocessing,
+    frozen: bool,
+    small: bool,
+) -> TrainStep:
+    training, parts = config.training, config.training.accumulation_steps
+    transform = batch_transform(
+        _image_transform(config, preprocessing, small),
+        model.num_classes,
+        training.label_smoothing,
+        training.mixup_alpha,
+    )
+    groups = parameter_groups(training.trainable, training.frozen_stages)
+    without_gradient = [pattern for pattern, group in groups if group is None]
+    if frozen and training.freeze_mode == "no_grad":
+        without_gradient.append(_BACKBONE)
+    step = make_train_step(
+        model,
+        optimizer,
+        transform,
+        gtn_loss(config.model.aux_weight),
+        frozen=without_gradient,
+        batch_norm=training.frozen_batch_norm if frozen else training.batch_norm,
+        micro_batch_size=None if parts == 1 else config.data.batch_size // parts,
+    )
+    if training.ema_decay or training.start_share:
+        step = with_average(step, training.ema_decay, training.start_share)
+    return with_resident_images(step)

@@ -1,6 +1,5 @@
 """`TrainState`: all that training changes, in one pytree."""
 
-import dataclasses
 import functools
 from typing import Any, TypeVar
 
@@ -11,7 +10,7 @@ import numpy as np
 import optax
 
 from gtn_jax.arrays import Variables
-from gtn_jax.training.optimizer import Optimizer
+from gtn_jax.training.optimizer import with_peak_rates
 
 Tree = TypeVar("Tree")
 
@@ -20,98 +19,80 @@ class TrainState(flax.struct.PyTreeNode):
     """State in, state out.
 
     Attributes:
-        step: int32 scalar, steps done; -1 - s if the step after s was refused, see steps.py.
+        step: int32 scalar, number of updates done.
+        refused: bool scalar, whether the update after `step` was refused, see steps.py.
         params: float32 tree.
         batch_stats: float32 tree, running means and variances.
-        opt_state: momentum, a part a group.
-        learning_rate: float32 scalar, the backbone's peak; here, not in the program, so that one
-            compiled step serves every rate.
-        head_learning_rate: float32 scalar, the peak of gate and heads.
+        opt_state: of the optimizer: momentum and peak rates, a part a group.
         key: typed PRNG key; never changes, a step folds its number in.
+        average: float32 trees, as `current`, which count in evaluation (averaging.py); None: the
+            current ones do.
     """
 
     step: jax.Array
+    refused: jax.Array
     params: Any
     batch_stats: Any
     opt_state: Any
-    learning_rate: jax.Array
-    head_learning_rate: jax.Array
     key: jax.Array
+    average: Any = None
 
     @property
     def parameters(self) -> int:
-        """How many numbers the model has."""
+        """Number of parameters."""
         return sum(leaf.size for leaf in jax.tree.leaves(self.params))
 
     @property
-    def learning_rates(self) -> dict[str, jax.Array]:
-        """Group of the optimizer -> its peak."""
-        return {"backbone": self.learning_rate, "head": self.head_learning_rate}
-
-    def at_rate(self, rate: jax.Array) -> "TrainState":
-        """With one peak, float32 scalar, for all groups."""
-        # Two buffers: a step donates its whole state, and none can be donated twice.
-        return self.replace(learning_rate=rate, head_learning_rate=jnp.copy(rate))
+    def current(self) -> Variables:
+        """What `model.apply` takes in training."""
+        return {"params": self.params, "batch_stats": self.batch_stats}
 
     @property
     def variables(self) -> Variables:
         """What `model.apply` takes in evaluation."""
-        return {"params": self.params, "batch_stats": self.batch_stats}
+        return self.current if self.average is None else self.average
 
-
-class AveragedTrainState(TrainState):
-    """A state that keeps a mean of its variables so far, which is what counts in evaluation.
-
-    Attributes:
-        average: float32 trees, as `variables`.
-    """
-
-    average: Any
-
-    @property
-    def variables(self) -> Variables:
-        """The running mean."""
-        return self.average
-
-    @classmethod
-    def of(cls, state: TrainState) -> "AveragedTrainState":
-        """With the variables of a state as the mean, in copies: a step donates its whole state, and
-        no buffer can be donated twice."""
-        fields = {field.name: getattr(state, field.name) for field in dataclasses.fields(state)}
-        return cls(**fields, average=copied(state.variables))
+    def at_rate(self, rate: jax.Array) -> "TrainState":
+        """With one peak rate, float32 scalar, for both groups."""
+        # Two buffers: a step donates its whole state, and none can be donated twice.
+        peaks = {"backbone": rate, "head": jnp.copy(rate)}
+        return self.replace(opt_state=with_peak_rates(self.opt_state, peaks))
 
 
 def create_state(
     variables: Variables,
-    optimizer: Optimizer,
+    optimizer: optax.GradientTransformationExtraArgs,
     learning_rate: float,
     seed: int,
     head_learning_rate: float | None = None,
+    averages: bool = False,
 ) -> TrainState:
     """The state before step 0.
 
     Args:
         variables: of the model, pretrained weights already in.
-        optimizer: its direction starts with momentum 0; one that averages gets an
-            `AveragedTrainState`.
+        optimizer: of `build_optimizer`.
         learning_rate: the peak rate of the backbone.
         seed: of augmentation and dropout.
         head_learning_rate: that of gate and heads; None: the same.
+        averages: whether `average` starts as a copy of the variables; False: it is None.
     """
-    opt_state, key = _start(optimizer.direction.init, variables["params"], np.uint32(seed % 2**32))
+    opt_state, key = _start(optimizer.init, variables["params"], np.uint32(seed % 2**32))
     # jnp.zeros and its like would compile a program each.
     head_rate = learning_rate if head_learning_rate is None else head_learning_rate
-    step, *rates = jax.device_put((np.int32(0), np.float32(learning_rate), np.float32(head_rate)))
-    state = TrainState(
+    step, refused, *rates = jax.device_put(
+        (np.int32(0), np.bool_(False), np.float32(learning_rate), np.float32(head_rate))
+    )
+    return TrainState(
         step=step,
+        refused=refused,
         params=variables["params"],
         batch_stats=variables["batch_stats"],
-        opt_state=opt_state,
-        learning_rate=rates[0],
-        head_learning_rate=rates[1],
+        opt_state=with_peak_rates(opt_state, {"backbone": rates[0], "head": rates[1]}),
         key=key,
+        # Copies: a step donates its whole state, and no buffer can be donated twice.
+        average=copied(dict(variables)) if averages else None,
     )
-    return AveragedTrainState.of(state) if optimizer.averages else state
 
 
 # One program: outside of one, every shape of momentum would be a program of its own.

@@ -236,9 +236,10 @@ def test_unknown_preset_offers_the_nearest(capsys):
 def test_which_leaves_move_in_which_epoch(tiny_config):
     """Official: the trunk stands in epochs 0 to 20 while its momentum and statistics move."""
     import jax
+    from plain_networks import build_model
 
     from gtn_jax.arrays import Batch
-    from gtn_jax.training.programs import build_model, build_programs
+    from gtn_jax.training.programs import build_programs
     from gtn_jax.training.state import create_state
 
     config = override(official(tiny_config), {"model.gate_reduction": 4})

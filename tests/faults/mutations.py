@@ -148,7 +148,7 @@ MUTATIONS = {
     # What is on the disk, and when.
     "runs/test_step_folders.py": (
         ("runs/digests.py", "os.fsync(file.fileno())", "pass"),
-        ("runs/manifest.py", "files.sync(Path(path))", "pass"),
+        ("runs/manifest.py", "sync(Path(path))", "pass"),
         ("runs/step_folders.py", "        files.force(here)\n", ""),
     ),
     "runs/test_manifest.py": (("runs/manifest.py", " or not _has_types(manifest)", ""),),

@@ -10,8 +10,10 @@ from jax.experimental.compilation_cache import compilation_cache as jax_cache
 
 from gtn_jax.arrays import Batch
 from gtn_jax.data.augment import training_transform
+from gtn_jax.data.targets import batch_transform
 from gtn_jax.models.gtn import GTN, init_variables
 from gtn_jax.runtime import compilation_cache
+from gtn_jax.training.losses import gtn_loss
 from gtn_jax.training.optimizer import build_optimizer, relative_schedule
 from gtn_jax.training.state import create_state
 from gtn_jax.training.steps import make_train_step
@@ -108,7 +110,10 @@ def test_a_kept_training_step_gives_the_same_bits(undecided, tmp_path):
             hits.append(event)
 
     def trained() -> list[np.ndarray]:
-        step = jax.jit(make_train_step(model, optimizer, transform, 0.2), donate_argnums=0)
+        step = jax.jit(
+            make_train_step(model, optimizer, batch_transform(transform), gtn_loss(0.2)),
+            donate_argnums=0,
+        )
         state = create_state(jax.device_put(variables), optimizer, 0.1, seed=0)
         for _ in range(3):
             state, _ = step(state, batch)

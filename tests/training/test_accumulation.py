@@ -6,11 +6,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from plain_networks import build_model
 
 from gtn_jax.arrays import Batch
 from gtn_jax.benchmark.collectives import collectives
 from gtn_jax.config import override
 from gtn_jax.data.augment import evaluation_transform, training_transform
+from gtn_jax.data.targets import batch_transform
 from gtn_jax.devices import data_mesh, put_batch, replicate
 from gtn_jax.models.backbones import BACKBONES, ResNetShape
 from gtn_jax.models.gtn import GTN, init_variables, variable_shapes
@@ -18,7 +20,7 @@ from gtn_jax.training.accumulation import Gradient, accumulate
 from gtn_jax.training.loop import run
 from gtn_jax.training.losses import gtn_loss
 from gtn_jax.training.optimizer import build_optimizer, relative_schedule
-from gtn_jax.training.programs import build_model, build_programs
+from gtn_jax.training.programs import build_programs
 from gtn_jax.training.state import create_state
 from gtn_jax.training.steps import make_train_step
 
@@ -45,7 +47,7 @@ def start():
 
 
 def build(transform=RANDOM, model=MODEL, **options):
-    step = make_train_step(model, OPTIMIZER, transform, 0.2, **options)
+    step = make_train_step(model, OPTIMIZER, batch_transform(transform), gtn_loss(0.2), **options)
     # Compiling is most of these tests' time, and running next to nothing.
     return jax.jit(step, compiler_options={"xla_backend_optimization_level": 0})
 
@@ -140,7 +142,7 @@ def test_batch_norm_has_the_statistics_of_each_part(start):
     def loss_of_the_whole(variables):
         images = PLAIN(jax.random.key(0), batch.images)
         outputs, _ = MODEL.apply(variables, images, train=True, mutable=["batch_stats"])
-        return gtn_loss(outputs, batch.labels, batch.mask, 0.2).total
+        return gtn_loss(0.2)({}, outputs, batch).total
 
     whole = float(loss_of_the_whole(start.variables))
     assert abs(whole / float(metrics["loss"]) - 1) > 1e-4

@@ -7,15 +7,17 @@ import pytest
 
 from gtn_jax.arrays import Batch, Pooled, PooledBatch
 from gtn_jax.data.augment import training_transform
-from gtn_jax.data.images import Images, View
+from gtn_jax.data.images import Images, ImagesInMemory, View
 from gtn_jax.data.subsets import Part
+from gtn_jax.data.targets import batch_transform
 from gtn_jax.devices import data_mesh, replicate
 from gtn_jax.models.gtn import GTN, init_variables
 from gtn_jax.training.feature_cache import FeatureCache, compute_features, frozen_gather
 from gtn_jax.training.forward_steps import make_pooling_step
+from gtn_jax.training.losses import gtn_loss
 from gtn_jax.training.optimizer import build_optimizer, relative_schedule
 from gtn_jax.training.state import create_state
-from gtn_jax.training.steps import make_head_step, make_train_step
+from gtn_jax.training.steps import make_train_step
 
 IMAGES, VIEWS, PER_EPOCH, EPOCHS = 12, 2, 3, 3
 TRANSFORM = training_transform((0.5,) * 3, (0.25,) * 3, random_flip=True, random_shift_pixels=2)
@@ -44,7 +46,7 @@ def images() -> Images:
     pixels = list(generator.integers(0, 256, (IMAGES, 16, 16, 3), dtype=np.uint8))
     labels = generator.integers(0, 5, IMAGES).astype(np.int32)
     part = Part(None, np.arange(IMAGES), labels, labels.astype(str), np.full((IMAGES, 2), 16))
-    return Images(part, View(16, 16), 16, 16, bytes=IMAGES * 768, pixels=pixels)
+    return ImagesInMemory(part, View(16, 16), 16, 16, bytes=IMAGES * 768, pixels=pixels)
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +79,12 @@ def computed_anew(model, optimizer, start, images, order):
 
     step = jax.jit(
         make_train_step(
-            model, optimizer, view_of, 0.2, backbone_gradient=False, freeze_batch_norm=True
+            model,
+            optimizer,
+            batch_transform(view_of),
+            gtn_loss(0.2),
+            frozen=["backbone/.*"],
+            batch_norm="running",
         )
     )
     state = start
@@ -91,7 +98,8 @@ def computed_anew(model, optimizer, start, images, order):
 
 
 def on_cached(model, optimizer, start, cache, images, order):
-    step = jax.jit(make_head_step(model, optimizer, 0.2))
+    transform, loss = batch_transform(TRANSFORM), gtn_loss(0.2)
+    step = jax.jit(make_train_step(model, optimizer, transform, loss, frozen=["backbone/.*"]))
     gather = frozen_gather(cache, images, PER_EPOCH, EPOCHS)
     state = start
     for number, rows in enumerate(order):

@@ -133,7 +133,7 @@ def test_a_kill_after_the_solve_goes_on_bit_for_bit(solved, config, tmp_path, mo
         with pytest.raises(Killed):
             run(config, cut, quiet=True)
     with monkeypatch.context() as patch:
-        patch.setattr(setup, "solve_start", killed)  # it is there already
+        patch.setattr(start, "solve_start", killed)  # it is there already
         found = run(config, cut, quiet=True)
     changing = {name for name in expected if name.endswith("second") or "seconds" in name}
     assert {k: v for k, v in found.items() if k not in changing} == {

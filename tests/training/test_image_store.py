@@ -10,7 +10,7 @@ from gtn_jax.data.sources import open_splits
 from gtn_jax.data.subsets import choose
 from gtn_jax.devices import data_mesh
 from gtn_jax.training import image_store
-from gtn_jax.training.image_store import free_bytes, place_images
+from gtn_jax.training.image_store import ResidentImages, free_bytes, place_images
 
 MIB = 2**20
 
@@ -25,10 +25,12 @@ def images(data_dir):
 
 
 def where(images) -> str:
-    assert images.pixels is None or images.resident is None
-    if images.resident is not None:
-        return "device"
-    return "stream" if images.pixels is None else "host"
+    kinds = {
+        ResidentImages: "device",
+        data_images.ImagesInMemory: "host",
+        data_images.Images: "stream",
+    }
+    return kinds[type(images)]
 
 
 def test_memory_of_a_cpu_is_shared_by_its_devices(images, monkeypatch):

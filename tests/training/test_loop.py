@@ -10,6 +10,7 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image
+from plain_networks import build_model
 
 from gtn_jax.arrays import Batch
 from gtn_jax.config import Config, override
@@ -20,7 +21,7 @@ from gtn_jax.inference.restore import evaluate_run
 from gtn_jax.runs.checkpoints import Checkpoints
 from gtn_jax.runs.folder import Preprocessing, RunFolder
 from gtn_jax.training import loop, setup
-from gtn_jax.training.programs import build_model, build_programs
+from gtn_jax.training.programs import build_programs
 from gtn_jax.training.state import create_state
 
 

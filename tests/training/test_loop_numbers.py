@@ -60,9 +60,9 @@ class Observed:
         evaluate_images, fsync, put_batch = loop.evaluate_images, os.fsync, loop.put_batch
         batches = iter(range(100))
 
-        def observed_step(programs, state, batch, frozen, small, *others):
+        def observed_step(programs, state, batch, frozen, small):
             self.after.setdefault(0, jax.device_get(state.variables))
-            state, metrics = take_step(programs, state, batch, frozen, small, *others)
+            state, metrics = take_step(programs, state, batch, frozen, small)
             self.taken.append((frozen, small))
             self.after[int(state.step)] = jax.device_get(state.variables)
             return state, metrics

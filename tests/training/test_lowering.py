@@ -17,8 +17,10 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from gtn_jax.arrays import Batch
 from gtn_jax.data.augment import evaluation_transform, training_transform
+from gtn_jax.data.targets import batch_transform
 from gtn_jax.models.gtn import GTN
 from gtn_jax.training.forward_steps import make_evaluation_step
+from gtn_jax.training.losses import gtn_loss
 from gtn_jax.training.optimizer import build_optimizer, relative_schedule
 from gtn_jax.training.state import create_state
 from gtn_jax.training.steps import make_train_step
@@ -33,7 +35,10 @@ def training_program(backbone: str, rows: int, side: int, dtype=jnp.float32):
     constant = relative_schedule("constant", 1, 1, 0.0, (), 0.1)
     optimizer = build_optimizer(0.9, 1e-4, constant, frozen_steps=0)
     transform = training_transform(MEAN, STD, random_flip=True, random_shift_pixels=2)
-    step = jax.jit(make_train_step(model, optimizer, transform, 0.2), donate_argnums=0)
+    step = jax.jit(
+        make_train_step(model, optimizer, batch_transform(transform), gtn_loss(0.2)),
+        donate_argnums=0,
+    )
 
     def start():
         variables = model.init(jax.random.key(0), jnp.zeros((1, side, side, 3)), False)

@@ -7,10 +7,12 @@ import pytest
 
 from gtn_jax.training.optimizer import (
     build_optimizer,
-    group_labels,
-    keep_group,
+    count_trainable,
+    current_rates,
+    label_parameters,
+    parameter_groups,
     relative_schedule,
-    trained_parameters,
+    with_peak_rates,
 )
 
 PARAMS = {
@@ -55,19 +57,39 @@ def test_constant_schedule():
 
 
 def test_every_leaf_has_a_group():
-    assert group_labels(PARAMS) == {
+    assert label_parameters(PARAMS) == {
         "backbone": {"conv1": {"kernel": "backbone"}},
         "gate": {"fc1": {"kernel": "head"}},
     }
-    with pytest.raises(ValueError, match="parameters neck belong to no group"):
-        group_labels({**PARAMS, "neck": {}})
+    with pytest.raises(ValueError, match="parameter neck/kernel matches none of"):
+        label_parameters({**PARAMS, "neck": {"kernel": jnp.ones(1)}})
+
+
+def after(optimizer, params, grads, steps=1, first=0, **extra):
+    """Updates of the last of some steps with the same gradients, and the state."""
+    state, updates = optimizer.init(params), None
+    for number in range(first, first + steps):
+        updates, state = optimizer.update(grads, state, params, step=jnp.int32(number), **extra)
+    return updates, state
 
 
 def test_frozen_backbone_has_rate_zero():
+    """Its momentum fills all the same: 10 + 9 + 8.1 + 7.29 after four steps of gradient 10."""
     optimizer = build_optimizer(0.9, 0.0, schedule("constant"), frozen_steps=3)
-    rates = [(float(optimizer.schedules["backbone"](s)), float(optimizer.schedules["head"](s)))
-             for s in (0, 2, 3)]  # fmt: skip
-    assert rates == [(0.0, 1.0), (0.0, 1.0), (1.0, 1.0)]
+    updates, state = after(optimizer, PARAMS, GRADS, steps=3)
+    assert current_rates(state) == {"backbone": 0.0, "head": 1.0}
+    assert float(updates["backbone"]["conv1"]["kernel"][0]) == 0.0
+    updates, state = optimizer.update(GRADS, state, PARAMS, step=jnp.int32(3))
+    assert current_rates(state) == {"backbone": 1.0, "head": 1.0}
+    np.testing.assert_allclose(updates["backbone"]["conv1"]["kernel"], [-34.39], rtol=1e-6)
+
+
+def test_peak_rates_are_in_the_state():
+    optimizer = build_optimizer(0.0, 0.0, schedule("constant"))
+    state = with_peak_rates(optimizer.init(PARAMS), {"backbone": jnp.float32(0.5)})
+    updates, state = optimizer.update(GRADS, state, PARAMS, step=jnp.int32(0))
+    np.testing.assert_allclose(updates["backbone"]["conv1"]["kernel"], [-5.0])
+    np.testing.assert_allclose(updates["gate"]["fc1"]["kernel"], [-20.0])
 
 
 def test_adamw_as_pytorch():
@@ -81,50 +103,50 @@ def test_adamw_as_pytorch():
     peer = torch.optim.AdamW(groups, lr=0.01, weight_decay=0.1)
     constant = schedule("constant")
     optimizer = build_optimizer(0.9, 0.1, constant, 0, name="adamw", decays_all=False)
-    state = optimizer.direction.init(params)
+    state = with_peak_rates(optimizer.init(params), {"head": jnp.float32(0.01)})
     for _ in range(5):
         grads = jax.tree.map(lambda leaf: np.float32(draw(leaf.shape)), params)
         for name, leaf in theirs.items():
             leaf.grad = torch.tensor(grads["classifier"]["fc"][name])
         peer.step()
-        directions, state = optimizer.direction.update(grads, state, params)
-        params = jax.tree.map(lambda w, d: w - np.float32(0.01) * d, params, directions)
+        updates, state = optimizer.update(grads, state, params, step=jnp.int32(0))
+        params = jax.tree.map(lambda w, u: w + u, params, updates)
     for name, leaf in theirs.items():
         np.testing.assert_allclose(params["classifier"]["fc"][name], leaf, rtol=1e-5)
 
 
 def test_momentum_and_decay_as_pytorch():
     optimizer = build_optimizer(0.9, 0.01, schedule("constant"), 0)
-    state = optimizer.direction.init(PARAMS)
-    first, state = optimizer.direction.update(GRADS, state, PARAMS)
-    second, _ = optimizer.direction.update(GRADS, state, PARAMS)
+    first, _ = after(optimizer, PARAMS, GRADS)
+    second, _ = after(optimizer, PARAMS, GRADS, steps=2)
     # v1 = g + decay w = 10.01; v2 = 0.9 v1 + 10.01 = 19.019
-    np.testing.assert_allclose(first["backbone"]["conv1"]["kernel"], [10.01], rtol=1e-6)
-    np.testing.assert_allclose(second["backbone"]["conv1"]["kernel"], [19.019], rtol=1e-6)
-    np.testing.assert_allclose(second["gate"]["fc1"]["kernel"], [1.9 * 20.02], rtol=1e-6)
+    np.testing.assert_allclose(first["backbone"]["conv1"]["kernel"], [-10.01], rtol=1e-6)
+    np.testing.assert_allclose(second["backbone"]["conv1"]["kernel"], [-19.019], rtol=1e-6)
+    np.testing.assert_allclose(second["gate"]["fc1"]["kernel"], [-1.9 * 20.02], rtol=1e-6)
 
 
-def test_keep_group_keeps_momentum():
-    optimizer = build_optimizer(0.9, 0.0, schedule("constant"), 0)
-    old = optimizer.direction.init(PARAMS)
-    _, new = optimizer.direction.update(GRADS, old, PARAMS)
-    kept = keep_group(new, old, "backbone")
-    directions, _ = optimizer.direction.update(GRADS, kept, PARAMS)
-    np.testing.assert_allclose(directions["backbone"]["conv1"]["kernel"], [10.0])
-    np.testing.assert_allclose(directions["gate"]["fc1"]["kernel"], [38.0])
+def test_what_is_frozen_in_a_step_keeps_its_momentum():
+    optimizer = build_optimizer(0.9, 0.5, schedule("constant"), 0)
+    frozen = {"backbone": {"conv1": {"kernel": True}}, "gate": {"fc1": {"kernel": False}}}
+    updates, state = after(optimizer, PARAMS, GRADS, frozen=frozen)
+    assert float(updates["backbone"]["conv1"]["kernel"][0]) == 0.0  # and no weight decay
+    np.testing.assert_allclose(updates["gate"]["fc1"]["kernel"], [-21.0])
+    updates, _ = optimizer.update(GRADS, state, PARAMS, step=jnp.int32(1))
+    np.testing.assert_allclose(updates["backbone"]["conv1"]["kernel"], [-10.5])
+    np.testing.assert_allclose(updates["gate"]["fc1"]["kernel"], [-1.9 * 21.0])
 
 
 def test_pull_to_start_by_hand():
-    """The trunk is pulled to where it began and no longer to 0; the head still is."""
+    """The backbone is pulled to where it began and no longer to 0; the head still is."""
     optimizer = build_optimizer(0.0, 0.01, schedule("constant"), 0, l2_sp=0.5)
-    state = optimizer.direction.init(PARAMS)
+    state = optimizer.init(PARAMS)
     moved = {**PARAMS, "backbone": {"conv1": {"kernel": jnp.array([3.0])}}}
-    directions, state = optimizer.direction.update(GRADS, state, moved)
+    updates, state = optimizer.update(GRADS, state, moved, step=jnp.int32(0))
     # 10 + 0.5 (3 - 1), and 20 + 0.01 * 2.
-    np.testing.assert_allclose(directions["backbone"]["conv1"]["kernel"], [11.0], rtol=1e-6)
-    np.testing.assert_allclose(directions["gate"]["fc1"]["kernel"], [20.02], rtol=1e-6)
-    again, _ = optimizer.direction.update(GRADS, state, PARAMS)
-    np.testing.assert_allclose(again["backbone"]["conv1"]["kernel"], [10.0], rtol=1e-6)
+    np.testing.assert_allclose(updates["backbone"]["conv1"]["kernel"], [-11.0], rtol=1e-6)
+    np.testing.assert_allclose(updates["gate"]["fc1"]["kernel"], [-20.02], rtol=1e-6)
+    again, _ = optimizer.update(GRADS, state, PARAMS, step=jnp.int32(1))
+    np.testing.assert_allclose(again["backbone"]["conv1"]["kernel"], [-10.0], rtol=1e-6)
 
 
 NORMS = {
@@ -137,31 +159,32 @@ NORMS = {
 
 
 def test_batch_norm_only():
-    optimizer = build_optimizer(0.9, 0.5, schedule("constant"), 0, trainable="batch_norm")
-    assert optimizer.labels(NORMS)["backbone"] == {
-        "conv1": {"kernel": "still"},
-        "layer1": {"0": {"bn1": {"scale": "backbone"}, "conv1": {"kernel": "still"}}},
+    groups = parameter_groups("batch_norm")
+    assert label_parameters(NORMS, groups)["backbone"] == {
+        "conv1": {"kernel": "frozen"},
+        "layer1": {"0": {"bn1": {"scale": "backbone"}, "conv1": {"kernel": "frozen"}}},
     }
-    directions, _ = optimizer.direction.update(NORMS, optimizer.direction.init(NORMS), NORMS)
-    trunk = directions["backbone"]
-    assert float(jnp.abs(trunk["conv1"]["kernel"]).max()) == 0  # and no weight decay
-    np.testing.assert_allclose(trunk["layer1"]["0"]["bn1"]["scale"], 1.5)
-    np.testing.assert_allclose(directions["classifier"]["fc"]["kernel"], 1.5)
+    optimizer = build_optimizer(0.9, 0.5, schedule("constant"), groups=groups)
+    updates, _ = after(optimizer, NORMS, NORMS)
+    assert float(jnp.abs(updates["backbone"]["conv1"]["kernel"]).max()) == 0  # no weight decay
+    np.testing.assert_allclose(updates["backbone"]["layer1"]["0"]["bn1"]["scale"], -1.5)
+    np.testing.assert_allclose(updates["classifier"]["fc"]["kernel"], -1.5)
 
 
-def test_trained_parameters_by_hand():
-    everything = build_optimizer(0.9, 0.0, schedule("constant"), 0)
-    norms = build_optimizer(0.9, 0.0, schedule("constant"), 0, trainable="batch_norm")
-    assert trained_parameters(everything, NORMS, is_trunk_frozen=False) == 6 + 5 + 7 + 8
-    assert trained_parameters(everything, NORMS, is_trunk_frozen=True) == 8
-    assert trained_parameters(norms, NORMS, is_trunk_frozen=False) == 5 + 8
+def test_trainable_parameters_by_hand():
+    norms = parameter_groups("batch_norm")
+    assert count_trainable(NORMS, parameter_groups()) == 6 + 5 + 7 + 8
+    assert count_trainable(NORMS, parameter_groups(), ["backbone/.*"]) == 8
+    assert count_trainable(NORMS, norms) == 5 + 8
 
 
-def test_stem_and_first_stages_stand_still():
+def test_stem_and_first_stages_are_frozen():
     group = {"kernel": jnp.ones(2)}
-    params = {"backbone": {"conv1": group, "bn1": group, "layer1": group, "layer2": group}}
-    optimizer = build_optimizer(0.9, 0.5, schedule("constant"), 0, frozen_stages=1)
-    labels = optimizer.labels(params)["backbone"]
-    groups = {name: leaf["kernel"] for name, leaf in labels.items()}
-    assert groups == {"conv1": "still", "bn1": "still", "layer1": "still", "layer2": "backbone"}
-    assert trained_parameters(optimizer, params, is_trunk_frozen=False) == 2
+    names = ("conv1", "bn1", "layer1", "layer2", "layer12")
+    params = {"backbone": dict.fromkeys(names, group)}
+    groups = parameter_groups(frozen_stages=1)
+    labels = label_parameters(params, groups)["backbone"]
+    found = {name: leaf["kernel"] for name, leaf in labels.items()}
+    frozen = dict.fromkeys(("conv1", "bn1", "layer1"), "frozen")
+    assert found == frozen | dict.fromkeys(("layer2", "layer12"), "backbone")
+    assert count_trainable(params, groups) == 4

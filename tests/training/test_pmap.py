@@ -7,6 +7,7 @@ import pytest
 
 from gtn_jax.arrays import Batch
 from gtn_jax.data.augment import evaluation_transform, training_transform
+from gtn_jax.data.targets import batch_transform
 from gtn_jax.devices import data_mesh, put_batch, replicate
 from gtn_jax.models.gtn import GTN, init_variables
 from gtn_jax.training.losses import Loss, gtn_loss
@@ -49,14 +50,14 @@ def start(optimizer):
 @pytest.fixture(scope="module")
 def plain_steps(optimizer):
     """Under pmap and under jit: BatchNorm of the batch, nothing random."""
-    arguments = (gtn(0.0), optimizer, PLAIN, 0.2)
+    arguments = (gtn(0.0), optimizer, batch_transform(PLAIN), gtn_loss(0.2))
     return make_pmap_train_step(*arguments), jax.jit(make_train_step(*arguments))
 
 
 @pytest.fixture(scope="module")
 def random_step(optimizer):
     """Under pmap, with shifts, flips and dropout."""
-    return make_pmap_train_step(gtn(0.1), optimizer, RANDOM, 0.2)
+    return make_pmap_train_step(gtn(0.1), optimizer, batch_transform(RANDOM), gtn_loss(0.2))
 
 
 def assert_close(found, expected, tolerance: float):
@@ -77,7 +78,7 @@ def trees(state):
 def test_equals_jit_where_no_device_is_special(optimizer, start, backbone_gradient):
     """Running statistics, nothing random: the mean of equal shares is the whole."""
     options = {"backbone_gradient": backbone_gradient, "freeze_batch_norm": True}
-    arguments = (gtn(0.0), optimizer, PLAIN, 0.2)
+    arguments = (gtn(0.0), optimizer, batch_transform(PLAIN), gtn_loss(0.2))
     jitted = jax.jit(make_train_step(*arguments, **options))
     mapped = make_pmap_train_step(*arguments, **options)
     state, other = start, start
@@ -140,7 +141,7 @@ def test_every_device_draws_its_own_numbers(random_step, start):
         outputs, _ = gtn(0.1).apply(
             start.variables, images, train=True, rngs=rngs, mutable=["batch_stats"]
         )
-        return gtn_loss(outputs, rows.labels, rows.mask, 0.2)
+        return gtn_loss(0.2)({}, outputs, rows)
 
     losses = np.array([loss_on(jnp.int32(device)) for device in range(DEVICES)])
     assert len({round(float(loss), 4) for loss in losses[:, 0]}) == DEVICES

@@ -2,13 +2,14 @@
 
 import jax
 import numpy as np
+from plain_networks import build_model
 from safetensors.numpy import save_file
 
 from gtn_jax.config import Config, override
 from gtn_jax.models.backbones import BACKBONES, ResNetShape
 from gtn_jax.models.gtn import GTN, init_variables
 from gtn_jax.training.optimizer import build_optimizer, relative_schedule
-from gtn_jax.training.programs import build_model, build_programs
+from gtn_jax.training.programs import build_programs
 from gtn_jax.training.state import create_state
 from gtn_jax.weights.keymaps import to_torchvision
 

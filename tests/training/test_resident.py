@@ -1,6 +1,5 @@
 """Images on the devices: the same batches as from the host, and nothing between the devices."""
 
-import functools
 import io
 
 import jax
@@ -9,7 +8,6 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 from PIL import Image
 
-from gtn_jax.arrays import RowBatch
 from gtn_jax.benchmark.collectives import collectives
 from gtn_jax.data import images as data_images
 from gtn_jax.data import pipeline
@@ -17,15 +15,17 @@ from gtn_jax.data.augment import training_transform
 from gtn_jax.data.images import View, load, open_images
 from gtn_jax.data.splits import Split
 from gtn_jax.data.subsets import whole
+from gtn_jax.data.targets import batch_transform
 from gtn_jax.devices import data_mesh, put_batch, replicate
 from gtn_jax.models.gtn import GTN, init_variables
-from gtn_jax.training.optimizer import build_optimizer, relative_schedule
-from gtn_jax.training.resident import (
+from gtn_jax.training.image_store import (
+    RowBatch,
     make_resident,
-    make_resident_step,
     ordered_batches,
-    take_images,
+    with_resident_images,
 )
+from gtn_jax.training.losses import gtn_loss
+from gtn_jax.training.optimizer import build_optimizer, relative_schedule
 from gtn_jax.training.state import create_state
 from gtn_jax.training.steps import make_train_step
 
@@ -72,15 +72,13 @@ def test_batches_are_those_of_the_host(part, view, devices, monkeypatch):
     mesh = data_mesh(devices)
     host = load(part, view)
     images = make_resident(open_images(part, view), mesh)
-    assert images.pixels is None
-    assert images.resident.pixels.nbytes == images.padded_bytes == host.padded_bytes
-    assert images.resident.pixels.sharding.is_fully_replicated
-    take = jax.jit(functools.partial(take_images, mesh=mesh))
+    assert images.pixels.nbytes == images.padded_bytes == host.padded_bytes
+    assert images.pixels.sharding.is_fully_replicated
+    take = jax.jit(RowBatch.gather)
     for rows in (np.array([19, 0, 7, 7, 3, 12, 18, 1]), np.array([5, 2, 11])):
         batch = images.take(rows)
         assert isinstance(batch, RowBatch)
-        on_mesh = put_batch(batch, mesh)
-        taken = take(images.resident, on_mesh)
+        taken = take(put_batch(batch, mesh))
         same(taken, host.take(rows))
         divides = len(rows) % devices == 0
         shares = {shard.data.shape[0] for shard in taken.images.addressable_shards}
@@ -117,10 +115,10 @@ def test_nothing_more_crosses_between_devices(part, whole_step):
     step = make_train_step(
         model,
         optimizer,
-        transform,
-        0.2,
-        backbone_gradient=whole_step,
-        freeze_batch_norm=not whole_step,
+        batch_transform(transform),
+        gtn_loss(0.2),
+        frozen=[] if whole_step else ["backbone/.*"],
+        batch_norm="batch" if whole_step else "running",
     )
     state = replicate(create_state(init_variables(model, 0), optimizer, 0.1, seed=3), mesh)
     host = load(part, WHOLE)
@@ -128,13 +126,15 @@ def test_nothing_more_crosses_between_devices(part, whole_step):
     batches = [put_batch(each.take(np.arange(8)), mesh) for each in (host, images)]
 
     plain = jax.jit(step).lower(state, batches[0]).compile()
-    resident = jax.jit(make_resident_step(step, mesh))
-    resident = resident.lower(state, images.resident, batches[1]).compile()
+    resident = jax.jit(with_resident_images(step)).lower(state, batches[1]).compile()
     expected = sorted(collectives(plain.as_text()))
     assert expected
     assert sorted(collectives(resident.as_text())) == expected
 
-    take = jax.jit(functools.partial(take_images, mesh=mesh))
-    assert collectives(take.lower(images.resident, batches[1]).compile().as_text()) == []
-    split = jax.device_put(images.resident, NamedSharding(mesh, PartitionSpec("data")))
-    assert collectives(take.lower(split, batches[1]).compile().as_text()) != []
+    take = jax.jit(RowBatch.gather)
+    assert collectives(take.lower(batches[1]).compile().as_text()) == []
+    rows = NamedSharding(mesh, PartitionSpec("data"))
+    split = batches[1].replace(
+        pixels=jax.device_put(images.pixels, rows), sizes=jax.device_put(images.sizes, rows)
+    )
+    assert collectives(take.lower(split).compile().as_text()) != []

@@ -7,14 +7,16 @@ import pytest
 
 from gtn_jax.arrays import Batch, Pooled, PooledBatch
 from gtn_jax.data.augment import evaluation_transform, training_transform
-from gtn_jax.data.mixup import mix
+from gtn_jax.data.targets import batch_transform
 from gtn_jax.devices import data_mesh, put_batch, replicate
 from gtn_jax.models.gtn import GTN, init_variables, variable_shapes
+from gtn_jax.training.averaging import with_average
 from gtn_jax.training.evaluate import evaluate
 from gtn_jax.training.forward_steps import make_evaluation_step
-from gtn_jax.training.optimizer import build_optimizer, relative_schedule
+from gtn_jax.training.losses import gtn_loss
+from gtn_jax.training.optimizer import build_optimizer, parameter_groups, relative_schedule
 from gtn_jax.training.state import create_state
-from gtn_jax.training.steps import make_head_step, make_train_step
+from gtn_jax.training.steps import make_train_step
 
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 
@@ -42,9 +44,13 @@ def start(model, optimizer):
     return create_state(init_variables(model, 0), optimizer, 0.1, seed=0)
 
 
-def build(model, optimizer, **arguments):
-    transform = training_transform(MEAN, STD, random_flip=True, random_shift_pixels=2)
-    return jax.jit(make_train_step(model, optimizer, transform, 0.2, **arguments))
+TRANSFORM = training_transform(MEAN, STD, random_flip=True, random_shift_pixels=2)
+FROZEN = ["backbone/.*"]
+
+
+def build(model, optimizer, loss=gtn_loss(0.2), ema_decay=0.0, **options):  # noqa: B008
+    step = make_train_step(model, optimizer, batch_transform(TRANSFORM), loss, **options)
+    return jax.jit(with_average(step, ema_decay) if ema_decay else step)
 
 
 @pytest.fixture(scope="module")
@@ -75,21 +81,23 @@ def test_zero_rate_freezing_fills_momentum(start, full_step):
     np.testing.assert_allclose(metrics["learning_rate_backbone"], 0.1)
 
 
-@pytest.mark.parametrize("freeze_batch_norm", [False, True])
-def test_no_gradient_freezing_leaves_momentum(model, optimizer, start, freeze_batch_norm):
-    step = build(model, optimizer, backbone_gradient=False, freeze_batch_norm=freeze_batch_norm)
+@pytest.mark.parametrize("batch_norm", ["batch", "running"])
+def test_no_gradient_freezing_leaves_momentum(model, optimizer, start, batch_norm):
+    step = build(model, optimizer, frozen=FROZEN, batch_norm=batch_norm)
     state, _ = step(start, batch_of(8))
     old, new = start.opt_state.inner_states, state.opt_state.inner_states
     assert not moved(start.params["backbone"], state.params["backbone"])
     assert not moved(old["backbone"], new["backbone"])
     assert moved(old["head"], new["head"])
     assert moved(start.params["aux_classifier"], state.params["aux_classifier"])
-    assert moved(start.batch_stats, state.batch_stats) is not freeze_batch_norm
+    assert moved(start.batch_stats, state.batch_stats) is (batch_norm == "batch")
 
 
-def infinite_slope(params):
+def infinite_gradient(params, outputs, batch):
     """The loss stays as it is, its gradient does not."""
-    return jnp.sqrt(0 * jnp.sum(params["classifier"]["fc"]["kernel"] ** 2))
+    found = gtn_loss(0.2)(params, outputs, batch)
+    penalty = jnp.sqrt(0 * jnp.sum(params["classifier"]["fc"]["kernel"] ** 2))
+    return found._replace(total=found.total + penalty)
 
 
 @pytest.mark.parametrize("cause", ["loss", "gradient"])
@@ -102,11 +110,12 @@ def test_refused_step_changes_nothing_and_is_final(model, optimizer, start, full
         refused, metrics = full_step(state, batch)
         assert not np.isfinite(metrics["loss"])
     else:
-        refused, metrics = build(model, optimizer, penalty=infinite_slope)(state, batch)
+        refused, metrics = build(model, optimizer, infinite_gradient)(state, batch)
         assert np.isfinite(metrics["loss"])
         assert not np.isfinite(metrics["gradient_norm"])
     for _ in range(2):
-        assert int(refused.step) == int(metrics["step"]) == -2
+        assert int(refused.step) == int(metrics["step"]) == 1
+        assert refused.refused and metrics["refused"]
         assert not moved(state.variables, refused.variables)
         assert not moved(state.opt_state, refused.opt_state)
         refused, metrics = full_step(refused, batch_of(8, seed=2))  # a good batch
@@ -128,11 +137,11 @@ def flops(optimizer):
         program = lowered.compile() if step is head_step else lowered
         return program.cost_analysis()["flops"]
 
-    transform = training_transform(MEAN, STD, random_flip=True, random_shift_pixels=2)
-    head_step = make_head_step(model, optimizer, 0.2)
-    frozen = {"backbone_gradient": False, "freeze_batch_norm": True}
-    full, no_gradient = (
-        make_train_step(model, optimizer, transform, 0.2, **options) for options in ({}, frozen)
+    transform, loss = batch_transform(TRANSFORM), gtn_loss(0.2)
+    full = make_train_step(model, optimizer, transform, loss)
+    frozen = {"frozen": FROZEN, "batch_norm": "running"}
+    no_gradient, head_step = (
+        make_train_step(model, optimizer, transform, loss, **frozen) for _ in range(2)
     )
     return {"full": count(full), "no_grad": count(no_gradient), "head": count(head_step)}
 
@@ -150,7 +159,7 @@ def test_given_features_leave_nothing_of_the_trunk(flops):
 
 def test_frozen_head_update_is_the_same_either_way(model, optimizer, start, full_step):
     """Frozen by rate or by gradient, the head learns the same from batch statistics."""
-    without = build(model, optimizer, backbone_gradient=False)
+    without = build(model, optimizer, frozen=FROZEN)
     a, _ = full_step(start, batch_of(8))
     b, _ = without(start, batch_of(8))
     for name in ("gate", "classifier", "aux_classifier"):
@@ -236,9 +245,10 @@ def test_peak_rate_is_data_not_program(start, full_step):
 def test_batch_norm_only_computes_no_gradient_of_kernels(model, start, full_step):
     """Kernels of the trunk stand still to the bit; its BatchNorm and the heads learn."""
     constant = relative_schedule("constant", 1, 1, 0.0, (), 0.1)
-    optimizer = build_optimizer(0.9, 1e-4, constant, 0, trainable="batch_norm")
+    groups = parameter_groups("batch_norm")
+    optimizer = build_optimizer(0.9, 1e-4, constant, groups=groups)
     state = create_state(start.variables, optimizer, 0.1, seed=0)
-    step = build(model, optimizer)
+    step = build(model, optimizer, frozen=[pattern for pattern, group in groups if group is None])
     after, _ = step(state, batch_of(8))
     before, trunk = state.params["backbone"], after.params["backbone"]
     assert not moved(before["conv1"], trunk["conv1"])
@@ -257,41 +267,32 @@ def test_mixed_images_are_asked_for_both_labels(optimizer, start):
     """The loss, by NumPy from the probabilities that are wanted of each mixture."""
     model = GTN("tiny", 7, gate_reduction=4, gate_dropout=0.0, classifier_dropout=0.0)
     plain = evaluation_transform(MEAN, STD)
-    options = {"freeze_batch_norm": True, "mixup_alpha": 1.0}
+    transform = batch_transform(plain, 7, mixup=1.0)
     unoptimised = {"xla_backend_optimization_level": 0}  # compiles in half the time
-    step = make_train_step(model, optimizer, plain, 0.2, **options)
+    step = make_train_step(model, optimizer, transform, gtn_loss(0.2), batch_norm="running")
     step = jax.jit(step, compiler_options=unoptimised)
     batch = batch_of(8)
     _, metrics = step(start, batch)
 
     key = jax.random.fold_in(start.key, 0)  # of the step
-    key = jax.random.fold_in(jax.random.fold_in(key, 0), 2)  # of its images, of their shares
-    found = mix(key, batch._replace(images=plain(key, batch.images)), 1.0)
-    assert found.mixed is not None
+    found = transform(jax.random.fold_in(key, 0), batch)  # of its images
     forward = jax.jit(lambda images: model.apply(start.variables, images, train=False))
     outputs = forward(found.images)
-    shares = np.asarray(found.mixed.shares)[:, None]
-    wanted = shares * np.eye(7)[batch.labels] + (1 - shares) * np.eye(7)[np.roll(batch.labels, 1)]
+    wanted = np.asarray(found.targets)
+    assert (wanted > 0).sum(axis=1).max() == 2
     losses = [-(wanted * np.asarray(jax.nn.log_softmax(logits))).sum(axis=1).mean()
               for logits in (outputs.logits, outputs.aux_logits)]  # fmt: skip
     np.testing.assert_allclose(metrics["loss"], losses[0] + 0.2 * losses[1], rtol=1e-5)
 
 
 @pytest.fixture(scope="module")
-def averaging():
-    """The optimizer of `full_step`, and a running mean."""
-    constant = relative_schedule("constant", 1, 1, 0.0, (), 0.1)
-    return build_optimizer(0.9, 1e-4, constant, frozen_steps=2, ema_decay=0.5)
+def averaging_step(model, optimizer):
+    return build(model, optimizer, ema_decay=0.5)
 
 
-@pytest.fixture(scope="module")
-def averaging_step(model, averaging):
-    return build(model, averaging)
-
-
-def test_running_mean_of_all_weights(model, averaging, averaging_step):
+def test_running_mean_of_all_weights(model, optimizer, averaging_step):
     """a <- a + (1 - d) (w - a), d = min(0.5, (1 + s) / (10 + s)): 0.1, 2/11, 0.25, ..."""
-    state = create_state(init_variables(model, 0), averaging, 0.1, seed=0)
+    state = create_state(init_variables(model, 0), optimizer, 0.1, seed=0, averages=True)
     expected = jax.device_get(state.variables)
     for number in range(12):
         state, _ = averaging_step(state, batch_of(8, number))
@@ -305,11 +306,9 @@ def test_running_mean_of_all_weights(model, averaging, averaging_step):
     assert moved(state.variables["params"], state.params)
 
 
-def test_a_running_mean_changes_nothing_in_training(
-    model, averaging, averaging_step, full_step, start
-):
+def test_a_running_mean_changes_nothing_in_training(optimizer, averaging_step, full_step, start):
     """Without what the mean alone needs, it is the program of a step without one, line by line."""
-    averaged = create_state(start.variables, averaging, 0.1, seed=0)
+    averaged = create_state(start.variables, optimizer, 0.1, seed=0, averages=True)
 
     def text(step, state) -> str:
         def rest(state, batch):
@@ -321,11 +320,9 @@ def test_a_running_mean_changes_nothing_in_training(
     assert text(averaging_step, averaged) == text(full_step, start)
 
 
-def test_what_stands_still_is_its_own_mean(model):
-    constant = relative_schedule("constant", 1, 1, 0.0, (), 0.1)
-    averaging = build_optimizer(0.9, 0.0, constant, frozen_steps=2, ema_decay=0.99)
-    state = start = create_state(init_variables(model, 0), averaging, 0.1, seed=0)
-    frozen = build(model, averaging, backbone_gradient=False, freeze_batch_norm=True)
+def test_what_stands_still_is_its_own_mean(model, optimizer):
+    state = start = create_state(init_variables(model, 0), optimizer, 0.1, seed=0, averages=True)
+    frozen = build(model, optimizer, ema_decay=0.99, frozen=FROZEN, batch_norm="running")
     for number in range(3):
         state, _ = frozen(state, batch_of(8, number))
     assert not moved(start.params["backbone"], state.average["params"]["backbone"])
@@ -333,11 +330,12 @@ def test_what_stands_still_is_its_own_mean(model):
     assert moved(start.params["gate"], state.average["params"]["gate"])
 
 
-def test_refused_step_leaves_the_mean(model, averaging, averaging_step):
-    start = create_state(init_variables(model, 0), averaging, float("nan"), seed=0)
+def test_refused_step_leaves_the_mean(model, optimizer, averaging_step):
+    nan = float("nan")
+    start = create_state(init_variables(model, 0), optimizer, nan, seed=0, averages=True)
     state = start.at_rate(jnp.float32(0.1))
     broken = jax.tree.map(lambda leaf: leaf * jnp.nan, state.params["classifier"])
     state = state.replace(params={**state.params, "classifier": broken})
     state, _ = averaging_step(state, batch_of(8))
-    assert int(state.step) == -1
+    assert (int(state.step), bool(state.refused)) == (0, True)
     assert not moved(start.average, state.average)

@@ -7,13 +7,14 @@ measured once and stored), where that is larger.
 """
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import traverse_util
 
 from gtn_jax.arrays import Batch
 from gtn_jax.models.gtn import GTN, variable_shapes
+from gtn_jax.data.targets import batch_transform
+from gtn_jax.training.losses import gtn_loss
 from gtn_jax.training.optimizer import build_optimizer, relative_schedule
 from gtn_jax.training.state import create_state
 from gtn_jax.training.steps import make_train_step
@@ -37,7 +38,8 @@ def run(rule):
     optimizer = build_optimizer(0.9, 1e-4, constant, frozen_steps=3)
     state = create_state(variables, optimizer, 1e-2, seed=0)
     # The authors' images are normalised already; nothing is random.
-    step = jax.jit(make_train_step(model, optimizer, lambda key, x, sizes: jnp.asarray(x), 0.2))
+    transform = batch_transform(lambda key, images, sizes: jnp.asarray(images))
+    step = jax.jit(make_train_step(model, optimizer, transform, gtn_loss(0.2)))
     images, labels = rule.inputs(0, 4, 10)
     batch = Batch(images, labels.astype(np.int32), np.ones(4, np.float32))
     losses, states = [], {}
