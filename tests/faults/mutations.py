@@ -157,6 +157,7 @@ MUTATIONS = {
     ),
     "test_config_migration.py": (
         ("config_migration.py", "migrations.added.items() if name in known", "()"),
+        ("config_migration.py", "if value != neutral:", "if False:"),
     ),
     "training/test_head_start.py": (
         ("training/head_start.py", "variables, train, True,", "variables, train, False,"),
