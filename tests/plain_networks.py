@@ -143,8 +143,7 @@ def forward(variables, images=IMAGES, batch_statistics=False, gate="sigmoid"):
         pooled.append(x.mean((1, 2)))
     factor = {"none": 1.0, "half": 0.5}.get(gate)
     if factor is None:
-        first = params["gate"]["fc1"]
-        hidden = np.maximum(pooled[-1] @ first["kernel"] + first.get("bias", 0.0), 0)
+        hidden = np.maximum(pooled[-1] @ params["gate"]["fc1"]["kernel"], 0)
         factor = 1 / (1 + np.exp(-hidden @ params["gate"]["fc2"]["kernel"]))
     last, auxiliary = params["classifier"]["fc"], params.get("aux_classifier")
     logits = (factor * pooled[-1]) @ last["kernel"] + last.get("bias", 0.0)

@@ -2,9 +2,8 @@
 
 A channel that is dropped stands still: the gate sees its mean over training images in place of the
 feature, the classifier the mean of what the gate let through. That costs what the channel tells
-images apart by, and is exactly what a network without it computes (inference/prune.py). Channels
-are ranked by what they add to the logit of the right class, E[g f Wc], in training images;
-`ChannelScores` has controls beside it. NumPy, but for the gate itself.
+images apart by. Channels are ranked by what they add to the logit of the right class, E[g f Wc], in
+training images; `ChannelScores` has controls beside it. NumPy, but for the gate itself.
 """
 
 from collections.abc import Sequence
@@ -16,11 +15,22 @@ from rich.table import Table
 
 from gtn_jax.inference.head import Head, head_of
 from gtn_jax.inference.outputs import RunOutputs, outputs_of
-from gtn_jax.inference.prune import ChannelMeans
 from gtn_jax.inference.restore import open_split, restore
 
 FRACTIONS = (1.0, 0.75, 0.5, 0.375, 0.25, 0.1875, 0.125, 0.0625, 0.03125)
 """Of the channels, that a curve shows."""
+
+
+class ChannelMeans(NamedTuple):
+    """Over training images.
+
+    Attributes:
+        features: float64 K, of the pooled features.
+        gated: float64 K, of what the gate lets through of them.
+    """
+
+    features: np.ndarray
+    gated: np.ndarray
 
 
 class ChannelScores(NamedTuple):
@@ -51,10 +61,6 @@ class ChannelCurve(NamedTuple):
     kept: np.ndarray
     accuracy: dict[str, np.ndarray]
     order: dict[str, np.ndarray]
-
-    def best(self, count: int) -> np.ndarray:
-        """The `count` channels of highest contribution, rising."""
-        return np.sort(self.order["contribution"][:count])
 
 
 def channel_means(head: Head, training: RunOutputs) -> ChannelMeans:
@@ -89,21 +95,18 @@ def kept_logits(
     return head.logits(np.where(moves, np.asarray(head.gate(seen), np.float64), means.gated))
 
 
-def channel_curve(
-    head: Head, training: RunOutputs, images: RunOutputs, counts: Sequence[int] = ()
-) -> ChannelCurve:
+def channel_curve(head: Head, training: RunOutputs, images: RunOutputs) -> ChannelCurve:
     """Accuracy on some images when channels are dropped, the least of each ranking first.
 
     Args:
         head: of a run.
         training: outputs of its training images, which rank.
         images: outputs of others, which judge.
-        counts: channels kept, beside the `FRACTIONS` of all.
     """
     means, scores = channel_means(head, training), channel_scores(head, training)
     width = images.features.shape[1]
-    counted = {max(1, round(fraction * width)) for fraction in FRACTIONS} | set(counts)
-    kept = np.array(sorted(counted, reverse=True))
+    counts = {max(1, round(fraction * width)) for fraction in FRACTIONS}
+    kept = np.array(sorted(counts, reverse=True))
     order = {name: np.argsort(-score, kind="stable") for name, score in scores._asdict().items()}
 
     def accuracy(channels: np.ndarray) -> float:

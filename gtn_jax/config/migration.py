@@ -6,10 +6,25 @@ enter: what an old run did, it keeps doing. The first version is that of `tests/
 oldest whose checkpoints load.
 """
 
+import reprlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from gtn_jax.errors import unknown_name
+
+
+class Removed(NamedTuple):
+    """A field that is gone.
+
+    Attributes:
+        neutral: the value that changed nothing, as JSON; a config with another is refused.
+        meaning: what it was, in a few words for the refusal.
+        advice: why another value is refused and what to use instead.
+    """
+
+    neutral: Any
+    meaning: str
+    advice: str
 
 
 class Migrations(NamedTuple):
@@ -18,13 +33,13 @@ class Migrations(NamedTuple):
     Attributes:
         added: field -> the value that reproduces runs written before the field existed, as JSON.
         renamed: old name -> new name.
-        removed: old name -> the value that changed nothing; a config with another is refused.
+        removed: old name -> what to do with its values.
         replaced: old name -> (new name, function of its value and of all fields to the new value).
     """
 
     added: Mapping[str, Any]
     renamed: Mapping[str, str]
-    removed: Mapping[str, Any]
+    removed: Mapping[str, Removed]
     replaced: Mapping[str, tuple[str, Callable[[Any, Mapping[str, Any]], Any]]] = {}
 
 
@@ -32,11 +47,13 @@ def _head_rate(multiplier: float, fields: Mapping[str, Any]) -> float | None:
     return None if multiplier == 1 else multiplier * fields["optimizer.learning_rate"]
 
 
+_PRUNED = (
+    "this version has no such field and does not read pruned runs; use the unpruned run, or the "
+    "version of gtn_jax that wrote this one"
+)
+
 MIGRATIONS = Migrations(
     added={
-        "model.gate_hidden_units": None,
-        "model.gate_bias": False,
-        "model.kept_channels": [],
         "data.crop_min_area": 0.08,
         "data.center_crop": True,
         "data.mirror_evaluation": False,
@@ -60,7 +77,11 @@ MIGRATIONS = Migrations(
         "training.watch_test": False,
     },
     renamed={},
-    removed={},
+    removed={
+        "model.gate_hidden_units": Removed(None, "hidden units of the gate", _PRUNED),
+        "model.gate_bias": Removed(False, "bias of the gate's first layer", _PRUNED),
+        "model.kept_channels": Removed([], "channels kept of the backbone", _PRUNED),
+    },
     replaced={
         "optimizer.head_lr_multiplier": ("optimizer.head_learning_rate", _head_rate),
     },
@@ -86,7 +107,8 @@ def migrate(
             version had and that is missing, or an old name beside its new one.
 
     Example:
-        >>> changes = Migrations(added={"b": 0}, renamed={"old": "a"}, removed={"gone": False})
+        >>> gone = Removed(False, "a switch", "leave it off")
+        >>> changes = Migrations(added={"b": 0}, renamed={"old": "a"}, removed={"gone": gone})
         >>> migrate({"old": 1, "gone": False}, ["a", "b"], changes)
         {'b': 0, 'a': 1}
     """
@@ -94,11 +116,9 @@ def migrate(
     given: set[str] = set()
     for old, value in fields.items():
         if old in migrations.removed:
-            if value != migrations.removed[old]:
-                raise ValueError(
-                    f"{old}: {value!r} is no longer supported; use the version of gtn_jax that "
-                    "wrote it"
-                )
+            neutral, meaning, advice = migrations.removed[old]
+            if value != neutral:
+                raise ValueError(f"{old} ({meaning}) is {reprlib.repr(value)}; {advice}")
             continue
         if old in migrations.replaced:
             old, new_value = migrations.replaced[old]

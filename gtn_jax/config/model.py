@@ -23,10 +23,6 @@ class ModelConfig:
     """none, half, constant, sigmoid (the paper's), identity or mlp."""
     gate_reduction: int = 16
     """Pooled features / hidden units of the gate."""
-    gate_hidden_units: int | None = None
-    """Hidden units of the gate; None: as `gate_reduction` says."""
-    gate_bias: bool = False
-    """Whether the gate's first layer has a bias; the paper's has none."""
     gate_dropout: float = 0.7
     """Rate on the gate's hidden units."""
     classifier_dropout: float = 0.5
@@ -39,8 +35,6 @@ class ModelConfig:
     """Keep PyTorch's unbiased running variance in BatchNorm, to follow its runs step by step."""
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
     """Of the trunk; parameters, gate, heads and loss are float32."""
-    kept_channels: tuple[int, ...] = ()
-    """Of the trunk's last map; () has all. `gtn export --keep-channels` chooses them."""
 
     def __post_init__(self) -> None:  # noqa: D105
         require_kinds(self, "model.")
@@ -48,9 +42,4 @@ class ModelConfig:
             rate = getattr(self, name)
             require(0 <= rate < 1, f"model.{name}", rate, "a rate in [0, 1)")
         require_least(self, "model", 1, "gate_reduction")
-        hidden = self.gate_hidden_units
-        require(hidden is None or hidden >= 1, "model.gate_hidden_units", hidden, "at least 1")
-        kept = self.kept_channels
-        is_rising = kept == tuple(sorted(set(kept))) and min(kept, default=0) >= 0
-        require(is_rising, "model.kept_channels", kept, "rising channels from 0 on")
         require_least(self, "model", 0, "aux_weight")

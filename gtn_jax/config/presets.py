@@ -78,15 +78,12 @@ def official(config: Config) -> Config:
             "data.clip_eval": "random_frame",
             "model.gate": "sigmoid",
             "model.gate_reduction": 16,
-            "model.gate_hidden_units": None,
-            "model.gate_bias": False,
             "model.gate_dropout": 0.7,
             "model.classifier_dropout": 0.5,
             "model.classifier_bias": False,
             "model.aux_weight": 0.2,
-            # float32 throughout, all channels, and only the trunk is pretrained.
+            # float32 throughout, and only the trunk is pretrained.
             "model.compute_dtype": "float32",
-            "model.kept_channels": (),
             "model.weights_heads": "fresh",
         },
     )

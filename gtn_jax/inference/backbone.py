@@ -11,7 +11,6 @@ from typing import Literal
 import numpy as np
 
 from gtn_jax.inference.restore import restore
-from gtn_jax.runs.folder import RunFolder
 from gtn_jax.weights.keymaps import to_torchvision
 from gtn_jax.weights.write import check_new_file, write_safetensors
 
@@ -35,11 +34,6 @@ def save_backbone(workdir: Path, destination: Path, precision: Precision = "floa
             written.
     """
     check_new_file(destination)
-    if RunFolder(workdir).config().model.kept_channels:
-        raise ValueError(
-            f"{workdir}: only some channels of its last map were kept, so it is no trunk for "
-            "others; convert the run that it was made from"
-        )
     run = restore(workdir)
     tensors = {
         name: tensor.astype(precision if tensor.ndim > 1 else np.float32)

@@ -71,10 +71,7 @@ def adopt(src: Path, dst: Path, classes_file: Path | None, data: str, data_dir: 
     model = build_module(config, len(classes))
     variables = port(tensors, variable_shapes(model), heads="load", source=str(src))
     preprocessing = Preprocessing(IMAGENET_MEAN, IMAGENET_STD)
-    write_run(
-        dst, config, classes, preprocessing, variables, _source(src, tensors),
-        {"converted_from": src.name},
-    )  # fmt: skip
+    write_run(dst, config, classes, preprocessing, variables, _source(src, tensors))
     return Adopted(dst, config.model.backbone, len(classes))
 
 

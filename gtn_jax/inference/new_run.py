@@ -33,8 +33,6 @@ def write_run(
     preprocessing: Preprocessing,
     variables: Variables,
     source: dict[str, Any],
-    summary: dict[str, Any],
-    data: dict[str, dict[str, Any]] | None = None,
 ) -> None:
     """Write a finished run; it appears complete or not at all.
 
@@ -44,22 +42,18 @@ def write_run(
         classes: names in label order.
         preprocessing: mean and std of its images.
         variables: selected, at step 0 and with a fresh optimizer, as nothing is trained here.
-        source: for `SOURCE`.
-        summary: what to say beside `selected_step`.
-        data: split -> `subsets.fingerprint`; None where no images are known.
+        source: for `SOURCE`; its `file` is named in the summary, too.
     """
     state = setup_of(config, classes, preprocessing).state(variables)
     partial = Path(tempfile.mkdtemp(prefix=f".{dst.name}.", suffix=".partial", dir=dst.parent))
     try:
         folder = RunFolder(partial / "run")
         folder.start(config, classes, preprocessing)
-        if data is not None:
-            folder.keep_data(data)
         with Checkpoints(folder.checkpoints, config=config, classes=classes) as checkpoints:
             checkpoints.save(state, {"converted": True})
         (folder.path / SOURCE).write_text(json.dumps(source, indent=2) + "\n")
         # The number of steps is not in the checkpoint: step 0 is the only one here.
-        folder.finish({"selected_step": 0, **summary})
+        folder.finish({"selected_step": 0, "converted_from": source["file"]})
         os.replace(folder.path, dst)
     finally:
         shutil.rmtree(partial)

@@ -80,8 +80,6 @@ def check_authors_model(model: ModelConfig, workdir: Path) -> None:
         ("classifier_bias", model.classifier_bias, "no bias", not model.classifier_bias),
         ("stages", stages, "4 stages", stages == 4),
         ("backbone", model.backbone, "an ImageNet ResNet", backbone.stem == "imagenet"),
-        ("kept_channels", f"{len(model.kept_channels)}", "all", not model.kept_channels),
-        ("gate_bias", model.gate_bias, "no bias", not model.gate_bias),
     ):
         if not fits:
             raise ValueError(

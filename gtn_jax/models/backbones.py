@@ -61,7 +61,6 @@ def build_backbone(
     module_name: str | None = None,
     torch_running_variance: bool = False,
     rematerialise: bool = False,
-    kept_channels: tuple[int, ...] = (),
 ) -> nn.Module:
     """The backbone called `name`, cut off after `stages` stages (None: all).
 
@@ -72,11 +71,10 @@ def build_backbone(
         module_name: of the module, inside another one.
         torch_running_variance: see `BatchNorm`; a trunk of another builder does not know it.
         rematerialise: see `ResNet`.
-        kept_channels: see `ResNet`.
 
     Raises:
-        ValueError: unknown name, more stages or other channels than there are, or `rematerialise`
-            or `kept_channels` and a trunk of another builder, whose blocks are not known here.
+        ValueError: unknown name, more stages than there are, or `rematerialise` and a trunk of
+            another builder, whose blocks are not known here.
     """
     if name not in BACKBONES:
         raise unknown_name("backbone", name, BACKBONES)
@@ -87,26 +85,15 @@ def build_backbone(
                 f"training.rematerialise: {name} is no ResNet of this package; set it to none, "
                 "and use flax.linen.remat inside that trunk"
             )
-        if kept_channels:
-            raise ValueError(
-                f"model.kept_channels: {name} is no ResNet of this package, so its last block "
-                "is not known; keep all"
-            )
         return shape(stages, dtype, module_name)
     available = len(shape.blocks_per_stage)
     if stages is not None and not 1 <= stages <= available:
         raise ValueError(f"model.stages: {name} has {available} stages, {stages} asked for")
     shape = shape._replace(blocks_per_stage=shape.blocks_per_stage[:stages])
-    if kept_channels and kept_channels[-1] >= shape.features:
-        raise ValueError(
-            f"model.kept_channels: {name} puts out channels 0 to {shape.features - 1}, "
-            f"{kept_channels[-1]} asked for"
-        )
     return ResNet(
         **shape._asdict(),
         torch_running_variance=torch_running_variance,
         rematerialise=rematerialise,
         dtype=dtype,
-        kept_channels=kept_channels,
         name=module_name,
     )

@@ -52,20 +52,15 @@ class TwoLayers(nn.Module):
     Attributes:
         reduction: K is divided by it for the hidden width (at least 1).
         dropout: rate on the hidden units.
-        hidden_units: the hidden width itself, where it is not None.
-        use_bias: whether W1 comes with a bias.
     """
 
     reduction: int = 16
     dropout: float | jax.Array = 0.7
-    hidden_units: int | None = None
-    use_bias: bool = False
 
     def layers(self, features: jax.Array, train: bool, last_init=linear_init) -> jax.Array:
         """float32 B K -> float32 B K, by `fc1` and `fc2`; W2 starts as `last_init`."""
         width = features.shape[-1]
-        hidden_units = self.hidden_units or max(1, width // self.reduction)
-        hidden = nn.relu(linear(hidden_units, "fc1", self.use_bias)(features))
+        hidden = nn.relu(linear(max(1, width // self.reduction), "fc1")(features))
         hidden = Dropout(self.dropout, deterministic=not train)(hidden)
         return linear(width, "fc2", kernel_init=last_init)(hidden)
 
@@ -112,9 +107,7 @@ GATES: dict[str, type[nn.Module]] = {
 Each class gets those of `build_gate`'s `offered` that it declares as fields."""
 
 
-def build_gate(
-    kind: str, name: str | None = None, **offered: float | jax.Array | None
-) -> nn.Module:
+def build_gate(kind: str, name: str | None = None, **offered: float | jax.Array) -> nn.Module:
     """The gate called `kind`.
 
     Args:

@@ -36,9 +36,6 @@ class GTN(nn.Module):
         auxiliary: whether to build the auxiliary classifier.
         torch_running_variance: see `gtn_jax.models.layers.BatchNorm`.
         rematerialise: see `gtn_jax.models.resnet.ResNet`.
-        kept_channels: see `gtn_jax.models.resnet.ResNet`.
-        gate_hidden_units: hidden width of the gate; None: K / `gate_reduction`.
-        gate_bias: whether the gate's first layer has a bias (the paper's has none).
         dtype: compute dtype of the trunk; gate and heads compute in float32.
     """
 
@@ -53,9 +50,6 @@ class GTN(nn.Module):
     auxiliary: bool = True
     torch_running_variance: bool = False
     rematerialise: bool = False
-    kept_channels: tuple[int, ...] = ()
-    gate_hidden_units: int | None = None
-    gate_bias: bool = False
     dtype: Any = jnp.float32
 
     def setup(self) -> None:
@@ -67,7 +61,6 @@ class GTN(nn.Module):
             "backbone",
             self.torch_running_variance,
             self.rematerialise,
-            self.kept_channels,
         )
 
     def __call__(self, images: jax.Array, train: bool, freeze_batch_norm: bool = False) -> Outputs:
@@ -130,14 +123,7 @@ def gate_of(model: GTN, name: str | None = None) -> nn.Module:
         model: any GTN.
         name: of the module; None where it stands alone.
     """
-    return build_gate(
-        model.gate,
-        name,
-        reduction=model.gate_reduction,
-        dropout=model.gate_dropout,
-        hidden_units=model.gate_hidden_units,
-        use_bias=model.gate_bias,
-    )
+    return build_gate(model.gate, name, reduction=model.gate_reduction, dropout=model.gate_dropout)
 
 
 def init_variables(model: GTN, seed: int, image_size: int = 32) -> Variables:

@@ -9,12 +9,11 @@ have a name is backbones.py's; there is no classifier here: see heads.py and gtn
 
 import functools
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from gtn_jax.models.layers import BatchNorm, Conv
 
@@ -45,76 +44,71 @@ def pad_shortcut(x: jax.Array, features: int, stride: int) -> jax.Array:
     return jnp.pad(x, ((0, 0), (0, 0), (0, 0), (before, missing - before)))
 
 
-class BasicBlock(nn.Module):
-    """Two 3x3 convolutions; `width` output channels, or `kept` ones."""
+class ResidualBlock(nn.Module):
+    """What both kinds of block share, the shortcut above all.
+
+    Attributes:
+        width: channels of the 3x3 convolutions.
+        stride: of one 3x3 convolution and of the shortcut.
+        shortcut: "projection" or "pad", where the shape changes.
+        norm: see `Norm`.
+        dtype: compute dtype.
+        expansion: output channels / `width`.
+    """
 
     width: int
     stride: int
     shortcut: str
     norm: Norm
     dtype: Any
-    kept: tuple[int, ...] = ()
-    expansion = 1
+    expansion: ClassVar[int] = 1
+
+    def skip(self, x: jax.Array) -> jax.Array:
+        """The shortcut: B H W C -> B H/stride W/stride width*expansion."""
+        features = self.width * self.expansion
+        if self.stride == 1 and x.shape[-1] == features:
+            return x
+        if self.shortcut == "pad":
+            return pad_shortcut(x, features, self.stride)
+        layer = ProjectionShortcut(features, self.stride, self.norm, self.dtype, name="downsample")
+        return layer(x)
+
+
+class BasicBlock(ResidualBlock):
+    """Two 3x3 convolutions, the first with the stride."""
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """B H W C -> B H/stride W/stride width."""
         y = Conv(self.width, 3, self.stride, self.dtype, name="conv1")(x)
         y = nn.relu(self.norm(name="bn1")(y))
-        y = Conv(len(self.kept) or self.width, 3, 1, self.dtype, name="conv2")(y)
+        y = Conv(self.width, 3, 1, self.dtype, name="conv2")(y)
         y = self.norm(name="bn2")(y)
-        return nn.relu(y + _shortcut(self, x, self.width))
+        return nn.relu(y + self.skip(x))
 
 
-class Bottleneck(nn.Module):
-    """1x1, 3x3 (with the stride), 1x1 convolutions; 4 * `width` output channels, or `kept` ones."""
+class Bottleneck(ResidualBlock):
+    """1x1, 3x3 (with the stride) and 1x1 convolutions, the last four times as wide."""
 
-    width: int
-    stride: int
-    shortcut: str
-    norm: Norm
-    dtype: Any
-    kept: tuple[int, ...] = ()
-    expansion = 4
+    expansion: ClassVar[int] = 4
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """B H W C -> B H/stride W/stride 4*width."""
-        features = self.width * self.expansion
-        y = nn.relu(self.norm(name="bn1")(Conv(self.width, 1, 1, self.dtype, name="conv1")(x)))
-        y = nn.relu(
-            self.norm(name="bn2")(Conv(self.width, 3, self.stride, self.dtype, name="conv2")(y))
-        )
-        y = Conv(len(self.kept) or features, 1, 1, self.dtype, name="conv3")(y)
+        y = Conv(self.width, 1, 1, self.dtype, name="conv1")(x)
+        y = nn.relu(self.norm(name="bn1")(y))
+        y = Conv(self.width, 3, self.stride, self.dtype, name="conv2")(y)
+        y = nn.relu(self.norm(name="bn2")(y))
+        y = Conv(self.width * self.expansion, 1, 1, self.dtype, name="conv3")(y)
         y = self.norm(name="bn3")(y)
-        return nn.relu(y + _shortcut(self, x, features))
+        return nn.relu(y + self.skip(x))
 
 
-def _shortcut(block: BasicBlock | Bottleneck, x: jax.Array, features: int) -> jax.Array:
-    if block.stride == 1 and x.shape[-1] == features:
-        return _take(x, block.kept)
-    if block.shortcut == "pad":
-        return _take(pad_shortcut(x, features, block.stride), block.kept)
-    kept = len(block.kept) or features
-    project = ProjectionShortcut(kept, block.stride, block.norm, block.dtype, name="downsample")
-    return project(x)
-
-
-def _take(x: jax.Array, kept: tuple[int, ...]) -> jax.Array:
-    return x[..., np.array(kept)] if kept else x
-
-
-BLOCKS: dict[str, type[BasicBlock] | type[Bottleneck]] = {
-    "basic": BasicBlock,
-    "bottleneck": Bottleneck,
-}
+BLOCKS: dict[str, type[ResidualBlock]] = {"basic": BasicBlock, "bottleneck": Bottleneck}
 
 
 class Stage(nn.Module):
-    """Blocks of one resolution, named "0", "1", ... as in torchvision; the first has the stride.
-
-    `kept` are the channels that the last one puts out; () keeps all.
-    """
+    """Blocks of one resolution, named "0", "1", ... as in torchvision; the first has the stride."""
 
     block: str
     blocks: int
@@ -124,7 +118,6 @@ class Stage(nn.Module):
     norm: Norm
     dtype: Any
     rematerialise: bool
-    kept: tuple[int, ...] = ()
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -134,16 +127,8 @@ class Stage(nn.Module):
             # Names, parameters and moving statistics are those of the plain class.
             kind = nn.remat(kind)
         for index in range(self.blocks):
-            block = kind(
-                self.width,
-                self.stride if index == 0 else 1,
-                self.shortcut,
-                self.norm,
-                self.dtype,
-                self.kept if index == self.blocks - 1 else (),
-                name=str(index),
-            )
-            x = block(x)
+            stride = self.stride if index == 0 else 1
+            x = kind(self.width, stride, self.shortcut, self.norm, self.dtype, name=str(index))(x)
         return x
 
 
@@ -161,7 +146,6 @@ class ResNet(nn.Module):
         rematerialise: a backward pass keeps the inputs of blocks only and computes what is inside
             a block a second time: about a third more work for much less memory, the same gradient.
         dtype: compute dtype; parameters and statistics are float32 in any case.
-        kept_channels: of the last map, rising; () computes all of them.
     """
 
     block: Literal["basic", "bottleneck"]
@@ -173,7 +157,6 @@ class ResNet(nn.Module):
     torch_running_variance: bool = False
     rematerialise: bool = False
     dtype: Any = jnp.float32
-    kept_channels: tuple[int, ...] = ()
 
     @nn.compact
     def __call__(self, images: jax.Array, use_running_average: bool) -> list[jax.Array]:
@@ -202,7 +185,6 @@ class ResNet(nn.Module):
                 norm=norm,
                 dtype=self.dtype,
                 rematerialise=self.rematerialise,
-                kept=self.kept_channels if index == len(self.blocks_per_stage) - 1 else (),
                 name=f"layer{index + 1}",
             )
             x = stage(x)

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gtn_jax.files import write_text
+
 NAME = "digests.json"
 _FORMAT = 1
 _FINISHED = ("summary.json", "predictions.npz")

@@ -85,9 +85,6 @@ def build_module(config: Config, num_classes: int) -> GTN:
         auxiliary=section.aux_weight > 0,
         torch_running_variance=section.torch_running_variance,
         rematerialise=config.training.rematerialise == "blocks",
-        kept_channels=section.kept_channels,
-        gate_hidden_units=section.gate_hidden_units,
-        gate_bias=section.gate_bias,
         dtype=jnp.dtype(section.compute_dtype),
     )
 

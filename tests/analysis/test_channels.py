@@ -72,14 +72,13 @@ def test_the_gate_sees_the_mean_too():
 
 
 def test_curve():
-    found = channel_curve(head(), outputs(), outputs(), (2,))
+    found = channel_curve(head(), outputs(), outputs())
     assert found.kept.tolist() == [3, 2, 1]
     assert found.order["contribution"].tolist() == [0, 1, 2]
     assert found.order["weight"].tolist() == [0, 2, 1]
     # Ants, all channels: 3 + 2.5 - 1 = 4.5 against 5.5, wrong; without the harmful one 5 against
     # 5, and a tie goes to the first. Bees are right in any case.
     assert found.accuracy["contribution"].tolist() == [0.5, 1, 1]
-    assert found.best(2).tolist() == [0, 1]
     assert set(curve_arrays(found)) == {"channels_kept"} | {
         f"channels_{what}_{ranking}"
         for what in ("accuracy", "order")
@@ -90,6 +89,6 @@ def test_curve():
 def test_training_images_rank_and_others_judge():
     # In these, channel 0 says the opposite.
     others = outputs(FEATURES[[2, 0]], np.array([0, 1], np.int32))
-    found = channel_curve(head(), outputs(), others, (1,))
+    found = channel_curve(head(), outputs(), others)
     assert found.order["contribution"][0] == 0
     assert found.accuracy["contribution"][-1] == pytest.approx(0)

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from gtn_jax.config import Config, field_names, override
-from gtn_jax.config.migration import MIGRATIONS, Migrations, migrate
+from gtn_jax.config.migration import MIGRATIONS, Migrations, Removed, migrate
 from gtn_jax.config.serialization import flatten, from_json, from_tree, to_json, to_tree
 
-OLDEST = Path(__file__).parent / "compatibility" / "runs" / "0.1.0" / "config.json"
+OLDEST = Path(__file__).parent.parent / "compatibility" / "runs" / "0.1.0" / "config.json"
 
 
 def first_fields() -> dict:
@@ -50,9 +50,6 @@ def test_the_first_version_loads_with_what_it_did():
         "training.start_share": 0.0,
         "training.batch_norm": "batch",
         "training.eval_every_steps": None,
-        "model.gate_hidden_units": None,
-        "model.gate_bias": False,
-        "model.kept_channels": [],
         "optimizer.l2_sp": 0.0,
         "training.trainable": "all",
         "training.label_smoothing": 0.0,
@@ -87,10 +84,40 @@ def test_a_renamed_field_keeps_its_value():
 
 
 def test_a_removed_field_is_dropped_where_it_did_nothing_and_refused_otherwise():
-    changes = Migrations(added={}, renamed={}, removed={"gate_bias": False, "kept": []})
-    assert migrate({"gate_bias": False, "kept": []}, [], changes) == {}
-    with pytest.raises(ValueError, match=r"^kept: \[1\] is no longer supported; use the version"):
-        migrate({"gate_bias": False, "kept": [1]}, [], changes)
+    gone = {"bias": Removed(False, "a bias", "go"), "rows": Removed([], "some rows", "go back")}
+    changes = Migrations(added={}, renamed={}, removed=gone)
+    assert migrate({"bias": False, "rows": []}, [], changes) == {}
+    with pytest.raises(ValueError, match=r"^rows \(some rows\) is \[1\]; go back$"):
+        migrate({"bias": False, "rows": [1]}, [], changes)
+
+
+UNPRUNED = {"gate_hidden_units": None, "gate_bias": False, "kept_channels": []}
+
+
+def test_a_run_from_when_runs_could_be_pruned_loads():
+    tree = to_tree(Config())
+    tree["model"] |= UNPRUNED
+    assert from_tree(tree, "it") == Config()
+
+
+@pytest.mark.parametrize(
+    ("pruned", "says"),
+    [
+        ({"gate_hidden_units": 8}, r"gate_hidden_units \(hidden units of the gate\) is 8"),
+        ({"gate_bias": True}, r"gate_bias \(bias of the gate's first layer\) is True"),
+        (
+            {"kept_channels": list(range(64))},
+            r"kept_channels \(channels kept of the backbone\) is \[0, 1, 2, .*\.\.\.]",
+        ),
+    ],
+)
+def test_a_pruned_run_is_refused_in_one_line(pruned, says):
+    tree = to_tree(Config())
+    tree["model"] |= UNPRUNED | pruned
+    says = f"^it is not a config of this version: model.{says}; .* pruned runs; use the unpruned"
+    with pytest.raises(ValueError, match=says) as error:
+        from_tree(tree, "it")
+    assert "\n" not in str(error.value) and len(str(error.value)) < 300
 
 
 def test_what_no_version_wrote_is_refused_by_name(tmp_path):

@@ -156,7 +156,8 @@ MUTATIONS = {
         ("runs/digests.py", "difference(name, of_bytes(content), wanted)", "None"),
     ),
     "config/test_migration.py": (
-        ("migration.py", "migrations.added.items() if name in known", "()"),
+        ("config/migration.py", "migrations.added.items() if name in known", "()"),
+        ("config/migration.py", "if value != neutral:", "if False:"),
     ),
     "training/test_head_start.py": (
         ("training/head_start.py", "variables, train, True,", "variables, train, False,"),

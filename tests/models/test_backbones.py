@@ -73,13 +73,3 @@ def test_only_our_blocks_can_be_computed_twice(monkeypatch):
     monkeypatch.setitem(BACKBONES, "other", lambda stages, dtype, name: None)
     with pytest.raises(ValueError, match="training.rematerialise: other is no ResNet"):
         build_backbone("other", rematerialise=True)
-
-
-@pytest.mark.parametrize(
-    ("name", "says"),
-    [("other", "other is no ResNet"), ("resnet18", "channels 0 to 511, 512 asked")],
-)
-def test_channels_that_cannot_be_kept(name, says, monkeypatch):
-    monkeypatch.setitem(BACKBONES, "other", lambda stages, dtype, name: None)
-    with pytest.raises(ValueError, match=f"model.kept_channels: .*{says}"):
-        build_backbone(name, kept_channels=(0, 512))

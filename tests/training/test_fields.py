@@ -56,7 +56,6 @@ ELSEWHERE = {
     # What the model starts from, and what is left of it.
     "model.weights": "weights/test_pretrained.py",
     "model.weights_heads": "test_cli.py",
-    "model.kept_channels": "inference/test_prune.py",
     "seed": "training/test_programs.py",
     # What the loop does between steps; the peak rate is in the state.
     "optimizer.learning_rate": "training/test_loop_numbers.py",
@@ -369,16 +368,11 @@ def test_gate_and_classifier_drop_each_at_its_own_rate():
 NETWORKS = [
     (
         {"model.stages": 2, "model.gate": "sigmoid", "model.gate_reduction": 5}
-        | {"model.gate_bias": True, "model.classifier_bias": True},
+        | {"model.classifier_bias": True},
         "backbone/bn1/bias 8, backbone/bn1/scale 8, backbone/bn2/bias 16, backbone/bn2/scale 16, "
         "backbone/conv1/kernel 1x1x3x8, backbone/conv2/kernel 1x1x8x16, "
         "classifier/fc/bias 3, classifier/fc/kernel 16x3, "
-        "gate/fc1/bias 3, gate/fc1/kernel 16x3, gate/fc2/kernel 3x16",  # of 16 / 5
-    ),
-    (
-        {"model.gate": "sigmoid", "model.gate_hidden_units": 7},
-        "backbone/bn1/bias 8, backbone/bn1/scale 8, backbone/conv1/kernel 1x1x3x8, "
-        "classifier/fc/kernel 8x3, gate/fc1/kernel 8x7, gate/fc2/kernel 7x8",
+        "gate/fc1/kernel 16x3, gate/fc2/kernel 3x16",  # of 16 / 5
     ),
     (
         {"model.gate": "half"},
@@ -388,8 +382,8 @@ NETWORKS = [
 ]
 
 
-@reaches("model.backbone", "model.stages", "model.gate", "model.gate_reduction", "model.gate_bias")
-@reaches("model.classifier_bias", "model.gate_hidden_units")
+@reaches("model.backbone", "model.stages", "model.gate", "model.gate_reduction")
+@reaches("model.classifier_bias")
 @pytest.mark.parametrize(("values", "arrays"), NETWORKS)
 def test_network_of_an_evaluation(values, arrays):
     config, variables, programs = build(values | {"model.gate_dropout": 0.0})

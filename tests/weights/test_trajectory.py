@@ -12,8 +12,8 @@ import pytest
 from flax import traverse_util
 
 from gtn_jax.arrays import Batch
-from gtn_jax.models.gtn import GTN, variable_shapes
 from gtn_jax.data.targets import batch_transform
+from gtn_jax.models.gtn import GTN, variable_shapes
 from gtn_jax.training.losses import gtn_loss
 from gtn_jax.training.optimizer import build_optimizer, relative_schedule
 from gtn_jax.training.state import create_state

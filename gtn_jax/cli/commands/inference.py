@@ -10,7 +10,6 @@ import tyro
 from gtn_jax.cli.arguments import parse
 from gtn_jax.cli.process import name_devices, set_up_process
 from gtn_jax.cli.terminal import Counting, aside, complain, say, show
-from gtn_jax.errors import UsageError
 
 Positional = tyro.conf.Positional
 
@@ -95,14 +94,12 @@ def predict(arguments: list[str]) -> None:
 
 
 def export(arguments: list[str]) -> None:
-    """Write a run for use without this package, as the authors' model, or with fewer channels."""
+    """Write a run for use without this package, or as the authors' model."""
 
     def form(
         run: Positional[Path],
         out: Path,
         to: Literal["stablehlo", "torch"] = "stablehlo",
-        keep_channels: float | None = None,
-        split: str = "validation",
     ) -> argparse.Namespace:
         """Export a run.
 
@@ -113,26 +110,13 @@ def export(arguments: list[str]) -> None:
             out: folder to write into; new or empty.
             to: stablehlo, a folder that works without this package (needs the extra `export`);
                 torch, a state dict that the GTN authors' model loads (needs the extra `torch`).
-            keep_channels: write a smaller run instead, with this fraction of the last map's
-                channels, those that help the right classes most.
-            split: whose accuracy a smaller run is told with; the training images decide.
         """
         return argparse.Namespace(**locals())
 
     given = parse(form, "gtn export", arguments)
     set_up_process()
     name_devices()
-    if given.keep_channels is not None:
-        if given.to == "torch":
-            raise UsageError("--keep-channels: the authors' model has all channels; leave one out")
-        from gtn_jax.analysis.channels import curve_table
-        from gtn_jax.analysis.pruned_run import in_lines, pruned_run
-
-        pruned = pruned_run(given.run, given.out, given.keep_channels, given.split)
-        show(curve_table(pruned.curve))
-        for line in in_lines(pruned):
-            say(line)
-    elif given.to == "torch":
+    if given.to == "torch":
         from gtn_jax.inference.torch_export import export_torch
 
         exported = export_torch(given.run, given.out)

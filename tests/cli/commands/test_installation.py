@@ -105,7 +105,7 @@ def test_every_help_has_an_example_of_its_verb(capsys):
         (["gtn", "train", "quickstart", "--model.gate_d"], {"--model.gate_dropout"}),
         (["gtn", "train", "quickstart", "--dry-"], {"--dry-run"}),
         (["gtn", "train", "quickstart", "--pres"], {"--preset"}),
-        (["gtn", "export", "--keep-"], {"--keep-channels"}),
+        (["gtn", "export", "--o"], {"--out"}),
         (["gtn", "predict", "--top"], {"--topk"}),
         (["gtn", "list", "back"], {"backbones"}),
         (["gtn", "evaluate", "runs/fi"], {"runs/first"}),
