@@ -10,7 +10,7 @@ from pathlib import Path
 from gtn_jax.config import Config
 from gtn_jax.errors import UsageError, unknown_name
 
-_HERE = Path(__file__).parent
+_HERE = Path(__file__).parent.parent
 
 
 def shipped_folder() -> Path:

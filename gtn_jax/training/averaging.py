@@ -3,6 +3,7 @@
 Both wrap a training step, which stays as it is: `TrainState.average` holds them.
 """
 
+import functools
 from typing import Any
 
 import jax
@@ -21,6 +22,7 @@ def with_average(step: TrainStep, ema_decay: float = 0.0, start_share: float = 0
         start_share: see `moved_blend`.
     """
 
+    @functools.wraps(step)
     def averaged(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
         new, metrics = step(state, batch)
         before, after = state.current, new.current

@@ -7,6 +7,7 @@ same in all three, so a resumed run may choose otherwise than it did when it beg
 """
 
 import dataclasses
+import functools
 import os
 from collections.abc import Iterator
 from typing import Any
@@ -116,6 +117,7 @@ class SharedImages(Images):
 def with_resident_images(step: TrainStep) -> TrainStep:
     """A training step that also takes a `RowBatch`: it gathers the images first."""
 
+    @functools.wraps(step)
     def gathering(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
         return step(state, batch.gather() if isinstance(batch, RowBatch) else batch)
 

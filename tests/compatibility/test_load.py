@@ -13,6 +13,7 @@ from gtn_jax.cli.main import main
 from gtn_jax.inference.restore import restore
 from gtn_jax.models.backbones import BACKBONES
 from gtn_jax.runs.checkpoints import Checkpoints
+from gtn_jax.training.optimizer import RateState
 
 HERE = Path(__file__).parent
 RUNS = sorted((HERE / "runs").iterdir())
@@ -78,10 +79,18 @@ def test_for_training_on(run, written, tmp_path):
     with Checkpoints(folder, config=written.CONFIG, classes=written.CLASSES) as checkpoints:
         assert (checkpoints.latest_step(), checkpoints.best_step()) == (7, 7)
         state, position = checkpoints.restore(template, 7)
-    for name, wanted in DIGESTS.items():
-        assert written.digest(getattr(state, name)) == wanted
-    assert int(state.step) == 7
-    assert float(state.learning_rate) == 0.5
+    inner = state.opt_state.inner_states
+    rates = {group: inner[group].inner_state[2] for group in ("backbone", "head")}
+    assert [float(rates[group].peak) for group in ("backbone", "head")] == [0.5, 0.5]
+    momentum = jax.tree.map(
+        lambda leaf: None if isinstance(leaf, RateState) else leaf,
+        state.opt_state,
+        is_leaf=lambda leaf: isinstance(leaf, RateState),
+    )
+    for name, found in state.variables.items():
+        assert written.digest(found) == DIGESTS[name]
+    assert written.digest(momentum) == DIGESTS["opt_state"]
+    assert (int(state.step), bool(state.refused)) == (7, False)
     assert jax.random.key_data(state.key).tolist() == [0, 3]
     assert position == {"batches": {"next_index": 7}, "images": 28, "seconds": {"train": 1.25}}
     assert jax.tree.structure(state) == jax.tree.structure(template)

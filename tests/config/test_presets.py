@@ -1,5 +1,6 @@
 """The authors' quirks as literal numbers, and that `clean` takes each one back."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
@@ -9,7 +10,12 @@ from gtn_jax.config.presets import clean, official
 from gtn_jax.config.run import field_names
 from gtn_jax.config.serialization import differences, flatten
 from gtn_jax.data.pipeline import steps_per_epoch
-from gtn_jax.training.optimizer import build_optimizer, relative_schedule
+from gtn_jax.training.optimizer import (
+    build_optimizer,
+    current_rates,
+    relative_schedule,
+    with_peak_rates,
+)
 
 
 def rates(config: Config, steps: int, epochs: list[int]) -> dict[str, list[float]]:
@@ -29,10 +35,15 @@ def rates(config: Config, steps: int, epochs: list[int]) -> dict[str, list[float
         schedule,
         config.training.freeze_epochs * steps,
     )
-    return {
-        group: [peak * float(optimizer.schedules[group](epoch * steps)) for epoch in epochs]
-        for group, peak in zip(("backbone", "head"), section.rates, strict=True)
-    }
+    params = {"backbone": {"w": jnp.zeros(1)}, "classifier": {"w": jnp.zeros(1)}}
+    peaks = dict(zip(("backbone", "head"), map(jnp.float32, section.rates), strict=True))
+    state = with_peak_rates(optimizer.init(params), peaks)
+    found = {"backbone": [], "head": []}
+    for epoch in epochs:
+        _, after = optimizer.update(params, state, params, step=jnp.int32(epoch * steps))
+        for group, rate in current_rates(after).items():
+            found[group].append(float(rate))
+    return found
 
 
 def test_official_rates_epoch_by_epoch():
@@ -230,11 +241,11 @@ def test_unknown_preset_offers_the_nearest(capsys):
 def test_which_leaves_move_in_which_epoch(tiny_config):
     """Official: the trunk stands in epochs 0 to 20 while its momentum and statistics move."""
     import jax
-    from plain_networks import build_model
 
     from gtn_jax.arrays import Batch
     from gtn_jax.training.programs import build_programs
     from gtn_jax.training.state import create_state
+    from tests.plain_networks import build_model
 
     config = override(official(tiny_config), {"model.gate_reduction": 4})
     model, variables, preprocessing = build_model(config, 10)

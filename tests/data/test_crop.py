@@ -10,13 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gtn_jax.arrays import RowBatch
 from gtn_jax.data import augment, crop
 from gtn_jax.data.images import View, open_images
 from gtn_jax.data.splits import Split
 from gtn_jax.data.subsets import whole
 from gtn_jax.devices import data_mesh, put_batch
-from gtn_jax.training.resident import make_resident, make_resident_step
+from gtn_jax.training.image_store import make_resident, with_resident_images
 
 # Compiled whole: a hundred small programs take seconds.
 random_boxes = jax.jit(crop.random_boxes)
@@ -122,7 +121,7 @@ def test_crops_of_resident_images_are_distributed_as_torchvisions():
     split = Split(Ramps(sizes), ("a", "b"), "train")
     mesh = data_mesh(4)
     images = make_resident(open_images(whole(split), View(8, 24, whole=True)), mesh)
-    assert images.resident.pixels.shape == (2, 38, 90, 3)
+    assert images.pixels.shape == (2, 38, 90, 3)
     transform = augment.training_transform(
         (0.0,) * 3, (1 / 255,) * 3, False, 0, image_size=8, random_resized_crop=True
     )
@@ -130,12 +129,12 @@ def test_crops_of_resident_images_are_distributed_as_torchvisions():
     def step(key, batch):
         return jax.random.split(key)[0], transform(key, batch.images, batch.sizes)
 
-    step = jax.jit(make_resident_step(step, mesh))
+    step = jax.jit(with_resident_images(step))
     rows = np.tile(np.arange(2, dtype=np.int32), 1000)
-    batch = put_batch(RowBatch(rows, rows, np.ones(2000, np.float32)), mesh)
+    batch = put_batch(images.take(rows), mesh)
     key, crops = jax.random.key(0), []
     for _ in range(DRAWS // 1000):
-        key, pixels = step(key, images.resident, batch)
+        key, pixels = step(key, batch)
         crops.append(seen_boxes(np.asarray(pixels)))
     found = np.concatenate(crops)
     generator = random.Random(0)

@@ -1,7 +1,5 @@
 """What a batch of images holds, wherever they are kept."""
 
-import dataclasses
-
 import numpy as np
 import pytest
 
@@ -46,15 +44,3 @@ def test_choices_from_one_split_have_one_shape():
     part = whole(Split(PngFiles([(8, 8), (8, 13)]), ("a", "b"), "train"))
     assert open_images(part.only(np.array([0])), view).width == 8
     assert open_images(part.only(np.array([1])), view).width == 13
-
-
-def test_of_many_processes_each_decodes_its_own():
-    files = PngFiles([(8, 8)] * 4)
-    images = open_images(whole(Split(files, tuple("abcd"), "train")), View(8, 8))
-    second = dataclasses.replace(images, own_rows=lambda count: slice(count // 2, count))
-    files.read.clear()
-    batch = second.take(np.array([3, 0, 1, 2]))
-    assert files.read == [1, 2]
-    # The third channel is the number of the file; what others decode is zero in all three.
-    assert batch.images[:, 7, 7].tolist() == [[0, 0, 0], [0, 0, 0], [7, 7, 1], [7, 7, 2]]
-    assert batch.labels.tolist() == [3, 0, 1, 2]

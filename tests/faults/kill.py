@@ -28,7 +28,7 @@ from pathlib import Path
 import jax
 
 from gtn_jax.data.sources import prepare
-from gtn_jax.inference.restore import template_of
+from gtn_jax.inference.restore import open_run
 from gtn_jax.models.backbones import BACKBONES, ResNetShape
 from gtn_jax.runs.checkpoints import Checkpoints
 from gtn_jax.runs.folder import RunFolder
@@ -108,7 +108,7 @@ def fingerprint(workdir: Path) -> tuple[str, list[dict]]:
     with Checkpoints(files, read_only=True, config=config, classes=classes) as checkpoints:
         latest = checkpoints.latest_step()
         assert latest is not None
-        state, position = checkpoints.restore(template_of(folder), latest)
+        state, position = checkpoints.restore(open_run(folder).template(), latest)
     # Not position["images"], which counts what was timed: no life times its compilations.
     digest = hashlib.sha256(json.dumps(position["batches"]).encode())
     state = state.replace(key=jax.random.key_data(state.key))

@@ -1,5 +1,7 @@
 """A state whose layout has changed takes the arrays of an older one by name."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -15,16 +17,16 @@ from gtn_jax.training.state import TrainState, create_state
 
 RULES = StateMigrations(
     renamed=((r"opt_state/inner_states/(\w+)/inner_state/1/trace/(.+)", r"opt_state/\1/\2"),),
-    removed=("learning_rate",),
-    added={"refused": False, "rate": 0.5},
+    removed=("opt_state/inner_states/.*/(peak|current)",),
+    added={"flag": False, "rate": 0.5},
 )
 
 
 class NewState(TrainState):
     """With another optimizer state, two new fields, and without a value for an old one."""
 
-    refused: jax.Array
-    rate: jax.Array
+    flag: Any = None
+    rate: Any = None
 
 
 def new_layout(state: TrainState) -> NewState:
@@ -34,9 +36,9 @@ def new_layout(state: TrainState) -> NewState:
     bare = {group: {k: v for k, v in tree.items() if jax.tree.leaves(v)}
             for group, tree in momentum.items()}  # fmt: skip
     return NewState(
-        step=state.step, params=state.params, batch_stats=state.batch_stats, opt_state=bare,
-        learning_rate=None, head_learning_rate=state.head_learning_rate, key=state.key,
-        refused=jnp.bool_(True), rate=jnp.float32(7),
+        step=state.step, refused=state.refused, params=state.params,
+        batch_stats=state.batch_stats, opt_state=bare, key=state.key,
+        flag=jnp.bool_(True), rate=jnp.float32(7),
     )  # fmt: skip
 
 
@@ -64,14 +66,14 @@ def test_an_old_optimizer_state_is_converted(state, tmp_path, monkeypatch):
     for name in ("params", "batch_stats", "opt_state", "step"):
         jax.tree.map(np.testing.assert_array_equal, getattr(found, name), getattr(expected, name))
     assert jax.random.key_data(found.key).tolist() == [0, 0]
-    assert (bool(found.refused), float(found.rate)) == (False, 0.5)
+    assert (bool(found.flag), float(found.rate)) == (False, 0.5)
     assert len(jax.tree.leaves(found.opt_state)[0].sharding.device_set) == 4
 
 
 def test_without_a_rule_it_is_refused_by_name(state, tmp_path):
     with Checkpoints(tmp_path) as checkpoints:
         checkpoints.save(state, {"next": 4})
-        with pytest.raises(ValueError, match="another model .*\nlearning_rate: float32 -> nothing"):
+        with pytest.raises(ValueError, match="another model .*\nflag: nothing -> bool"):
             checkpoints.restore(new_layout(state), 4)
 
 

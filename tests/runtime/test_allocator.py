@@ -38,7 +38,7 @@ def test_freed_memory_is_taken_again():
 AGAIN = """
 import os, sys
 from pathlib import Path
-from gtn_jax.training import allocator
+from gtn_jax.runtime import allocator
 
 allocator._MODE = Path(sys.argv[1])
 print(os.getpid(), *sys.argv[2:], os.environ.get("GLIBC_TUNABLES"), flush=True)

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from gtn_jax.cli.main import main
-from gtn_jax.inference.restore import template_of
+from gtn_jax.inference.restore import open_run
 from gtn_jax.runs.checkpoints import Checkpoints
 from gtn_jax.runs.folder import RunFolder
 from gtn_jax.runtime.distributed import _check_port, agreed, is_first
@@ -23,9 +23,9 @@ SILENCE_SECONDS = 8.0
 EXPERIMENT = """
 from gtn_jax.config import *
 from gtn_jax.models.backbones import BACKBONES, ResNetShape
-from gtn_jax.training import cluster
-cluster.SILENCE_SECONDS = {silence}
-cluster.JOIN_SECONDS = {join}
+from gtn_jax.runtime import distributed
+distributed.SILENCE_SECONDS = {silence}
+distributed.JOIN_SECONDS = {join}
 BACKBONES["tiny"] = ResNetShape("basic", (1, 1), width=8, stem="small", stem_stride=2)
 CONFIG = Config(
     data=DataConfig(
@@ -116,7 +116,7 @@ class Cluster:
         with Checkpoints(folder.checkpoints, read_only=True) as checkpoints:
             step = checkpoints.latest_step()
             assert step is not None
-            state, _ = checkpoints.restore(template_of(folder), step)
+            state, _ = checkpoints.restore(open_run(folder).template(), step)
         variables = jax.tree.map(np.asarray, state.variables)
         return step, variables, [row for row in folder.rows() if row["split"] != "train"]
 

@@ -21,7 +21,8 @@ import hashlib, pathlib, time
 from gtn_jax.config import *
 from gtn_jax.data import pipeline
 from gtn_jax.models.backbones import BACKBONES, ResNetShape
-from gtn_jax.training import build, evaluate, interruption, preparation
+from gtn_jax.runtime import interruption
+from gtn_jax.training import evaluate, programs, setup
 BACKBONES["tiny"] = ResNetShape("basic", (1, 1), width=8, stem="small", stem_stride=2)
 MARK = pathlib.Path(__file__).with_suffix(".mark")
 {hook}
@@ -47,7 +48,7 @@ def slow(*arguments, **options):
         hashlib.pbkdf2_hmac("sha256", b"", b"", {rounds})
         return step(state, batch)
     return traced
-make_train_step, build.make_train_step = build.make_train_step, slow
+make_train_step, programs.make_train_step = programs.make_train_step, slow
 """
 SLOW_EVALUATION = """
 interruption.EVALUATION_SECONDS = {seconds}
@@ -71,7 +72,7 @@ SLOW_DECODING = """
 def slow(*arguments):
     MARK.touch()
     time.sleep(10**6)
-preparation.load = slow
+setup.load = slow
 """
 FOR_EVER = 10**6
 

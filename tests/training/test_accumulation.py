@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from plain_networks import build_model
 
 from gtn_jax.arrays import Batch
 from gtn_jax.benchmark.collectives import collectives
@@ -23,6 +22,7 @@ from gtn_jax.training.optimizer import build_optimizer, relative_schedule
 from gtn_jax.training.programs import build_programs
 from gtn_jax.training.state import create_state
 from gtn_jax.training.steps import make_train_step
+from tests.plain_networks import build_model
 
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 PLAIN = evaluation_transform(MEAN, STD)

@@ -5,7 +5,6 @@ import collections
 import jax
 import numpy as np
 import pytest
-from plain_networks import build_model
 
 from gtn_jax.config import override
 from gtn_jax.data.sources import open_data
@@ -16,6 +15,7 @@ from gtn_jax.runs.folder import RunFolder
 from gtn_jax.training import loop
 from gtn_jax.training.programs import build_programs
 from gtn_jax.training.state import create_state
+from tests.plain_networks import build_model
 
 
 def saved(config, workdir):

@@ -56,9 +56,7 @@ def test_it_is_what_the_run_does(told, tiny_config, tmp_path):
 def test_weights_that_are_not_there_are_missed_before_anything_is_compiled(
     tiny_config, tmp_path, monkeypatch
 ):
-    monkeypatch.setattr(
-        "gtn_jax.training.dry_run.build_programs", lambda *_: pytest.fail("compiled")
-    )
+    monkeypatch.setattr("gtn_jax.training.setup.build_programs", lambda *_: pytest.fail("compiled"))
     config = override(tiny_config, {"model.weights": "nowhere.safetensors"})
     with pytest.raises(ValueError, match="nowhere.safetensors"):
         list(dry_run(config, tmp_path / "run"))
@@ -89,12 +87,12 @@ def test_weights_are_read_as_training_reads_them(
         said = cli_refuses(*words, str(file), "--dry-run", says=says)
         assert cli_refuses(*words, str(file), says=says) == said
 
-    def stop(variables, *_):
+    def stop(config, programs, variables):
         kernel = variables["params"]["backbone"]["conv1"]["kernel"]
         np.testing.assert_array_equal(kernel, trunk["conv1.weight"].transpose(2, 3, 1, 0))
         raise ValueError("seen")
 
-    monkeypatch.setattr("gtn_jax.training.dry_run.create_state", stop)
+    monkeypatch.setattr("gtn_jax.training.setup.initial_state", stop)
     cli_refuses(*words, str(path), "--dry-run", says="seen")
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from gtn_jax.config import Config, override
 from gtn_jax.runs.folder import RunFolder
-from gtn_jax.training import setup
+from gtn_jax.training import start
 from gtn_jax.training.dry_run import dry_run
 from gtn_jax.training.duration import (
     Pace,
@@ -108,14 +108,14 @@ def test_a_run_within_a_budget(tiny_config, tiny_weights, tmp_path, monkeypatch,
         "model.weights": tiny_weights, "training.head_start": "solved", "training.epochs": "auto",
         "training.freeze_epochs": 0, "data.random_flip": True,
     })  # fmt: skip
-    measure, workdir = setup.measure, tmp_path / "run"
+    measure, workdir = start.measure, tmp_path / "run"
 
     def slow(*arguments):
         found = measure(*arguments)  # on a copy of what is trained
         assert found.steps[False, False].seconds > 0 and found.evaluation.seconds > 0
         return Pace({(False, False): Timing(0.0, 1000.0)}, Timing(0.0, 0.0))
 
-    monkeypatch.setattr(setup, "measure", slow)
+    monkeypatch.setattr(start, "measure", slow)
     summary = run(config, workdir, budget_minutes=40)
     said = capsys.readouterr().out
     # 40 min are 2,400 s, of which 93 % are planned: two steps of 1,000 s.

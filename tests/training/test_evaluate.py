@@ -3,6 +3,7 @@
 import subprocess
 import sys
 import types
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,11 +18,12 @@ jax.config.update("jax_num_cpu_devices", 8)
 import numpy as np
 from gtn_jax.config import Config, override
 from gtn_jax.data.subsets import Part
-from gtn_jax.data.images import Images, View
+from gtn_jax.data.images import ImagesInMemory, View
 from gtn_jax.data.splits import Split
 from gtn_jax.models.gtn import init_variables
 from gtn_jax.models.backbones import BACKBONES, ResNetShape
-from gtn_jax.training.programs import build_module, build_programs
+from gtn_jax.training.programs import build_module
+from gtn_jax.training.setup import setup_of
 from gtn_jax.training.evaluate import evaluate_images
 from gtn_jax.runs.folder import Preprocessing
 from gtn_jax.devices import data_mesh, replicate
@@ -32,7 +34,6 @@ config = override(Config(), {"model.backbone": "tiny", "model.gate": "none",
 model = build_module(config, 7)
 # Large enough to be sure of some, wrong about others.
 variables = jax.tree.map(lambda leaf: 3 * leaf, init_variables(model, 0))
-programs = build_programs(config, model, Preprocessing((0.5,) * 3, (0.25,) * 3), 1)
 generator = np.random.default_rng(0)
 pixels = list(generator.integers(0, 256, (1000, 8, 8, 3), dtype=np.uint8))
 labels = generator.integers(0, 7, 1000).astype(np.int32)
@@ -53,10 +54,12 @@ for devices in (1, 2, 8):
             split = Split([], tuple("abcdefg"), "test")
             rows = np.arange(count)
             files, sizes = np.array(["x"] * count), np.full((count, 2), 8)
-            images = Images(Part(split, rows, labels[:count], files, sizes), View(8, 8), 8, 8,
-                            bytes=0, pixels=pixels[:count])
+            part = Part(split, rows, labels[:count], files, sizes)
+            images = ImagesInMemory(part, View(8, 8), 8, 8, bytes=0, pixels=pixels[:count])
             asked = override(config, {"data.eval_batch_size": batch_size})
-            found, answers, _ = evaluate_images(programs, everywhere, images, asked, mesh, 0)
+            normalization = Preprocessing((0.5,) * 3, (0.25,) * 3)
+            setup = setup_of(asked, tuple("abcdefg"), normalization, devices)
+            found, answers, _ = evaluate_images(setup, everywhere, images, 0)
             case = (devices, batch_size, count)
             assert found["images"] == count, case
             assert found["accuracy"] == (ranks[:count] == 0).sum() / count, case
@@ -89,7 +92,14 @@ def test_top5_only_where_it_can_be_wrong(monkeypatch, classes, has_it, clips):
         def __len__(self):
             return 1
 
-    images = Fake(clips=clips, part=Fake(split=Fake(classes=tuple("abcdef"[:classes]))))
     programs = Fake(evaluation_step=None, probabilities_step=None)
-    found = evaluate.evaluate_images(programs, {}, images, Config(), Fake(size=1), 0).figures  # type: ignore
+    setup: Any = Fake(
+        programs=programs,
+        config=Config(),
+        mesh=None,
+        evaluation_batch=1,
+        classes="abcdef"[:classes],
+    )
+    images: Any = Fake(clips=clips)
+    found = evaluate.evaluate_images(setup, {}, images, 0).figures
     assert ("top5_accuracy" in found) is has_it and found["accuracy"] == 0.5

@@ -18,13 +18,14 @@ from PIL import Image
 from gtn_jax.arrays import Batch, Pooled, PooledBatch
 from gtn_jax.config import override
 from gtn_jax.config.run import field_names
-from gtn_jax.data.images import Images, View
+from gtn_jax.data.images import ImagesInMemory, View
 from gtn_jax.data.splits import Split
 from gtn_jax.data.subsets import Part, choose, whole
 from gtn_jax.devices import data_mesh
 from gtn_jax.models.backbones import BACKBONES
 from gtn_jax.training import setup
 from gtn_jax.training.evaluate import evaluate_images
+from gtn_jax.training.optimizer import current_rates
 from gtn_jax.training.state import create_state
 from gtn_jax.weights.registry import IMAGENET_MEAN, IMAGENET_STD
 from tests.plain_networks import (
@@ -55,7 +56,7 @@ ELSEWHERE = {
     "data.bad_images": "data/builders/test_folder.py",
     # What the model starts from, and what is left of it.
     "model.weights": "weights/test_pretrained.py",
-    "model.weights_heads": "test_cli.py",
+    "model.weights_heads": "cli/test_main.py",
     "seed": "training/test_programs.py",
     # What the loop does between steps; the peak rate is in the state.
     "optimizer.learning_rate": "training/test_loop_numbers.py",
@@ -238,8 +239,12 @@ RATES = [
 @reaches("optimizer.warmup_share", "optimizer.full_rate_steps", "training.steps")
 @pytest.mark.parametrize(("values", "rates"), RATES)
 def test_rate_of_the_trunk_at_steps_of_ten_an_epoch(values, rates):
-    schedules = build(values)[2].optimizer.schedules
-    found = {number: float(schedules["backbone"](np.float32(number))) for number in rates}
+    optimizer = build(values)[2].optimizer
+    params = {"backbone": {"bn1": {"scale": jnp.zeros(1)}}}
+    state, found = optimizer.init(params), {}
+    for number in rates:
+        _, after = optimizer.update(params, state, params, step=jnp.int32(number))
+        found[number] = float(current_rates(after)["backbone"])
     assert found == pytest.approx(rates, abs=1e-6)
 
 
@@ -275,7 +280,7 @@ def test_a_frozen_trunk_the_authors_way(gradient):
     old = before.batch_stats["backbone"]
     expected = jax.tree.map(lambda kept, new: 0.9 * kept + 0.1 * new, old, moments)
     assert_close(after.batch_stats["backbone"], expected)
-    momentum = jax.tree.leaves(after.opt_state.inner_states["backbone"])
+    *momentum, _, _ = jax.tree.leaves(after.opt_state.inner_states["backbone"])  # and rates
     for found, truth in zip(momentum, jax.tree.leaves(gradient["backbone"]), strict=True):
         np.testing.assert_allclose(found, truth, rtol=1e-4, atol=1e-5)
 
@@ -333,7 +338,9 @@ def test_cached_features_of_a_frozen_trunk_have_the_loss_of_its_images():
     config, variables, programs = build(values)
     state = create_state(variables, programs.optimizer, 1.0, config.seed)
     features = Pooled(*[jnp.float32(of_stage) for of_stage in pooled[::-1]])
-    state, metrics = programs.head_step(state, PooledBatch(features, BATCH.labels, BATCH.mask))
+    state, metrics = programs.train_step(True, False)(
+        state, PooledBatch(features, BATCH.labels, BATCH.mask)
+    )
     assert float(metrics["loss"]) == pytest.approx(expected, rel=1e-5)
     assert_close(jax.device_get(state.params), after.params)
 
@@ -351,7 +358,9 @@ def test_gate_and_classifier_drop_each_at_its_own_rate():
     wide = jax.tree.map(np.float32, wide)
     state = create_state({"params": wide, "batch_stats": {}}, programs.optimizer, 1.0, 0)
     features = Pooled(jnp.ones((1, 800)), None)
-    state, _ = programs.head_step(state, PooledBatch(features, np.int32([0]), np.ones(1, "f")))
+    state, _ = programs.train_step(True, False)(
+        state, PooledBatch(features, np.int32([0]), np.ones(1, "f"))
+    )
     still = [
         np.mean(np.all(np.asarray(new) == old, axis=1))
         for new, old in (
@@ -547,12 +556,16 @@ def test_clips_are_judged_in_batches_of(way, accuracy):
     labels, files = np.int32([0, 0, 1, 1]), np.array(["a/1/x", "a/1/y", "b/2/x", "b/2/y"])
     part = Part(split, np.arange(4), labels, files, np.full((4, 2), 8))
     pixels = [np.full((8, 8, 3), number, np.uint8) for number in range(4)]
-    images = Images(part, View(8, 8), 8, 8, 0, np.array([0, 0, 1, 1]), pixels)
+    clips = np.array([0, 0, 1, 1])
+    images = ImagesInMemory(part, View(8, 8), 8, 8, 0, clips, pixels=pixels)
     config = override(STILL, {"data.eval_batch_size": 3, "data.clip_eval": way})
-    programs: Any = types.SimpleNamespace(probabilities_step=probabilities_step)
-    found = [
-        evaluate_images(programs, {}, images, config, data_mesh(1), draw).figures["accuracy"]
-        for draw in range(10)
-    ]
+    setup: Any = types.SimpleNamespace(
+        programs=types.SimpleNamespace(probabilities_step=probabilities_step),
+        config=config,
+        mesh=data_mesh(1),
+        classes=("a", "b"),
+        evaluation_batch=3,
+    )
+    found = [evaluate_images(setup, {}, images, draw).figures["accuracy"] for draw in range(10)]
     assert set(sizes) == {3}
     assert min(found) == accuracy and max(found) == 1.0

@@ -15,7 +15,7 @@ from gtn_jax.inference.restore import evaluate_run, restore
 from gtn_jax.models.gtn import GTN
 from gtn_jax.runs.checkpoints import Checkpoints
 from gtn_jax.runs.folder import RunFolder
-from gtn_jax.training import head_solver, head_start, setup
+from gtn_jax.training import head_solver, head_start, setup, start
 from gtn_jax.training.loop import run
 from gtn_jax.training.programs import Programs
 

@@ -7,10 +7,17 @@ import pytest
 
 from gtn_jax.data import images as data_images
 from gtn_jax.data.sources import open_splits
-from gtn_jax.data.subsets import choose
+from gtn_jax.data.splits import Split
+from gtn_jax.data.subsets import choose, whole
 from gtn_jax.devices import data_mesh
 from gtn_jax.training import image_store
-from gtn_jax.training.image_store import ResidentImages, free_bytes, place_images
+from gtn_jax.training.image_store import (
+    ResidentImages,
+    SharedImages,
+    free_bytes,
+    place_images,
+)
+from tests.png_files import PngFiles
 
 MIB = 2**20
 
@@ -121,3 +128,18 @@ def test_free_memory_is_that_of_the_fullest_device():
     assert free_bytes(mesh(empty, full)) == 30
     assert free_bytes(mesh(empty, None)) is None
     assert free_bytes(mesh({"bytes_in_use": 3})) is None
+
+
+def test_of_many_processes_each_decodes_its_own(monkeypatch):
+    files = PngFiles([(8, 8)] * 4)
+    images = data_images.open_images(
+        whole(Split(files, tuple("abcd"), "train")), data_images.View(8, 8)
+    )
+    monkeypatch.setattr(image_store, "own_rows", lambda count, mesh: slice(count // 2, count))
+    second = SharedImages(**data_images.fields_of(images), mesh=data_mesh(1))
+    files.read.clear()
+    batch = second.take(np.array([3, 0, 1, 2]))
+    assert files.read == [1, 2]
+    # The third channel is the number of the file; what others decode is zero in all three.
+    assert batch.images[:, 7, 7].tolist() == [[0, 0, 0], [0, 0, 0], [7, 7, 1], [7, 7, 2]]
+    assert batch.labels.tolist() == [3, 0, 1, 2]

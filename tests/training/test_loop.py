@@ -10,7 +10,6 @@ import jax
 import numpy as np
 import pytest
 from PIL import Image
-from plain_networks import build_model
 
 from gtn_jax.arrays import Batch
 from gtn_jax.config import Config, override
@@ -23,6 +22,7 @@ from gtn_jax.runs.folder import Preprocessing, RunFolder
 from gtn_jax.training import loop, setup
 from gtn_jax.training.programs import build_programs
 from gtn_jax.training.state import create_state
+from tests.plain_networks import build_model
 
 
 class Stopped(Exception):

@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 
 from gtn_jax.config import Config, override
-from gtn_jax.data.images import Images
 from gtn_jax.data.pipeline import rows_of_step
 from gtn_jax.errors import in_words
 from gtn_jax.runs.checkpoints import Checkpoints
@@ -24,6 +23,7 @@ from gtn_jax.runs.folder import RunFolder
 from gtn_jax.runs.step_folders import StepFolders, look_over
 from gtn_jax.runtime.interruption import Interrupted, caught
 from gtn_jax.training import loop, selection
+from gtn_jax.training.image_store import ResidentImages
 from gtn_jax.training.programs import Programs
 
 ACCURACIES = {5: 0.75, 10: 0.5}
@@ -181,7 +181,7 @@ def test_signal_during_a_save_in_the_background(config, tmp_path, monkeypatch):
 
 def test_an_error_in_a_thread_that_reads_ends_the_run(config, tmp_path, monkeypatch):
     """Grain's threads make the batches. One line is said; steps before it are saved."""
-    take = Images.take
+    take = ResidentImages.take
 
     def failing(images, rows):
         if np.array_equal(rows, rows_of_step(images, 8, "drop", config.seed, 3)):
@@ -189,7 +189,7 @@ def test_an_error_in_a_thread_that_reads_ends_the_run(config, tmp_path, monkeypa
             raise OSError(errno.EIO, os.strerror(errno.EIO), "photos/7.jpg")
         return take(images, rows)
 
-    monkeypatch.setattr(Images, "take", failing)
+    monkeypatch.setattr(ResidentImages, "take", failing)
     with pytest.raises(OSError) as error:
         loop.run(config, tmp_path, quiet=True, devices=1)
     said = in_words(error.value)

@@ -2,7 +2,6 @@
 
 import jax
 import numpy as np
-from plain_networks import build_model
 from safetensors.numpy import save_file
 
 from gtn_jax.config import Config, override
@@ -12,6 +11,7 @@ from gtn_jax.training.optimizer import build_optimizer, relative_schedule
 from gtn_jax.training.programs import build_programs
 from gtn_jax.training.state import create_state
 from gtn_jax.weights.keymaps import to_torchvision
+from tests.plain_networks import build_model
 
 
 def test_a_start_compiles_few_programs(tmp_path, monkeypatch):

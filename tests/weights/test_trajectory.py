@@ -7,6 +7,7 @@ measured once and stored), where that is larger.
 """
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import traverse_util
