@@ -116,7 +116,9 @@ def on_host(state):
 def step(values: dict[str, Any], frozen: bool = False, small: bool = False):
     """State before and after a step on BATCH, on the host, and its loss."""
     config, variables, programs = build(values)
-    before = create_state(variables, programs.optimizer, 1.0, config.seed)
+    training = config.training
+    averages = training.ema_decay > 0 or training.start_share > 0
+    before = create_state(variables, programs.optimizer, 1.0, config.seed, averages=averages)
     kept = on_host(before)
     after, metrics = programs.train_step(frozen, small)(before, BATCH)
     return kept, on_host(after), float(metrics["loss"])

@@ -46,8 +46,9 @@ def start():
     return create_state(init_variables(MODEL, 0), OPTIMIZER, 0.1, seed=0)
 
 
-def build(transform=RANDOM, model=MODEL, **options):
-    step = make_train_step(model, OPTIMIZER, batch_transform(transform), gtn_loss(0.2), **options)
+def build(transform=RANDOM, model=MODEL, loss=gtn_loss(0.2), mixup=0.0, **options):  # noqa: B008
+    of_batch = batch_transform(transform, model.num_classes, mixup=mixup)
+    step = make_train_step(model, OPTIMIZER, of_batch, loss, **options)
     # Compiling is most of these tests' time, and running next to nothing.
     return jax.jit(step, compiler_options={"xla_backend_optimization_level": 0})
 
@@ -98,22 +99,22 @@ def test_rows_of_each_part(size, rows, expected):
 
 
 @pytest.mark.parametrize(
-    ("size", "padded", "rows", "mixup_alpha"),
+    ("size", "padded", "rows", "mixup"),
     [
         (5, 1, 3, 1.0),
         *(pytest.param(*case, marks=pytest.mark.release)
           for case in [(8, 0, 4, 0.0), (8, 1, 2, 1.0), (7, 0, 3, 0.0)]),
     ],
 )  # fmt: skip
-def test_without_statistics_of_the_batch_it_is_the_whole_batch(
-    start, size, padded, rows, mixup_alpha
-):
+def test_without_statistics_of_the_batch_it_is_the_whole_batch(start, size, padded, rows, mixup):
     """Also with random and mixed images, rows that do not count, and parts of two sizes."""
 
-    def penalty(params):
-        return sum(jnp.sum(leaf) for leaf in jax.tree.leaves(params["gate"]))
+    def loss(params, outputs, batch):
+        found = gtn_loss(0.2)(params, outputs, batch)
+        penalty = sum(jnp.sum(leaf) for leaf in jax.tree.leaves(params["gate"]))
+        return found._replace(total=found.total + penalty)
 
-    options = {"freeze_batch_norm": True, "penalty": penalty, "mixup_alpha": mixup_alpha}
+    options = {"loss": loss, "mixup": mixup, "batch_norm": "running"}
     batch = batch_of(size, padded)
     whole, expected = build(**options)(start, batch)
     parts, metrics = build(**options, micro_batch_size=rows)(start, batch)
@@ -130,7 +131,7 @@ def test_batch_norm_has_the_statistics_of_each_part(start):
     for part in (0, 1):
         rows = Batch(*(array[part::2] for array in batch[:3]))
         # Momentum anew, to be what this part's gradient is.
-        state, metrics = step(state.replace(opt_state=start.opt_state), rows)
+        state, metrics = step(state.replace(opt_state=still.opt_state), rows)
         losses.append(float(metrics["loss"]))
         momenta.append(state.opt_state)
     found, metrics = build(PLAIN, micro_batch_size=4)(still, batch)

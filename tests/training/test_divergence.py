@@ -36,7 +36,7 @@ def spoil(monkeypatch, number: int) -> list:
     def put_batch(batch, mesh):
         if next(taken) == number:
             labels.extend(batch.labels.tolist())
-            batch = batch._replace(mask=np.full_like(batch.mask, np.nan))
+            batch = batch.replace(mask=np.full_like(batch.mask, np.nan))
         return original(batch, mesh)
 
     monkeypatch.setattr(loop, "put_batch", put_batch)
@@ -93,8 +93,8 @@ def test_rate_that_is_too_high(tiny_config, tmp_path):
 def test_evaluation_that_is_not_finite_is_never_best(tiny_config, tmp_path, monkeypatch, bad_steps):
     original, calls = loop.evaluate_images, collections.Counter()
 
-    def evaluate_images(programs, variables, images, config, mesh, step):
-        result = original(programs, variables, images, config, mesh, step)
+    def evaluate_images(setup, variables, images, step):
+        result = original(setup, variables, images, step)
         calls[step] += 1
         if step in bad_steps and calls[step] == 1:
             figures = result.figures | {"loss": float("nan"), "accuracy": 1.0}

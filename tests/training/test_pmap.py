@@ -72,12 +72,10 @@ def trees(state):
     return {"params": state.params, "stats": state.batch_stats, "momentum": state.opt_state}
 
 
-@pytest.mark.parametrize(
-    "backbone_gradient", [pytest.param(True, marks=pytest.mark.release), False]
-)
-def test_equals_jit_where_no_device_is_special(optimizer, start, backbone_gradient):
+@pytest.mark.parametrize("frozen", [pytest.param([], marks=pytest.mark.release), ["backbone/.*"]])
+def test_equals_jit_where_no_device_is_special(optimizer, start, frozen):
     """Running statistics, nothing random: the mean of equal shares is the whole."""
-    options = {"backbone_gradient": backbone_gradient, "freeze_batch_norm": True}
+    options = {"frozen": frozen, "batch_norm": "running"}
     arguments = (gtn(0.0), optimizer, batch_transform(PLAIN), gtn_loss(0.2))
     jitted = jax.jit(make_train_step(*arguments, **options))
     mapped = make_pmap_train_step(*arguments, **options)
