@@ -48,8 +48,8 @@ def run(*headings: str, page: str = "extending.md", names: dict | None = None) -
 
 
 def test_readme(capsys, monkeypatch):
-    """Its model, and what it trains; its photographs are test_walk.py's."""
-    _, training, model = blocks("From Python", "../README.md")
+    """Its model, and what it trains."""
+    training, model = blocks("From Python", "../README.md")
     asked = []
     monkeypatch.setattr(loop, "run", lambda *given: asked.append(given) or {"test_accuracy": 0.5})
     exec(compile(training, "README.md", "exec"), {})
