@@ -63,7 +63,7 @@ def found(kind) -> list[tuple[str, str]]:
 
 def test_there_are_many():
     assert len(found(lines_of)) > 60 and len(found(mentions_of)) > 30
-    assert ("README.md", "gtn evaluate RUN [--split test]") in found(lines_of)
+    assert ("command_line.md", "gtn evaluate RUN [--split test]") in found(lines_of)
 
 
 def words_of(line: str) -> list[str]:

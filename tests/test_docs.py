@@ -49,8 +49,8 @@ def run(*headings: str, page: str = "extending.md", names: dict | None = None) -
 
 
 def test_readme(capsys, monkeypatch):
-    """Its model, and what it trains; its photographs are test_walk.py's."""
-    _, training, model = blocks("From Python", "../README.md")
+    """Its model, and what it trains."""
+    training, model = blocks("From Python", "../README.md")
     asked = []
     monkeypatch.setattr(loop, "run", lambda *given: asked.append(given) or {"test_accuracy": 0.5})
     exec(compile(training, "README.md", "exec"), {})
@@ -192,7 +192,7 @@ def test_loggers_of_the_page(monkeypatch, tmp_path, tiny_config):
     }
     monkeypatch.setitem(sys.modules, "wandb", types.SimpleNamespace(init=lambda **_: wandb_run))
     monkeypatch.setitem(sys.modules, "mlflow", types.SimpleNamespace(**mlflow))
-    first, second, _ = blocks("Anything else", page="watching.md")
+    first, second, _ = blocks("Other loggers", page="watching.md")
     names: dict = {}
     exec(first + second, names)
     config = override(tiny_config, {"training.epochs": 1, "training.log_every_steps": 5})
@@ -233,7 +233,7 @@ def test_left_out_classes_are_divided(tmp_path, monkeypatch):
         arrays[f"{part}_jpeg"] = numbers.astype(">u4").view(np.uint8)
         arrays[f"{part}_offsets"] = 4 * np.arange(len(labels) + 1)
     np.savez(tmp_path / "tiny_imagenet_32_jpeg.npz", **arrays)
-    run("Do gates help\\? Frozen trunks: digits, and ten classes of DTD", page="results.md")
+    run("Do gates help\\? Frozen backbones: digits, and ten classes of DTD", page="results.md")
     kept = np.load(tmp_path / "tiny_imagenet_160.npz")
     assert len(kept["names"]) == 160 and kept["train_labels"].max() == 159
     pretrained = {bytes(row) for row in kept["train_jpeg"].reshape(-1, 4)}
@@ -251,5 +251,5 @@ def test_left_out_classes_are_divided(tmp_path, monkeypatch):
 
 
 def test_a_head_that_is_solved(capsys):
-    run("A head that is solved")
+    run("A solved head")
     assert capsys.readouterr().out == "(16, 3) cross-validation 60\n[0 1 2 0 1 2]\n"
