@@ -9,13 +9,13 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
-from gtn_jax.arrays import Outputs
 from gtn_jax.data.augment import evaluation_transform
 from gtn_jax.data.images import Images
 from gtn_jax.data.pipeline import evaluation_batches
 from gtn_jax.devices import data_mesh, fetch, put_batch
 from gtn_jax.inference.head import head_of
 from gtn_jax.inference.restore import Restored, open_split, restore
+from gtn_jax.training.forward_steps import make_forward
 
 
 class RunOutputs(NamedTuple):
@@ -64,18 +64,13 @@ def run_outputs(
 
 def outputs_of(run: Restored, images: Images) -> RunOutputs:
     """The same of a run that is restored, and of images that are open."""
-    mesh, transform = data_mesh(), evaluation_transform(*run.preprocessing)
-
-    @jax.jit
-    def step(variables, batch) -> Outputs:
-        pixels = transform(jax.random.key(0), batch.images, batch.sizes)
-        return run.model.apply(variables, pixels, train=False)  # pyright: ignore[reportReturnType]
-
-    size = -(-run.config.data.eval_batch_size // mesh.size) * mesh.size
+    mesh = data_mesh()
+    forward = jax.jit(make_forward(run.model, evaluation_transform(*run.preprocessing)))
     parts = []
-    for batch in evaluation_batches(images, size):
+    for batch in evaluation_batches(images, run.setup.evaluation_batch):
         real = np.asarray(batch.mask) > 0
-        outputs = fetch(step(run.variables, put_batch(batch, mesh)))
+        placed = put_batch(batch, mesh)
+        outputs = fetch(forward(run.variables, placed.images, placed.sizes))
         parts.append([outputs.logits[real], outputs.gate[real], outputs.features[real]])
     logits, gate, features = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     head = head_of(run)

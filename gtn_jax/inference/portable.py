@@ -13,6 +13,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,7 +33,7 @@ from gtn_jax.inference.new_run import check_new_folder
 from gtn_jax.inference.restore import Restored, restore
 from gtn_jax.runs import digests
 from gtn_jax.runs.folder import RunFolder
-from gtn_jax.training.forward_steps import answer
+from gtn_jax.training.forward_steps import make_forward
 from gtn_jax.training.programs import build_module
 from gtn_jax.weights.read import read_safetensors
 from gtn_jax.weights.write import write_safetensors
@@ -158,28 +159,26 @@ def _without_paths(config: Config) -> Config:
     return override(config, fields)
 
 
+def _probabilities(run: Restored, variables: Variables) -> Callable[[Any], jax.Array]:
+    """uint8 pixels B H W 3 -> float32 B N; jitted."""
+    transform = evaluation_transform(*run.preprocessing)
+    forward = make_forward(run.model, transform, run.config.data.mirror_evaluation)
+    return jax.jit(lambda pixels: jax.nn.softmax(forward(variables, pixels).logits))
+
+
 def _exported(run: Restored, variables: Variables) -> jax.export.Exported:
-    transform, side = evaluation_transform(*run.preprocessing), run.config.data.evaluation_size
-
-    @jax.jit
-    def function(pixels: jax.Array) -> jax.Array:
-        images = transform(jax.random.key(0), pixels, None)
-        mirror = run.config.data.mirror_evaluation
-        return jax.nn.softmax(answer(run.model, variables, images, mirror))
-
+    side = run.config.data.evaluation_size
     (images,) = jax.export.symbolic_shape("images")
     shape = jax.ShapeDtypeStruct((images, side, side, 3), jnp.uint8)
-    return jax.export.export(function, platforms=PLATFORMS)(shape)
+    return jax.export.export(_probabilities(run, variables), platforms=PLATFORMS)(shape)
 
 
 def _check(run: Restored, exported: bytearray) -> float:
     side = run.config.data.evaluation_size
     pixels = np.random.default_rng(0).integers(0, 256, (3, side, side, 3), np.uint8)
     found = np.asarray(jax.export.deserialize(exported).call(pixels))
-    images = evaluation_transform(*run.preprocessing)(jax.random.key(0), jnp.asarray(pixels), None)
-    mirror = run.config.data.mirror_evaluation
-    logits = jax.jit(lambda v, x: answer(run.model, v, x, mirror))(run.variables, images)
-    difference = float(np.abs(found - np.asarray(jax.nn.softmax(logits))).max())
+    wanted = np.asarray(_probabilities(run, run.variables)(pixels))
+    difference = float(np.abs(found - wanted).max())
     allowed = 1e-4 if run.config.model.compute_dtype == "float32" else 2e-2
     if not difference <= allowed:
         raise ValueError(f"the exported function differs from the run by {difference:.2g}")

@@ -16,6 +16,8 @@ from gtn_jax.training.metrics import Answers, Sums, answers, sums
 
 PoolingStep = Callable[[Variables, Batch, jax.Array, Array], Pooled]
 GatedStep = Callable[[Variables, Batch, Array], tuple[jax.Array, jax.Array | None]]
+Forward = Callable[..., Outputs]
+"""(variables, uint8 images B H W 3, sizes or None) -> outputs."""
 EvaluationStep = Callable[[Variables, Batch], tuple[Sums, Answers]]
 ProbabilitiesStep = Callable[[Variables, Batch], jax.Array]
 
@@ -63,60 +65,56 @@ def make_gated_step(model: GTN, transform: Transform) -> GatedStep:
     return gated_step
 
 
-def answer(model: GTN, variables: Variables, images: jax.Array, mirror: bool) -> jax.Array:
-    """Logits float32 B N, as evaluation and prediction have them.
+def make_forward(model: GTN, transform: Transform, mirror: bool = False) -> Forward:
+    """Build `forward(variables, images, sizes=None) -> Outputs` of evaluation: pure, to be jitted.
+
+    There is no dropout, and BatchNorm has the running statistics. What evaluates, predicts, exports
+    and explains a run is this function.
 
     Args:
-        model: a GTN; its auxiliary head is not used.
-        variables: of it.
-        images: float32 B H W 3, normalized.
-        mirror: answer with the mean probability of each image and its mirror image.
+        model: a GTN.
+        transform: from `augment.evaluation_transform`.
+        mirror: logits of the mean probability of each image and its mirror image; gate and features
+            are those of the image.
     """
-    views = 1 + mirror
-    if mirror:  # side by side, so that each device keeps the images that it has
-        images = jnp.stack([images, images[:, :, ::-1]], axis=1).reshape(-1, *images.shape[1:])
-    logits = cast(Outputs, model.apply(variables, images, train=False)).logits
-    if not mirror:
-        return logits
-    logs = jax.nn.log_softmax(logits).reshape(-1, views, logits.shape[1])
-    return jax.nn.logsumexp(logs, axis=1) - jnp.log(jnp.float32(views))
+
+    def forward(variables: Variables, images: Array, sizes: Array | None = None) -> Outputs:
+        seen = transform(jax.random.key(0), images, sizes)
+        if not mirror:
+            return cast(Outputs, model.apply(variables, seen, train=False))
+        # Side by side, so that each device keeps the images that it has.
+        seen = jnp.stack([seen, seen[:, :, ::-1]], axis=1).reshape(-1, *seen.shape[1:])
+        both = cast(Outputs, model.apply(variables, seen, train=False))
+        logs = jax.nn.log_softmax(both.logits).reshape(-1, 2, both.logits.shape[1])
+        logits = jax.nn.logsumexp(logs, axis=1) - jnp.log(jnp.float32(2))
+        return jax.tree.map(lambda rows: rows[::2], both)._replace(logits=logits)
+
+    return forward
 
 
-def make_evaluation_step(model: GTN, transform: Transform, mirror: bool = False) -> EvaluationStep:
-    """Build `evaluation_step(variables, batch) -> (Sums, Answers)`.
-
-    There is no dropout, BatchNorm has the running statistics, and answers to padded rows mean
+def make_evaluation_step(forward: Forward) -> EvaluationStep:
+    """Build `evaluation_step(variables, batch) -> (Sums, Answers)`; answers to padded rows mean
     nothing.
 
     Args:
-        model: a GTN; its auxiliary head is not used.
-        transform: from `augment.evaluation_transform`.
-        mirror: see `answer`.
+        forward: from `make_forward`.
     """
 
     def evaluation_step(variables: Variables, batch: Batch) -> tuple[Sums, Answers]:
-        images = transform(jax.random.key(0), batch.images, batch.sizes)
-        logits = answer(model, variables, images, mirror)
+        logits = forward(variables, batch.images, batch.sizes).logits
         return sums(logits, batch.labels, batch.mask), answers(logits, jnp.asarray(batch.labels))
 
     return evaluation_step
 
 
-def make_probabilities_step(
-    model: GTN, transform: Transform, mirror: bool = False
-) -> ProbabilitiesStep:
+def make_probabilities_step(forward: Forward) -> ProbabilitiesStep:
     """Build `probabilities_step(variables, batch) -> float32 B N`, rows that add up to 1.
 
-    As `make_evaluation_step`, but what it returns of padded rows means nothing.
-
     Args:
-        model: a GTN; its auxiliary head is not used.
-        transform: from `augment.evaluation_transform`.
-        mirror: see `answer`.
+        forward: from `make_forward`.
     """
 
     def probabilities_step(variables: Variables, batch: Batch) -> jax.Array:
-        images = transform(jax.random.key(0), batch.images, batch.sizes)
-        return jax.nn.softmax(answer(model, variables, images, mirror))
+        return jax.nn.softmax(forward(variables, batch.images, batch.sizes).logits)
 
     return probabilities_step

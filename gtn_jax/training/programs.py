@@ -21,6 +21,7 @@ from gtn_jax.training.forward_steps import (
     PoolingStep,
     ProbabilitiesStep,
     make_evaluation_step,
+    make_forward,
     make_gated_step,
     make_pooling_step,
     make_probabilities_step,
@@ -175,16 +176,16 @@ def _build_programs(
         step = _train_step(config, model, optimizer, preprocessing, frozen, small)
         return jax.jit(step, donate_argnums=0)
 
-    mirror = config.data.mirror_evaluation
     seen = augment.evaluation_transform(*preprocessing)
+    forward = make_forward(model, seen, config.data.mirror_evaluation)
     views = _image_transform(config, preprocessing, small=False)
     return Programs(
         optimizer,
         train_step,
         jax.jit(make_gated_step(model, seen)),
         jax.jit(make_pooling_step(model, views)),
-        jax.jit(make_evaluation_step(model, seen, mirror)),
-        jax.jit(make_probabilities_step(model, seen, mirror)),
+        jax.jit(make_evaluation_step(forward)),
+        jax.jit(make_probabilities_step(forward)),
     )
 
 

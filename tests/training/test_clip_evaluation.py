@@ -11,7 +11,11 @@ from gtn_jax.devices import data_mesh, replicate
 from gtn_jax.models.gtn import GTN, init_variables
 from gtn_jax.training.clip_evaluation import evaluate_clips, judge
 from gtn_jax.training.evaluate import evaluate
-from gtn_jax.training.forward_steps import make_evaluation_step, make_probabilities_step
+from gtn_jax.training.forward_steps import (
+    make_evaluation_step,
+    make_forward,
+    make_probabilities_step,
+)
 
 # Clip 0, class 0: two frames say 1 narrowly, one says 0 firmly; their mean is 0.57 and right.
 # Clip 1, class 1: both frames right. Clip 2, class 2: its only frame is wrong.
@@ -78,8 +82,9 @@ def test_through_a_model_as_evaluate_sees_it():
     mask = (np.arange(16) < 13).astype(np.float32)
     batches = [Batch(images[at : at + 8], labels[at : at + 8], mask[at : at + 8]) for at in (0, 8)]
     transform = evaluation_transform((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
-    step = jax.jit(make_probabilities_step(model, transform))
-    frames, _ = evaluate(jax.jit(make_evaluation_step(model, transform)), variables, batches, mesh)
+    step = jax.jit(make_probabilities_step(make_forward(model, transform)))
+    evaluation_step = jax.jit(make_evaluation_step(make_forward(model, transform)))
+    frames, _ = evaluate(evaluation_step, variables, batches, mesh)
     alone = np.arange(13, dtype=np.int32)  # every frame its own clip
     for way in ("mean_of_25", "random_frame"):
         result, _, _ = evaluate_clips(step, variables, batches, alone, mesh, way, seed=0, draw=3)

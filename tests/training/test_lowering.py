@@ -19,7 +19,7 @@ from gtn_jax.arrays import Batch
 from gtn_jax.data.augment import evaluation_transform, training_transform
 from gtn_jax.data.targets import batch_transform
 from gtn_jax.models.gtn import GTN
-from gtn_jax.training.forward_steps import make_evaluation_step
+from gtn_jax.training.forward_steps import make_evaluation_step, make_forward
 from gtn_jax.training.losses import gtn_loss
 from gtn_jax.training.optimizer import build_optimizer, relative_schedule
 from gtn_jax.training.state import create_state
@@ -66,7 +66,7 @@ def lower(backbone: str, side: int, platform: str):
     """Training and evaluation step of one backbone, exported with the typed key in the state."""
     model, step, (state, batch) = training_program(backbone, 8, side)
     assert jnp.issubdtype(state.key.dtype, jax.dtypes.prng_key)
-    evaluation = jax.jit(make_evaluation_step(model, evaluation_transform(MEAN, STD)))
+    evaluation = jax.jit(make_evaluation_step(make_forward(model, evaluation_transform(MEAN, STD))))
     trained = jax.export.export(step, platforms=[platform])(state, batch)
     evaluated = jax.export.export(evaluation, platforms=[platform])(state.variables, batch)
     for exported in (trained, evaluated):

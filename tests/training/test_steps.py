@@ -12,7 +12,7 @@ from gtn_jax.devices import data_mesh, put_batch, replicate
 from gtn_jax.models.gtn import GTN, init_variables, variable_shapes
 from gtn_jax.training.averaging import with_average
 from gtn_jax.training.evaluate import evaluate
-from gtn_jax.training.forward_steps import make_evaluation_step
+from gtn_jax.training.forward_steps import make_evaluation_step, make_forward
 from gtn_jax.training.losses import gtn_loss
 from gtn_jax.training.optimizer import build_optimizer, parameter_groups, relative_schedule
 from gtn_jax.training.state import create_state
@@ -203,7 +203,7 @@ def test_batch_that_does_not_divide_goes_whole_to_all(start, full_step):
 
 @pytest.fixture(scope="module")
 def evaluation_step(model):
-    return jax.jit(make_evaluation_step(model, evaluation_transform(MEAN, STD)))
+    return jax.jit(make_evaluation_step(make_forward(model, evaluation_transform(MEAN, STD))))
 
 
 @pytest.mark.parametrize("count", [1, 7, 8, 9])
