@@ -13,8 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from rich.table import Table
 
-from gtn_jax.inference.head import Head, head_of
-from gtn_jax.inference.outputs import RunOutputs, outputs_of
+from gtn_jax.inference.outputs import Head, RunOutputs, head_of, outputs_of
 from gtn_jax.inference.restore import open_split, restore
 
 FRACTIONS = (1.0, 0.75, 0.5, 0.375, 0.25, 0.1875, 0.125, 0.0625, 0.03125)

@@ -3,18 +3,21 @@
 For whoever wants to know how a model decides; gate and channels of analysis/ start here.
 """
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, cast
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
+from gtn_jax.arrays import Array
 from gtn_jax.data.augment import evaluation_transform
 from gtn_jax.data.images import Images
 from gtn_jax.data.pipeline import evaluation_batches
 from gtn_jax.devices import data_mesh, fetch, put_batch
-from gtn_jax.inference.head import head_of
 from gtn_jax.inference.restore import Restored, open_split, restore
+from gtn_jax.models.gtn import gate_of
 from gtn_jax.training.forward_steps import make_forward
 
 
@@ -78,3 +81,36 @@ def outputs_of(run: Restored, images: Images) -> RunOutputs:
         images.part.files, images.part.labels, logits, gate, features,
         head.kernel, head.bias, run.config.model.gate, run.classes,
     )  # fmt: skip
+
+
+class Head(NamedTuple):
+    """What stands on the pooled features, without dropout.
+
+    Attributes:
+        gate: float32 B K -> the gated features B K; jitted.
+        kernel: float32 K N, of the classifier.
+        bias: float32 N, zeros where the classifier has none.
+    """
+
+    gate: Callable[[Array], jax.Array]
+    kernel: np.ndarray
+    bias: np.ndarray
+
+    def logits(self, gated: Array) -> np.ndarray:
+        """Gated features B K -> float64 B N."""
+        return np.asarray(gated, np.float64) @ self.kernel.astype(np.float64) + self.bias
+
+
+def head_of(run: Restored) -> Head:
+    """The head of a run's selected weights."""
+    params = jax.device_get(run.variables["params"])
+    classifier, own = params["classifier"]["fc"], params.get("gate", {})
+    module = gate_of(run.model)
+
+    @jax.jit
+    def gate(features: Array) -> jax.Array:
+        applied = cast(tuple[Any, Any], module.apply({"params": own}, jnp.asarray(features), False))
+        return applied[0]
+
+    kernel = np.asarray(classifier["kernel"])
+    return Head(gate, kernel, np.asarray(classifier.get("bias", np.zeros(kernel.shape[1]))))

@@ -25,7 +25,7 @@ _CONFIG, _CLASSES, _PREPROCESSING = "config.json", "classes.json", "preprocessin
 _DATA, _STARTS, _METRICS = "data.json", "starts.jsonl", "metrics.jsonl"
 _SUMMARY, _PREDICTIONS = "summary.json", "predictions.npz"
 SOURCE = "source.json"
-"""Of a run that nobody trained: where its weights come from (inference/new_run.py)."""
+"""Of a run that nobody trained: where its weights come from (inference/import_checkpoint.py)."""
 _AT_THE_END = (_STARTS, _METRICS, _PREDICTIONS, _SUMMARY)
 """What has a digest only once the run is finished."""
 _FROM_THE_START = (_CONFIG, _CLASSES, _PREPROCESSING, _DATA, SOURCE)

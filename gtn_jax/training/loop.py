@@ -26,12 +26,10 @@ from gtn_jax.runs.folder import RunFolder
 from gtn_jax.runs.lock import locked
 from gtn_jax.runtime.distributed import agreed, is_first
 from gtn_jax.runtime.interruption import EVALUATION_SECONDS, Interrupted, active
-from gtn_jax.training.advice import near_chance
 from gtn_jax.training.divergence import refused_step
 from gtn_jax.training.evaluate import evaluate_images
-from gtn_jax.training.feed import open_feed
 from gtn_jax.training.loggers import Logger, ProfiledSteps, Watching
-from gtn_jax.training.progress import ProgressBar
+from gtn_jax.training.progress import ProgressBar, near_chance
 from gtn_jax.training.resolution import adopt, is_evaluation_due, with_start
 from gtn_jax.training.score import (
     FEW_IMAGES,
@@ -43,7 +41,7 @@ from gtn_jax.training.score import (
 )
 from gtn_jax.training.selection import costs, evaluate_selected
 from gtn_jax.training.setup import SELECTED_ON
-from gtn_jax.training.start import RunStart, in_lines, prepare_run
+from gtn_jax.training.start import RunStart, in_lines, open_feed, prepare_run
 
 
 def run(

@@ -3,10 +3,14 @@
 Everything here happens once a process; loop.py is what happens again and again.
 """
 
+import time
 from typing import Any, NamedTuple
+
+import grain
 
 from gtn_jax.arrays import Variables
 from gtn_jax.config import Config, override
+from gtn_jax.data import pipeline
 from gtn_jax.data import position as data_position
 from gtn_jax.data.images import Images, View, load
 from gtn_jax.data.subsets import fingerprint
@@ -16,7 +20,6 @@ from gtn_jax.runs.folder import RunFolder
 from gtn_jax.runs.provenance import start_row
 from gtn_jax.runs.step_folders import StepFolders
 from gtn_jax.runtime.distributed import agreed, is_first
-from gtn_jax.training.advice import few_steps
 from gtn_jax.training.clock import Clock
 from gtn_jax.training.duration import (
     TIMED_FROM,
@@ -27,9 +30,11 @@ from gtn_jax.training.duration import (
     plan,
     work_after,
 )
+from gtn_jax.training.feature_cache import compute_features, frozen_gather
 from gtn_jax.training.head_solver import SolvedHead
 from gtn_jax.training.head_start import single_frames, solve_start
 from gtn_jax.training.programs import load_variables
+from gtn_jax.training.progress import few_steps
 from gtn_jax.training.resolution import resolve
 from gtn_jax.training.setup import SELECTED_ON, RunSetup, load_images, open_setup
 from gtn_jax.training.state import TrainState
@@ -257,3 +262,31 @@ def in_lines(start: RunStart) -> list[str]:
     if start.position is not None:
         lines.append(f"resume  at step {start.step} of {setup.total_steps}")
     return [*lines, *start.time_lines]
+
+
+def open_feed(start: RunStart) -> tuple[grain.DatasetIterator[Any], str | None]:
+    """The batches after `start.step`, endless, and a line about features for a person.
+
+    Where features are cached and the backbone is still frozen they are computed here, on resume
+    too: the features have not changed. The iterator's state is the data position.
+    """
+    setup, state, train = start.setup, start.state, start.images["train"]
+    data, epoch = setup.config.data, setup.epoch
+    frozen_epochs, views = setup.config.training.freeze_epochs, data.cache_views
+    gather, line = None, None
+    if views and start.step < frozen_epochs * epoch.steps:
+        started = time.monotonic()
+        pool = setup.programs.pooling_step
+        cache = compute_features(
+            pool, state.variables, state.key, train, views, epoch.batch_size, setup.mesh
+        )
+        gather = frozen_gather(cache, train, epoch.steps, frozen_epochs)
+        line = (
+            f"cache   features of {len(train)} images, {views} views each: "
+            f"{time.monotonic() - started:.1f} s, {cache.bytes / 2**20:.1f} MiB"
+        )
+    seed = setup.config.seed % 2**32
+    batches = pipeline.training_batches(train, epoch.batch_size, data.last_batch, seed, gather)
+    if start.position is not None:
+        batches.set_state(start.position["batches"])
+    return batches, line

@@ -10,8 +10,7 @@ from gtn_jax.analysis.channels import (
     curve_arrays,
     kept_logits,
 )
-from gtn_jax.inference.head import Head
-from gtn_jax.inference.outputs import RunOutputs
+from gtn_jax.inference.outputs import Head, RunOutputs
 
 # Channel 0 tells the two classes apart, 1 is the same for all, 2 pulls towards the wrong one.
 FEATURES = np.array([[3, 1, 2], [3, 1, 2], [1, 1, 0], [1, 1, 0]], np.float32)

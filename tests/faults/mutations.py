@@ -170,8 +170,8 @@ MUTATIONS = {
         ("training/resolution.py", "training.eval_every_steps or length", "length"),
     ),
     "training/test_score.py": (
-        ("training/score.py", "< few", "<= few"),
-        ("training/score.py", 'best["accuracy"] - error', 'best["accuracy"]'),
+        ("training/selection.py", "< few", "<= few"),
+        ("training/selection.py", 'best["accuracy"] - error', 'best["accuracy"]'),
     ),
     "training/test_selection.py": (
         ("training/selection.py", "step == ready.total_steps", "True"),
