@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from gtn_jax.arrays import Batch
-from gtn_jax.benchmark.collectives import collectives
 from gtn_jax.config import override
 from gtn_jax.data.augment import evaluation_transform, training_transform
 from gtn_jax.models.backbones import BACKBONES, ResNetShape
@@ -21,6 +20,7 @@ from gtn_jax.training.optimizer import build_optimizer, relative_schedule
 from gtn_jax.training.sharding import data_mesh, put_batch, replicate
 from gtn_jax.training.state import create_state
 from gtn_jax.training.steps import make_train_step
+from tests.collectives import collectives
 
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)
 PLAIN = evaluation_transform(MEAN, STD)
