@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from gtn_jax.arrays import Batch, RowBatch
-from gtn_jax.benchmark.collectives import collectives
 from gtn_jax.data.augment import training_transform
 from gtn_jax.data.targets import batch_transform
 from gtn_jax.devices import data_mesh, fetch, own_rows, put_batch, replicate
@@ -14,6 +13,7 @@ from gtn_jax.training.losses import gtn_loss
 from gtn_jax.training.optimizer import build_optimizer, relative_schedule
 from gtn_jax.training.state import create_state
 from gtn_jax.training.steps import make_train_step
+from tests.collectives import collectives
 
 
 def size(tree) -> int:
@@ -64,3 +64,29 @@ def test_the_only_process_takes_all_rows_and_fetches_what_is_in_parts():
     batch = put_batch(RowBatch(rows, rows, np.ones(8, np.float32)), mesh)
     assert len(batch.rows.sharding.device_set) == 4
     np.testing.assert_array_equal(fetch(batch).rows, rows)
+
+
+HLO = """
+ENTRY %main (p0: f32[8,3]) -> f32[8,3] {
+  %all-reduce.1 = f32[64]{0} all-reduce(f32[64]{0} %x), channel_id=1, to_apply=%add
+  %ar = (f32[3,3,4]{2,1,0}, bf16[10]{0}) all-reduce(%a, %b), replica_groups={{0,1}}, to_apply=%add
+  %s = f32[5]{0} all-reduce-start(f32[5]{0} %y), to_apply=%add
+  %d = f32[5]{0} all-reduce-done(f32[5]{0} %s)
+  %g = (f32[2,4]{1,0}, f32[8,4]{1,0}) all-gather-start(f32[2,4]{1,0} %z), dimensions={0}
+  %gd = f32[8,4]{1,0} all-gather-done(%g)
+  %p = (u8[16]{0}, u8[16]{0}, u32[], u32[]) collective-permute-start(u8[16]{0} %w)
+  %r = pred[] all-reduce(pred[] %flag), to_apply=%or
+  ROOT %add.7 = f32[8,3]{1,0} add(f32[8,3]{1,0} %p0, f32[8,3]{1,0} %all-reduce.1)
+}
+"""
+
+
+def test_collectives_of_a_literal_program():
+    assert collectives(HLO) == [
+        ("all-reduce", 4 * 64),
+        ("all-reduce", 4 * 36 + 2 * 10),
+        ("all-reduce", 4 * 5),
+        ("all-gather", 4 * 32),
+        ("collective-permute", 16),
+        ("all-reduce", 1),
+    ]

@@ -1,1 +1,1 @@
-"""How fast, beside which peer: workloads in child processes -> rows of one JSON file."""
+"""Speed and memory beside peers: workloads in child processes -> rows of one JSON file."""

@@ -1,9 +1,8 @@
-"""The parent's side of a worker: start it, ask it, end it."""
+"""`Child`: the parent's side of a worker process."""
 
 import contextlib
-import json
+import multiprocessing
 import os
-import select
 import subprocess
 import sys
 import tempfile
@@ -12,6 +11,8 @@ from typing import Any
 
 from gtn_jax.benchmark.spec import OURS, Spec
 from gtn_jax.runtime import allocator
+
+_WARM_UP_SECONDS, _WARM_UP_ITERATIONS, _FEW_FAULTS = 8.0, 30, 50
 
 
 class ChildError(Exception):
@@ -26,18 +27,15 @@ def threads() -> int:
 
 
 def environment(spec: Spec) -> dict[str, str]:
-    """The child's: equal threads, several processes on one accelerator, and nothing cached.
-
-    Peers start as their users start them, without what `gtn` tells the C library.
-    """
-    count = str(threads())
+    """Environment of a child: as many threads for each framework, and no compilation cache."""
     found = os.environ | {
-        "OMP_NUM_THREADS": count,
-        "MKL_NUM_THREADS": count,
-        # Peers share the device's memory; nobody may take it all at the start.
+        "OMP_NUM_THREADS": str(threads()),
+        "MKL_NUM_THREADS": str(threads()),
+        # The peers share the device's memory; none may take all of it at the start.
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
         "JAX_ENABLE_COMPILATION_CACHE": "false",
     }
+    # Peers start as their users start them, without what `gtn` tells the C library.
     if spec.framework != OURS and found.get("GLIBC_TUNABLES") == allocator.HUGE_PAGES:
         del found["GLIBC_TUNABLES"]
     for name, value in spec.env:
@@ -47,93 +45,80 @@ def environment(spec: Spec) -> dict[str, str]:
 
 
 class Child:
-    """One worker process. Whoever starts it ends it; when its input ends, it ends by itself.
+    """One worker process. `close` ends it; it also ends when its parent does.
+
+    Methods raise `ChildError` where it fails or does not answer within `timeout` seconds.
 
     Attributes:
         spec: what it builds.
-        told: what it said when it was ready.
-        first_step_seconds: from its start to the end of its first step; 0 if it takes none.
+        amount: of the spec's unit in one iteration.
+        facts: of its workload.
+        first_step_seconds: from its start to the end of its first step.
+        iteration_seconds: of the last iteration of the warm-up.
+        memory: peak bytes after the warm-up, see `workload.peak_memory`.
     """
 
     def __init__(self, spec: Spec):
         """Start the process; `wait_until_ready` comes next."""
         self.spec = spec
-        self.told: dict[str, Any] = {}
-        self._errors = tempfile.TemporaryFile()  # noqa: SIM115 (closed by `close`)
-        self.first_step_seconds = 0.0
+        self.facts: dict[str, Any] = {}
+        self.memory: dict[str, int] = {}
+        self.amount = self.first_step_seconds = self.iteration_seconds = 0.0
+        self._output = tempfile.TemporaryFile()  # noqa: SIM115 (closed by `close`)
+        self._connection, theirs = multiprocessing.Pipe()
         self._started = time.time()
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "gtn_jax.benchmark.worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._errors,
+            [sys.executable, "-m", "gtn_jax.benchmark.worker", str(theirs.fileno())],
+            stdin=subprocess.DEVNULL,
+            stdout=self._output,
+            stderr=self._output,
             env=environment(spec),
-            bufsize=0,
+            pass_fds=[theirs.fileno()],
         )
+        theirs.close()
 
     def wait_until_ready(self, timeout: float) -> None:
-        """Build, and iterate once.
+        """Build the workload, and iterate once."""
+        told = self._ask(self.spec, timeout)
+        self.facts, self.amount = told["facts"], told.get("amount", 0.0)
+        self.first_step_seconds = told.get("first_step_at", self._started) - self._started
 
-        Raises:
-            ChildError: it failed, or took longer than `timeout` seconds.
-        """
-        try:
-            self.told = self._ask(self.spec.to_json(), timeout)["ready"]
-        except BaseException:
-            self.close()
-            raise
-        if "first_step_at" in self.told:
-            self.first_step_seconds = self.told["first_step_at"] - self._started
-
-    def settle(self, timeout: float) -> None:
-        """Warm up until no iteration takes new memory, if there is anything to iterate.
-
-        Raises:
-            ChildError: as `wait_until_ready`.
-        """
-        if "first_step_at" in self.told:
-            self.told |= self._ask(json.dumps({"settle": True}), timeout)
+    def warm_up(self, timeout: float) -> None:
+        """Iterate while the process takes new memory, for which each step waits for the kernel."""
+        end = time.monotonic() + _WARM_UP_SECONDS
+        for _ in range(_WARM_UP_ITERATIONS):
+            told = self._ask(1, timeout)
+            self.iteration_seconds, self.memory = told["seconds"], told["memory"]
+            if told["page_faults"] <= _FEW_FAULTS or time.monotonic() > end:
+                break
 
     def repeat(self, iterations: int, timeout: float) -> float:
-        """Seconds of so many iterations.
-
-        Raises:
-            ChildError: as `wait_until_ready`.
-        """
-        return self._ask(json.dumps({"iterations": iterations}), timeout)["seconds"]
-
-    def memory(self) -> dict[str, int]:
-        """Peak bytes so far, see `workload.memory_in_use`."""
-        return self._ask(json.dumps({"memory": True}), 60)["memory"]
+        """Seconds that this many iterations take."""
+        return self._ask(iterations, timeout)["seconds"]
 
     def close(self) -> None:
-        """End the process, whatever it is doing; twice is no harm."""
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe is not None:
-                with contextlib.suppress(OSError):
-                    pipe.close()
+        """End the process, whatever it is doing; closing twice is harmless."""
+        self._connection.close()
         self._process.kill()
         self._process.wait()
-        self._errors.close()
+        self._output.close()
 
-    def _ask(self, line: str, timeout: float) -> dict[str, Any]:
-        stdin, stdout = self._process.stdin, self._process.stdout
-        assert stdin is not None and stdout is not None
+    def _ask(self, message: Spec | int, timeout: float) -> dict[str, Any]:
         with contextlib.suppress(BrokenPipeError):  # then there is no answer either
-            stdin.write(line.encode() + b"\n")
-        if not select.select([stdout], [], [], max(timeout, 0.0))[0]:
+            self._connection.send(message)
+        if not self._connection.poll(max(timeout, 0.0)):
             raise ChildError(f"no answer within {timeout:.0f} s")
-        answer = stdout.readline()
-        if not answer:
-            raise ChildError(self._last_words())
-        message = json.loads(answer)
-        if "reason" in message:
-            raise ChildError(message["reason"])
-        return message
+        try:
+            answer = self._connection.recv()
+        except (EOFError, ConnectionResetError):
+            raise ChildError(self._last_line()) from None
+        if isinstance(answer, str):
+            raise ChildError(answer)
+        return answer
 
-    def _last_words(self) -> str:
+    def _last_line(self) -> str:
         code = self._process.wait()
-        self._errors.seek(0)
-        lines = self._errors.read().decode(errors="replace").split("\n")
-        said = [line.strip() for line in lines if line.strip()]
-        return f"ended with code {code}" + (f": {said[-1][:200]}" if said else "")
+        self._output.seek(0)
+        lines = self._output.read().decode(errors="replace").split("\n")
+        written = [line.strip() for line in lines if line.strip()]
+        return f"ended with code {code}" + (f": {written[-1][:200]}" if written else "")

@@ -1,56 +1,84 @@
-"""What `gtn benchmark` calls: choices of the command line -> groups, rows, tables."""
+"""What `gtn benchmark` calls: measure into a file, or print files as tables."""
 
+import contextlib
+import datetime
+import platform
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-from gtn_jax.benchmark.growth import MINUTES, growth_plan
+from gtn_jax.benchmark import plan
+from gtn_jax.benchmark.child import Child, ChildError, threads
 from gtn_jax.benchmark.markdown import page
-from gtn_jax.benchmark.plan import choose, cpu_plan, gpu_plan, quick_plan
-from gtn_jax.benchmark.plots import draw
-from gtn_jax.benchmark.rows import read_document
-from gtn_jax.benchmark.run import benchmark
-from gtn_jax.benchmark.spec import Group
-
-__all__ = ["benchmark", "groups_of", "minutes_of", "tables"]
+from gtn_jax.benchmark.rows import read_document, write_document
+from gtn_jax.benchmark.run import measure
+from gtn_jax.benchmark.spec import Spec
+from gtn_jax.runs.provenance import versions
 
 
-def minutes_of(growth: bool) -> float:
-    """How long a run may take if nobody says so."""
-    return MINUTES if growth else 12.0
-
-
-def groups_of(quick: bool, growth: bool, only: Sequence[str]) -> Callable[[str], list[Group]]:
-    """Platform -> groups to measure.
+def benchmark(
+    out: Path,
+    only: Sequence[str],
+    minutes: float,
+    words: Sequence[str],
+    say: Callable[[str], None],
+) -> None:
+    """Measure into a JSON file, which is complete after each group.
 
     Args:
-        quick: tiny shapes.
-        growth: growth instead of peers.
-        only: names of groups; none for all.
+        out: see `rows.write_document`.
+        only: names of groups; none for all of this machine's.
+        minutes: of the whole run.
+        words: of the command line, for the file.
+        say: receives lines about the progress.
 
     Raises:
-        ValueError: a name that no platform's plan has.
+        UsageError: a name that is no group's; then nothing was measured or written.
     """
+    plan.choose([*plan.groups("cpu"), *plan.groups("gpu")], only)
+    start = time.monotonic()
+    about = machine(words)
+    groups = plan.choose(plan.groups(about["platform"]), only)
+    say(f"{about['device']}, {about['threads']} threads, at most {minutes:g} minutes")
+    write_document(out, about, [])
+    left = minutes - (time.monotonic() - start) / 60
+    rows = measure(groups, left, say, lambda rows: write_document(out, about, rows))
+    missing = sum(row.value is None for row in rows)
+    seconds = time.monotonic() - start
+    say(f"{out}: {len(rows)} rows, {missing} of them not measured, {seconds:.0f} s")
 
-    def plan(platform: str) -> list[Group]:
-        if quick:
-            return quick_plan()
-        if growth:
-            return growth_plan(platform)
-        return gpu_plan() if platform == "gpu" else cpu_plan()
 
-    choose([*plan("cpu"), *plan("gpu")], only)  # complain before anything starts
-    return lambda platform: choose(plan(platform), only)
+def machine(words: Sequence[str]) -> dict[str, Any]:
+    """What the figures are taken on, and the command line; a child asks JAX for the devices."""
+    with contextlib.closing(Child(Spec("devices"))) as child:
+        try:
+            child.wait_until_ready(timeout=120.0)
+            found = child.facts
+        except ChildError as error:
+            found = {"platform": "none", "device": f"JAX does not start: {error}", "devices": 0}
+    return {
+        "command": " ".join(words),
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "cpu": _cpu_model(),
+        "threads": threads(),
+        "python": platform.python_version(),
+        **versions(("jax", "jaxlib", "flax", "torch")),
+        **found,
+    }
 
 
-def tables(paths: Sequence[Path], plots: Path | None = None) -> str:
-    """Markdown of these files.
+def _cpu_model() -> str:
+    information = Path("/proc/cpuinfo")
+    lines = information.read_text().splitlines() if information.is_file() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return (*models, platform.processor() or platform.machine())[0]
 
-    Args:
-        paths: of `gtn benchmark --out`.
-        plots: folder for pictures of growth, which the page then shows; it is meant to lie there.
+
+def tables(paths: Sequence[Path]) -> str:
+    """Markdown of files that `benchmark` wrote, also of earlier versions.
 
     Raises:
-        ValueError: not such a file; or pictures that cannot be drawn.
+        ValueError: not such a file.
     """
-    documents = [read_document(path) for path in paths]
-    return page(documents, draw(documents, plots) if plots else [])
+    return page([read_document(path) for path in paths])

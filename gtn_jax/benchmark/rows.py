@@ -1,32 +1,34 @@
-"""Rows of a benchmark file, and the statistics that they hold.
+"""`Row`, one figure of a benchmark file: from what was measured, and into the file.
 
-A row says what was measured, of whom, in which unit and by how many repeats. What could not be
-measured is a row too: its value is null and it has a reason. Nothing is measured here.
+What could not be measured is a row too: its value is None and it has a reason.
 """
 
 import dataclasses
 import json
 import os
 import statistics
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from gtn_jax.benchmark.child import Child
+from gtn_jax.benchmark.spec import INPUT, LIMITS, Spec
 
 FIELDS = ("name", "framework", "value", "unit", "repeats")
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """One figure.
+    """One figure; name and framework are unique in a file.
 
     Attributes:
         name: of the workload, e.g. "train_step/resnet50/224px/batch16/float32".
         framework: whose; in a ratio "ours / theirs".
         value: median of the repeats, in `unit`; None where it could not be measured.
         unit: e.g. "images/s", "ratio".
-        repeats: how many measurements the median is of.
-        extra: further keys, e.g. spread (lower and upper quartile), seconds (each repeat), reason
-            (of a None).
+        repeats: number of measurements.
+        extra: further keys, e.g. spread (lower and upper quartile), seconds (of each repeat),
+            reason (of a None).
     """
 
     name: str
@@ -35,11 +37,6 @@ class Row:
     unit: str
     repeats: int
     extra: dict[str, Any] = dataclasses.field(default_factory=dict)
-
-    @property
-    def key(self) -> tuple[str, str]:
-        """Name and framework, which no two rows of a file share."""
-        return self.name, self.framework
 
     def as_json(self) -> dict[str, Any]:
         """One flat object."""
@@ -50,13 +47,12 @@ def row_from_json(found: dict[str, Any]) -> Row:
     """The inverse of `Row.as_json`.
 
     Raises:
-        ValueError: a field is missing, or a null without a reason.
+        ValueError: a field is missing, or a null has no reason.
     """
-    missing = [field for field in FIELDS if field not in found]
+    needed = FIELDS if found.get("value") is not None else (*FIELDS, "reason")
+    missing = [field for field in needed if field not in found]
     if missing:
         raise ValueError(f"benchmark row without {', '.join(missing)}: {found}")
-    if found["value"] is None and not found.get("reason"):
-        raise ValueError(f"benchmark row without value and without reason: {found}")
     extra = {name: value for name, value in found.items() if name not in FIELDS}
     return Row(**{field: found[field] for field in FIELDS}, extra=extra)
 
@@ -67,35 +63,74 @@ def not_measured(name: str, framework: str, unit: str, reason: str) -> Row:
 
 
 def median_row(name: str, framework: str, values: Sequence[float], unit: str, **extra: Any) -> Row:
-    """The median of `values`, its spread beside it.
-
-    Args:
-        name: see `Row`.
-        framework: see `Row`.
-        values: one a repeat, at least one.
-        unit: of the values.
-        **extra: further keys of the row.
-    """
-    low, middle, high = quartiles(values)
+    """A row of the median of `values`, at least one, with their quartiles as `spread`."""
+    low = middle = high = values[0]
+    if len(values) > 1:
+        low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
     return Row(name, framework, middle, unit, len(values), {"spread": [low, high], **extra})
 
 
-def quartiles(values: Sequence[float]) -> tuple[float, float, float]:
-    """Lower quartile, median and upper quartile, interpolated between the values themselves."""
-    if len(values) == 1:
-        return values[0], values[0], values[0]
-    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
-    return low, middle, high
-
-
 def paired_ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
-    """ours / theirs, round by round: what disturbs a whole round disturbs both and cancels.
+    """ours / theirs of each round: what disturbs a whole round disturbs both, and cancels."""
+    return [one / other for one, other in zip(ours, theirs, strict=True)]
+
+
+def rate_row(child: Child, rates: Sequence[float]) -> Row:
+    """The median rate of a workload, in its spec's unit."""
+    spec, facts = child.spec, child.facts
+    if not rates:
+        return not_measured(spec.name, spec.label, spec.unit, "no repeat ended in time")
+    network = ("backbone", "batch_size", "image_size", "classes", "dtype")
+    fields = ("dtype", "size") if spec.kind in LIMITS else network
+    extra = {field: getattr(spec, field) for field in fields}
+    extra |= {name: facts[name] for name in ("images_are",) if name in facts}
+    seconds = [child.amount / rate for rate in rates]
+    return median_row(spec.name, spec.label, rates, spec.unit, seconds=seconds, **extra)
+
+
+def child_rows(child: Child) -> list[Row]:
+    """Start, FLOPs and memory of a network that is ready to be timed."""
+    spec, facts = child.spec, child.facts
+    if spec.kind in LIMITS + INPUT:
+        return []
+    values = {"first_step": (child.first_step_seconds, "seconds")}
+    if "compile_seconds" in facts:
+        values["compile"] = (facts["compile_seconds"], "seconds")
+        values["trace"] = (facts["trace_seconds"] + facts["lower_seconds"], "seconds")
+    if "flops" in facts:
+        values["flops"] = (facts["flops"] / child.amount, "FLOP/image")
+    values |= {name: (value, "bytes") for name, value in child.memory.items()}
+    return [Row(f"{spec.name}/{part}", spec.label, *pair, 1) for part, pair in values.items()]
+
+
+def comparison_rows(specs: Sequence[Spec], rates: Mapping[Spec, Sequence[float]]) -> list[Row]:
+    """The first spec over each other one, and over PyTorch's best; round by round.
 
     Args:
-        ours: a rate for each round.
-        theirs: of the same rounds, in the same unit.
+        specs: of one group.
+        rates: of each round; a spec without any gives a row without a value.
     """
-    return [one / other for one, other in zip(ours, theirs, strict=True)]
+    ours, *peers = specs
+    rows = []
+    for peer in peers:
+        kind = "" if peer.kind == ours.kind else f" {peer.kind}"
+        rows.append(_ratio(ours, peer, peer.label + kind, rates))
+    torch = [peer for peer in peers if peer.framework == "torch"]
+    if len(torch) > 1:
+        best = max(torch, key=lambda peer: statistics.median(rates.get(peer) or [0.0]))
+        row = _ratio(ours, best, "torch_best", rates)
+        row.extra["best"] = best.variant
+        rows.append(row)
+    return rows
+
+
+def _ratio(ours: Spec, peer: Spec, theirs: str, rates: Mapping[Spec, Sequence[float]]) -> Row:
+    name, framework = f"{ours.name}/ratio", f"{ours.label} / {theirs}"
+    for spec in (ours, peer):
+        if not rates.get(spec):
+            return not_measured(name, framework, "ratio", f"no figure of {spec.label}")
+    ratios = paired_ratios(rates[ours], rates[peer])
+    return median_row(name, framework, ratios, "ratio", ratios=ratios)
 
 
 def write_document(path: Path, machine: dict[str, Any], rows: Sequence[Row]) -> None:
@@ -108,7 +143,7 @@ def write_document(path: Path, machine: dict[str, Any], rows: Sequence[Row]) -> 
 
 
 def read_document(path: Path) -> tuple[dict[str, Any], list[Row]]:
-    """What `write_document` wrote: the machine and the rows.
+    """Machine and rows of a file that `write_document` wrote.
 
     Raises:
         ValueError: not such a file.

@@ -1,148 +1,95 @@
-"""Groups -> rows: children are started, timed in turns, compared, and ended, within a time limit.
+"""Groups -> rows: children are started, timed in turns, compared and ended, within a time limit.
 
-Nothing here wakes a device: an accelerator belongs to the children.
+Nothing here starts a device: an accelerator belongs to the children.
 """
 
 import contextlib
-import datetime
-import platform
+import dataclasses
+import tempfile
 import time
-from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Collection, Sequence
 
-from gtn_jax.benchmark.child import Child, ChildError, threads
-from gtn_jax.benchmark.growth import Point, reason_to_skip
-from gtn_jax.benchmark.report import child_rows, comparison_rows, frozen_share_rows, rate_row
-from gtn_jax.benchmark.rows import Row, not_measured, write_document
+from gtn_jax.benchmark.child import Child, ChildError
+from gtn_jax.benchmark.rows import (
+    Row,
+    child_rows,
+    comparison_rows,
+    median_row,
+    not_measured,
+    paired_ratios,
+    rate_row,
+)
 from gtn_jax.benchmark.spec import Group, Spec
-from gtn_jax.benchmark.startup import group_start_rows
-from gtn_jax.runs.provenance import versions
 
-Say = Callable[[str], None]
 _LONGEST_START = 420.0
-"""Seconds a child may take to be ready: a program that compiles for longer is one to look at."""
+"""Seconds until a child is ready; no program here should compile for longer."""
+_REPEAT_SECONDS = 1.0
+"""A repeat is as many iterations as fit into this, but at least one."""
+_OVER = "the time of the run was over"
 
-
-class Children:
-    """The live children; one that the next group wants too stays alive."""
-
-    def __init__(self) -> None:
-        """None yet."""
-        self._alive: dict[Spec, Child] = {}
-
-    def close(self) -> None:
-        """End all."""
-        self.keep(())
-
-    def keep(self, specs: Iterable[Spec]) -> None:
-        """End all others."""
-        kept = set(specs)
-        for spec in [spec for spec in self._alive if spec not in kept]:
-            self._alive.pop(spec).close()
-
-    def get(self, spec: Spec, timeout: float) -> Child:
-        """The child of a spec, started and warmed up.
-
-        Raises:
-            ChildError: it could not be made ready in time.
-        """
-        if spec not in self._alive:
-            child = Child(spec)
-            self._alive[spec] = child
-            try:
-                child.wait_until_ready(timeout)
-                child.settle(timeout)
-            except BaseException:
-                self.drop(spec)
-                raise
-        return self._alive[spec]
-
-    def drop(self, spec: Spec) -> None:
-        """End one that failed."""
-        self._alive.pop(spec).close()
+Children = dict[Spec, Child]
+"""The live ones. One that the next group needs too stays alive."""
 
 
 def measure(
-    groups: Sequence[Group], minutes: float, say: Say, save: Callable[[list[Row]], None]
+    groups: Sequence[Group],
+    minutes: float,
+    say: Callable[[str], None],
+    save: Callable[[list[Row]], None],
 ) -> list[Row]:
-    """All rows of all groups.
+    """Rows of all groups.
 
     Args:
-        groups: in the order of their importance.
+        groups: the most important first.
         minutes: for all of them; what does not fit is reported as not measured.
-        say: told of each group and each row.
-        save: given all rows so far after each group.
+        say: receives a line about each group.
+        save: receives all rows so far after each group.
     """
     deadline = time.monotonic() + 60 * minutes
     rows: dict[tuple[str, str], Row] = {}
-    spent: dict[str, list[Point]] = {}
-    with contextlib.closing(Children()) as children:
+    children: Children = {}
+    try:
         for index, group in enumerate(groups):
-            left = deadline - time.monotonic()
-            share = group.weight / sum(other.weight for other in groups[index:])
-            say(f"{group.name}: {len(group.specs)} to measure, {max(left, 0):.0f} s left")
-            children.keep(group.specs)
-            soft = time.monotonic() + share * max(left, 0)
-            if group.starts:
-                found = group_start_rows(group.specs, group.rounds, soft, deadline)
-            elif group.axis:
-                known = rows.get((group.specs[0].name, group.specs[0].label))
-                found = _point_rows(children, group, known, spent, soft, deadline)
-            else:
-                found = measure_group(children, group, soft, deadline)
-            _add(rows, found, group.name)
+            now = time.monotonic()
+            left = max(deadline - now, 0)
+            share = left * group.weight / sum(other.weight for other in groups[index:])
+            say(f"{group.name}: {len(group.specs)} to measure, {left:.0f} s left")
+            _end_all_but(children, group.specs)
+            measured = _start_rows if group.starts else _group_rows
+            for row in measured(children, group, now + share, deadline):
+                known = rows.get((row.name, row.framework), row)
+                kept = row if known.value is None else known
+                kept.extra["groups"] = [*known.extra.get("groups", []), group.name]
+                rows[row.name, row.framework] = kept
             save(list(rows.values()))
+    finally:
+        _end_all_but(children)
     return list(rows.values())
 
 
-def _point_rows(
-    children: Children,
-    group: Group,
-    known: Row | None,
-    spent: dict[str, list[Point]],
-    soft: float,
-    deadline: float,
-) -> list[Row]:
-    """Rows of one point of growth; `known` where another axis has it, none begun that will not fit.
-
-    What it took is added to `spent`, axis -> its points so far; the rest as in `measure_group`.
-    """
-    spec, start = group.specs[0], time.monotonic()
-    points = spent.setdefault(group.axis, [])
-    if known is not None and known.value is not None:
-        every = [point for others in spent.values() for point in others]
-        points += [point for point in every if point.spec == spec][:1]
-        return [known]
-    reason = reason_to_skip(spec, points, deadline - start)
-    if reason is not None:
-        return [not_measured(spec.name, spec.label, spec.unit, reason)]
-    rows = measure_group(children, group, soft, deadline)
-    steps = [row.extra["seconds"][-1] for row in rows if row.extra.get("seconds")]
-    points.append(Point(spec, time.monotonic() - start, *steps[:1]))
-    return rows
+def _end_all_but(children: Children, specs: Collection[Spec] = ()) -> None:
+    for spec in [spec for spec in children if spec not in specs]:
+        children.pop(spec).close()
 
 
-def _add(rows: dict[tuple[str, str], Row], found: list[Row], group: str) -> None:
-    """Put new rows in; of two of the same thing the first that has a value stays."""
-    for row in found:
-        known = rows.get(row.key, row)
-        groups = list(dict.fromkeys([*known.extra.get("groups", []), group]))
-        if known.value is None:
-            known = row
-        known.extra["groups"] = groups
-        rows[row.key] = known
+def _ready(children: Children, spec: Spec, timeout: float) -> Child:
+    """The child of a spec, started and warmed up; ChildError if that does not succeed in time."""
+    if spec not in children:
+        child = Child(spec)
+        try:
+            child.wait_until_ready(timeout)
+            child.warm_up(timeout)
+        except BaseException:
+            child.close()
+            raise
+        children[spec] = child
+    return children[spec]
 
 
-def measure_group(children: Children, group: Group, soft: float, deadline: float) -> list[Row]:
-    """Start what is not alive, repeat in turns, and make rows of it.
+def _group_rows(children: Children, group: Group, soft: float, deadline: float) -> list[Row]:
+    """Start the children that are not alive, repeat in turns, and compare.
 
-    Args:
-        children: where live ones are.
-        group: of which at least the first rounds are done after `soft`, but none after
-            `deadline` (both by time.monotonic).
-        soft: see `group`.
-        deadline: see `group`.
+    After `soft` only the first rounds begin, and after `deadline` none (by time.monotonic).
     """
     rows: list[Row] = []
     ready: list[Child] = []
@@ -150,123 +97,97 @@ def measure_group(children: Children, group: Group, soft: float, deadline: float
         left = deadline - time.monotonic()
         try:
             if left < 1:
-                raise ChildError("the time of the run was over")
-            child = children.get(spec, min(left, _LONGEST_START))
+                raise ChildError(_OVER)
+            ready.append(_ready(children, spec, min(left, _LONGEST_START)))
+            rows += child_rows(ready[-1])
         except ChildError as error:
             rows.append(not_measured(spec.name, spec.label, spec.unit, str(error)))
-            continue
-        rows += child_rows(child)
-        if not child.told["rows"]:
-            ready.append(child)
-    seconds = _rounds(children, ready, group, soft, deadline, rows)
-    rates = {}
-    for child, found in seconds.items():
-        row, rates[child.spec] = rate_row(child, found)
-        rows.append(row)
-    if group.compares:
-        rows += comparison_rows(group.specs, rates)
-    return rows
+    rates, failed = _rounds(ready, group, soft, deadline)
+    for spec, error in failed.items():
+        rows.append(not_measured(spec.name, spec.label, spec.unit, str(error)))
+        children.pop(spec).close()
+    rows += [rate_row(children[spec], its_rates) for spec, its_rates in rates.items()]
+    return rows + (comparison_rows(group.specs, rates) if group.compares else [])
 
 
 def _rounds(
-    children: Children,
-    ready: list[Child],
-    group: Group,
-    soft: float,
-    deadline: float,
-    rows: list[Row],
-) -> dict[Child, list[float]]:
-    """Seconds an iteration, a list of equal length for each child; those that fail become rows."""
-    counts = {
-        child: max(1, min(1000, round(group.repeat_seconds / child.told["iteration_seconds"])))
-        for child in ready
-    }
-    seconds: dict[Child, list[float]] = {child: [] for child in ready}
-    at_least, at_most = group.rounds
-    longest = sum(counts[child] * child.told["iteration_seconds"] for child in ready)
-    for done in range(at_most if ready else 0):
-        limit = deadline if done < at_least else min(soft, deadline)
-        if time.monotonic() + longest > limit:
-            break
+    ready: Sequence[Child], group: Group, soft: float, deadline: float
+) -> tuple[dict[Spec, list[float]], dict[Spec, ChildError]]:
+    """Rates in each round, equally many for each spec; and which specs failed.
+
+    A round is one repeat of each child, in turns.
+    """
+    counts = [max(1, min(1000, round(_REPEAT_SECONDS / c.iteration_seconds))) for c in ready]
+    pairs = list(zip(ready, counts, strict=True))
+    rates: dict[Spec, list[float]] = {child.spec: [] for child in ready}
+    failed: dict[Spec, ChildError] = {}
+    longest = sum(count * child.iteration_seconds for child, count in pairs)
+    for done in range(group.rounds[1] if ready else 0):
         start = time.monotonic()
-        for child in list(seconds):
-            try:
-                timeout = max(60.0, 10 * longest)
-                taken = child.repeat(counts[child], timeout)
-                seconds[child].append(taken / counts[child])
-            except ChildError as error:
-                spec = child.spec
-                rows.append(not_measured(spec.name, spec.label, spec.unit, str(error)))
-                del seconds[child]
-                children.drop(spec)
+        limit = deadline if done < group.rounds[0] else min(soft, deadline)
+        if start + longest > limit:
+            break
+        for child, count in pairs:
+            if child.spec not in failed:
+                try:
+                    seconds = child.repeat(count, max(60.0, 10 * longest))
+                    rates[child.spec].append(child.amount * count / seconds)
+                except ChildError as error:
+                    failed[child.spec] = error
+                    del rates[child.spec]
         longest = max(longest, time.monotonic() - start)
-    return seconds
+    return rates, failed
 
 
-def machine(command: Sequence[str], probe_seconds: float = 120.0) -> dict[str, Any]:
-    """What the figures were taken on; the device by asking JAX in a child.
+def _start_rows(children: Children, group: Group, soft: float, deadline: float) -> list[Row]:
+    """Rows of cold and warm starts of each spec, and of warm over cold.
 
-    Args:
-        command: words of the command line, kept so that others can repeat it.
-        probe_seconds: how long JAX may take to answer.
+    A start is from that of the process to the end of its first step. Each round has a compilation
+    cache of its own: the first process fills it, the second reads it. The specs have equal parts of
+    the time until `soft`; otherwise as `_group_rows`.
     """
-    child = Child(Spec("probe", "probe"))
-    try:
-        child.wait_until_ready(probe_seconds)
-        found = child.told["facts"]
-    except ChildError as error:
-        found = {"platform": "none", "device": f"JAX does not start: {error}", "devices": 0}
-    finally:
-        child.close()
-    return {
-        "command": " ".join(command),
-        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
-        "cpu": _cpu_model(),
-        "threads": threads(),
-        "python": platform.python_version(),
-        **versions(("jax", "jaxlib", "flax", "torch")),
-        **found,
-    }
-
-
-def _cpu_model() -> str:
-    information = Path("/proc/cpuinfo")
-    if information.is_file():
-        for line in information.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
-
-
-def benchmark(
-    out: Path,
-    groups_for: Callable[[str], list[Group]],
-    minutes: float,
-    command: Sequence[str],
-    say: Say,
-) -> list[Row]:
-    """Measure into a file, written anew after each group.
-
-    Args:
-        out: JSON file, see `rows.write_document`.
-        groups_for: platform ("cpu", "gpu", ...) -> groups.
-        minutes: see `measure`.
-        command: see `machine`.
-        say: told what happens.
-    """
-    start = time.monotonic()
-    about = machine(command)
-    say(f"{about['device']}, {about['threads']} threads, at most {minutes:g} minutes")
-    write_document(out, about, [])
-    groups = groups_for(about["platform"])
-    left = minutes - (time.monotonic() - start) / 60
-    rows = measure(groups, left, say, lambda rows: write_document(out, about, rows))
-    # Imports JAX, which wakes no device.
-    from gtn_jax.benchmark.roofline import roofline_rows
-
-    rows += roofline_rows(rows) + frozen_share_rows(rows)
-    write_document(out, about, rows)
-    missing = sum(row.value is None for row in rows)
-    seconds = time.monotonic() - start
-    say(f"{out}: {len(rows)} rows, {missing} of them not measured, {seconds:.0f} s")
+    rows: list[Row] = []
+    for index, spec in enumerate(group.specs):
+        now = time.monotonic()
+        its_soft = now + max(soft - now, 0) / (len(group.specs) - index)
+        starts: dict[str, list[dict[str, float]]] = {"cold": [], "warm": []}
+        name, reason, longest = f"start/{spec.name}", _OVER, 1.0
+        for done in range(group.rounds[1]):
+            began = time.monotonic()
+            if began + longest > (deadline if done < group.rounds[0] else min(its_soft, deadline)):
+                break
+            try:
+                with tempfile.TemporaryDirectory(prefix="gtn-benchmark-") as folder:
+                    both = [_start(spec, folder, deadline - began) for _ in starts]
+            except ChildError as error:
+                reason = str(error)
+                break
+            for found, parts in zip(starts.values(), both, strict=True):
+                found.append(parts)
+            longest = max(longest, time.monotonic() - began)
+        if not starts["cold"]:
+            rows.append(not_measured(name, spec.label, "seconds", reason))
+            continue
+        for cache, found in starts.items():
+            for part in found[0]:
+                values = [parts[part] for parts in found]
+                rows.append(median_row(f"{name}/{cache}/{part}", spec.label, values, "seconds"))
+        cold, warm = ([parts["total"] for parts in found] for found in starts.values())
+        rows.append(median_row(f"{name}/ratio", "warm / cold", paired_ratios(warm, cold), "ratio"))
     return rows
+
+
+def _start(spec: Spec, cache_folder: str, timeout: float) -> dict[str, float]:
+    """Seconds to the end of the first step ("total"), and those of its parts."""
+    cache = {
+        "JAX_ENABLE_COMPILATION_CACHE": "true",
+        "JAX_COMPILATION_CACHE_DIR": cache_folder,
+        # Small programs too.
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+    }
+    cached = dataclasses.replace(spec, env=(*spec.env, *cache.items()))
+    with contextlib.closing(Child(cached)) as child:
+        child.wait_until_ready(timeout)
+        parts = {name: s for name, s in child.facts.items() if name.endswith("_seconds")}
+        return {"total": child.first_step_seconds, **parts}

@@ -1,8 +1,8 @@
-"""The PyTorch peer: the same gated ResNet, eager, in either memory layout; with AMP and compiled.
+"""The peer in PyTorch: the same gated ResNet, in either memory layout, with AMP, and compiled.
 
 PyTorch is imported in functions only, in a child process, and may be absent. The model follows
-the authors' (https://github.com/jiaxue-ai/GTN); images are floats on the device already, so the
-step has no flipping or normalising to do, unlike ours.
+the authors' (https://github.com/jiaxue-ai/GTN). Images are floats on the device, so that the step,
+unlike ours, has nothing to flip or normalize.
 """
 
 import os
@@ -14,88 +14,74 @@ from gtn_jax.benchmark.workload import Workload
 from gtn_jax.models.backbones import BACKBONES, ResNetShape
 
 
-def _conv_norm(channels: int, features: int, size: int, stride: int) -> Any:
-    from torch import nn
-
-    conv = nn.Conv2d(channels, features, size, stride, padding=size // 2, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(features))
-
-
-def _block(channels: int, width: int, stride: int, shape: ResNetShape) -> Any:
-    """A residual block of `shape` as a torch module, B C H W -> B C' H/stride W/stride."""
+def _stages(shape: ResNetShape) -> tuple[list[Any], list[int]]:
+    """A module for each stage, the stem in the first one, and the channels after each."""
     import torch
     from torch import nn
     from torch.nn import functional
 
-    bottleneck = shape.block == "bottleneck"
-    features = 4 * width if bottleneck else width
-    plan = [(width, 3, stride), (features, 3, 1)]
-    if bottleneck:
-        plan = [(width, 1, 1), (width, 3, stride), (features, 1, 1)]
-    changes = stride != 1 or channels != features
-
-    class Block(nn.Module):
-        def __init__(self) -> None:
+    class Residual(nn.Module):
+        def __init__(self, body: nn.Module, shortcut: Callable[[Any], Any]):
             super().__init__()
-            layers, before = [], channels
-            for number, (after, size, step) in enumerate(plan):
-                layers += [nn.ReLU(inplace=True)] if number else []
-                layers.append(_conv_norm(before, after, size, step))
-                before = after
-            self.body = nn.Sequential(*layers)
-            projects = changes and shape.shortcut == "projection"
-            self.project = _conv_norm(channels, features, 1, stride) if projects else None
+            self.body, self.shortcut = body, shortcut
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            y = self.body(x)
-            if self.project is not None:
-                x = self.project(x)
-            elif changes:
-                missing = features - channels
-                sides = (0, 0, 0, 0, missing // 2, missing - missing // 2)
-                x = functional.pad(x[:, :, ::stride, ::stride], sides)
-            return functional.relu(x + y, inplace=True)
+            return functional.relu(self.body(x) + self.shortcut(x), inplace=True)
 
-    return Block()
+    def conv(channels: int, features: int, size: int, stride: int = 1) -> list[nn.Module]:
+        layer = nn.Conv2d(channels, features, size, stride, padding=size // 2, bias=False)
+        return [layer, nn.BatchNorm2d(features)]
 
+    def block(channels: int, width: int, stride: int) -> nn.Module:
+        features = expansion * width
+        if shape.block == "bottleneck":
+            body = [*conv(channels, width, 1), relu, *conv(width, width, 3, stride), relu]
+            body += conv(width, features, 1)
+        else:
+            body = [*conv(channels, width, 3, stride), relu, *conv(width, width, 3)]
+        sides = (0, 0, 0, 0, (features - channels) // 2, (features - channels + 1) // 2)
+        if stride == 1 and channels == features:
+            shortcut = nn.Identity()
+        elif shape.shortcut == "projection":
+            shortcut = nn.Sequential(*conv(channels, features, 1, stride))
+        else:
+            shortcut = lambda x: functional.pad(x[:, :, ::stride, ::stride], sides)  # noqa: E731
+        return Residual(nn.Sequential(*body), shortcut)
 
-def _trunk(shape: ResNetShape) -> tuple[Any, Any, tuple[int, int]]:
-    """Stem with all stages but the last, the last stage, and the channels after each."""
-    from torch import nn
-
-    if shape.stem == "imagenet":
-        stem = _conv_norm(3, shape.width, 7, 2)
-        layers = [stem, nn.ReLU(inplace=True), nn.MaxPool2d(3, 2, 1)]
-    else:
-        layers = [_conv_norm(3, shape.width, 3, shape.stem_stride), nn.ReLU(inplace=True)]
+    relu = nn.ReLU(inplace=True)
     expansion = 4 if shape.block == "bottleneck" else 1
-    stages, channels, after = [], shape.width, []
+    if shape.stem == "imagenet":
+        layers = [*conv(3, shape.width, 7, 2), relu, nn.MaxPool2d(3, 2, 1)]
+    else:
+        layers = [*conv(3, shape.width, 3, shape.stem_stride), relu]
+    stages, after, channels = [], [], shape.width
     for index, count in enumerate(shape.blocks_per_stage):
-        width, blocks = shape.width * 2**index, []
+        width = shape.width * 2**index
         for number in range(count):
-            blocks.append(_block(channels, width, 2 if index and not number else 1, shape))
-            channels = width * expansion
-        stages.append(nn.Sequential(*blocks))
+            layers.append(block(channels, width, 2 if index and not number else 1))
+            channels = expansion * width
+        stages.append(nn.Sequential(*layers))
         after.append(channels)
-    return nn.Sequential(*layers, *stages[:-1]), stages[-1], (after[-2], after[-1])
+        layers = []
+    return stages, after
 
 
 def gated_resnet(backbone: str, classes: int) -> Any:
-    """A torch module of ours: images B 3 H W -> logits and auxiliary logits, B N.
+    """A torch module: images B 3 H W -> logits and auxiliary logits, B N.
 
-    Its parts are `early` and `late` (the trunk), `gate`, `classifier`, `auxiliary`.
+    Its parts are `early` and `late` (the backbone), `gate`, `classifier` and `auxiliary`.
     """
     import torch
     from torch import nn
 
     shape = BACKBONES[backbone]
-    if not isinstance(shape, ResNetShape):
-        raise ValueError(f"{backbone} is not a ResNet")
+    assert isinstance(shape, ResNetShape), backbone
 
     class GatedResNet(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.early, self.late, (before, width) = _trunk(shape)
+            (*early, self.late), (*_, before, width) = _stages(shape)
+            self.early = nn.Sequential(*early)
             hidden = max(1, width // 16)
             self.gate = nn.Sequential(
                 *(nn.Linear(width, hidden, bias=False), nn.ReLU(inplace=True), nn.Dropout(0.7)),
@@ -105,24 +91,18 @@ def gated_resnet(backbone: str, classes: int) -> Any:
             self.classifier = nn.Sequential(nn.Dropout(0.5), head)
             self.auxiliary = nn.Linear(before, classes, bias=False)
 
-        def trunk(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            h = self.early(x)
-            return h.mean((2, 3)), self.late(h).mean((2, 3))
-
-        def heads(self, h: torch.Tensor, f: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            return self.classifier(self.gate(f) * f), self.auxiliary(h)
-
         def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            return self.heads(*self.trunk(x))
+            x = self.early(x)
+            pooled = self.late(x).mean((2, 3))
+            return self.classifier(self.gate(pooled) * pooled), self.auxiliary(x.mean((2, 3)))
 
     return GatedResNet()
 
 
 def build(spec: Spec) -> Workload:
-    """Steps of the kind of `spec` on one batch that stays on the device; by `spec.variant`.
+    """Steps on one batch that stays on the device; or the product of matrices of the limits.
 
-    Variants: words of "nchw" or "channels_last", "amp" (bfloat16 autocast), "compile". A product
-    of matrices, for the limits, has none.
+    Variants are words: "nchw" or "channels_last", "amp" (bfloat16 autocast), "compile".
     """
     import torch
 
@@ -130,40 +110,37 @@ def build(spec: Spec) -> Workload:
     torch.manual_seed(0)
     torch.backends.cudnn.benchmark = True
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if spec.kind == "matmul":
-        return _matmul(spec, device)
-    last = "channels_last" in spec.variant
-    layout: Any = torch.channels_last if last else torch.contiguous_format
-    side = spec.image_size
-    model = gated_resnet(spec.backbone, spec.classes).to(device, memory_format=layout)
-    images = torch.randn(spec.batch_size, 3, side, side, device=device)
-    images = images.contiguous(memory_format=layout)
-    labels = torch.randint(spec.classes, (spec.batch_size,), device=device)
-    step = _step(spec, model, images, labels)
 
-    def repeat(iterations: int) -> None:
-        for _ in range(iterations):
-            step()
+    def wait(result: object) -> None:
         if device.type == "cuda":
             torch.cuda.synchronize()
 
-    return Workload(repeat, spec.batch_size)
+    if spec.kind == "matmul":
+        square, dtype = (spec.size, spec.size), getattr(torch, spec.dtype)
+        one, other = (torch.randn(square, device=device).to(dtype) for _ in range(2))
+        return Workload(lambda: torch.matmul(one, other), 2 * spec.size**3 / 1e9, wait)
+    return Workload(_step(spec, device), spec.batch_size, wait)
 
 
-def _step(spec: Spec, model: Any, images: Any, labels: Any) -> Callable[[], object]:
-    """One step of training, frozen training, or evaluation."""
+def _step(spec: Spec, device: Any) -> Callable[[], object]:
+    """A step of training, frozen training, or evaluation."""
     import torch
     from torch.nn import functional
 
-    amp = torch.autocast(images.device.type, torch.bfloat16, enabled="amp" in spec.variant)
+    last = "channels_last" in spec.variant
+    layout: Any = torch.channels_last if last else torch.contiguous_format
+    model = gated_resnet(spec.backbone, spec.classes).to(device, memory_format=layout)
+    size = (spec.batch_size, 3, spec.image_size, spec.image_size)
+    images = torch.randn(size, device=device).contiguous(memory_format=layout)
+    labels = torch.randint(spec.classes, (spec.batch_size,), device=device)
+    amp = torch.autocast(device.type, torch.bfloat16, enabled="amp" in spec.variant)
     model.train(spec.kind != "evaluation")
-    frozen = spec.kind == "frozen_step"
-    if frozen:  # our default: no gradient, running statistics
+    if spec.kind == "frozen_step":  # our default: no gradient, running statistics
         for part in (model.early, model.late):
             part.eval().requires_grad_(False)
     compiled = torch.compile(model) if "compile" in spec.variant else model
-    trained = [weight for weight in model.parameters() if weight.requires_grad]
-    optimizer = torch.optim.SGD(trained, lr=0.01, momentum=0.9, weight_decay=1e-4)
+    trainable = [weight for weight in model.parameters() if weight.requires_grad]
+    optimizer = torch.optim.SGD(trainable, lr=0.01, momentum=0.9, weight_decay=1e-4)
 
     def evaluate() -> object:
         with torch.inference_mode(), amp:
@@ -182,18 +159,3 @@ def _step(spec: Spec, model: Any, images: Any, labels: Any) -> Callable[[], obje
         return loss
 
     return evaluate if spec.kind == "evaluation" else train
-
-
-def _matmul(spec: Spec, device: Any) -> Workload:
-    import torch
-
-    dtype = getattr(torch, spec.dtype)
-    one, other = (torch.randn(spec.size, spec.size, device=device).to(dtype) for _ in range(2))
-
-    def repeat(iterations: int) -> None:
-        for _ in range(iterations):
-            torch.matmul(one, other)
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-
-    return Workload(repeat, 2 * spec.size**3 / 1e9)

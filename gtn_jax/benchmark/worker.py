@@ -1,138 +1,78 @@
-"""A child process of the benchmark: one workload, told by its parent when to run.
+"""A child process of the benchmark: one workload, which runs when the parent says so.
 
-Lines of JSON, both ways. In: a `Spec`, then {"settle": true}, {"iterations": n} or
-{"memory": true}, each when the parent wants it; the end of the input ends the process. Out:
-{"ready": ...} or {"reason": ...}, then an answer to each. Whatever libraries print goes to standard
-error.
+Its argument is the file descriptor of a connection. It receives a `Spec`, then numbers of
+iterations, and answers each with a dict, or with a `str`, the reason, where it cannot build the
+workload. The end of the connection ends the process.
 """
 
-import json
-import os
+import contextlib
 import resource
 import sys
 import time
 from collections.abc import Callable
-from typing import Any, TextIO
+from multiprocessing.connection import Connection
 
-from gtn_jax.benchmark.spec import OURS, Spec
-from gtn_jax.benchmark.workload import Workload, memory_in_use
-
-SETTLING_SECONDS = 8.0
-"""After which an iteration that still takes new memory is the last before the first that counts."""
-_SETTLING_ITERATIONS = 30
-_FEW_FAULTS = 50
+from gtn_jax.benchmark.spec import INPUT, OURS, Spec
+from gtn_jax.benchmark.workload import Workload, peak_memory
 
 
-def _builder(framework: str) -> Callable[[Spec], Workload]:
-    # Imported by need: a peer's process holds nothing of the others.
-    if framework == OURS:
+def _builder(spec: Spec) -> Callable[[Spec], Workload]:
+    # Imported here: the process of one framework must not hold the others.
+    if spec.framework == OURS:
         from gtn_jax.runtime.allocator import collect_garbage_rarely, keep_freed_memory
 
-        keep_freed_memory()  # as every verb of `gtn` that computes does
+        keep_freed_memory()  # as `gtn` does in every command that computes
         collect_garbage_rarely()
-        from gtn_jax.benchmark import ours as module
-    elif framework == "flax":
+        if spec.kind in ("end_to_end", *INPUT):
+            from gtn_jax.benchmark import input as module
+        else:
+            from gtn_jax.benchmark import ours as module
+    elif spec.framework == "flax":
         from gtn_jax.benchmark import flax_peer as module
-    elif framework == "torch":
+    elif spec.framework == "torch":
         from gtn_jax.benchmark import torch_peer as module
     else:
         from gtn_jax.benchmark import limits as module
     return module.build
 
 
-def probe() -> dict[str, Any]:
-    """What JAX finds: platform, kind and number of devices."""
-    import jax
-
-    devices = jax.devices()
-    return {
-        "platform": devices[0].platform,
-        "device": devices[0].device_kind,
-        "devices": len(devices),
-    }
-
-
-def prepare(spec: Spec) -> tuple[Workload, dict[str, Any]]:
-    """Build, and iterate once.
-
-    Returns:
-        The workload and what the parent is told: facts, rows, when the first iteration was over.
-    """
-    if spec.framework == "probe":
-        return Workload(None), {"facts": probe()}
-    workload = _builder(spec.framework)(spec)
-    told: dict[str, Any] = {
-        "amount": workload.amount,
-        "rows": list(workload.rows),
-    }
-    facts = dict(workload.facts)
-    if workload.run is not None:
-        facts["first_seconds"] = timed(workload, 1)
-        told["first_step_at"] = time.time()
-    return workload, told | {"facts": facts}
-
-
-def _settled(workload: Workload) -> float:
-    """Iterate until the process takes no new memory; seconds of the last iteration.
-
-    For its first 10 to 30 steps a heap grows, and each of them waits for the kernel.
-    """
-    end, seconds = time.monotonic() + SETTLING_SECONDS, 0.0
-    for _ in range(_SETTLING_ITERATIONS):
-        faults, seconds = _page_faults(), timed(workload, 1)
-        if _page_faults() - faults <= _FEW_FAULTS or time.monotonic() > end:
-            break
-    return seconds
+def _seconds(workload: Workload, iterations: int) -> float:
+    start = time.perf_counter()
+    result = None
+    for _ in range(iterations):
+        result = workload.step()
+    workload.wait(result)
+    return time.perf_counter() - start
 
 
 def _page_faults() -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 
 
-def timed(workload: Workload, iterations: int) -> float:
-    """Seconds that so many iterations take."""
-    assert workload.run is not None
-    start = time.perf_counter()
-    workload.run(iterations)
-    return time.perf_counter() - start
-
-
-def serve(lines: TextIO, out: TextIO) -> None:
-    """Answer the parent until it ends."""
-
-    def tell(**message: Any) -> None:
-        print(json.dumps(message), file=out, flush=True)
-
+def serve(parent: Connection) -> None:
+    """Build the workload of a spec, iterate once, then as often as the parent says."""
     try:
-        workload, told = prepare(Spec.from_json(lines.readline()))
+        spec = parent.recv()
+        if spec.kind == "devices":
+            import jax
+
+            device, count = jax.devices()[0], jax.device_count()
+            about = {"platform": device.platform, "device": device.device_kind, "devices": count}
+            return parent.send({"facts": about})
+        workload = _builder(spec)(spec)
+        facts = workload.facts | {"first_seconds": _seconds(workload, 1)}
+        parent.send({"amount": workload.amount, "facts": facts, "first_step_at": time.time()})
     except ImportError as error:
-        tell(reason=f"{error.name} is not installed" if error.name else str(error))
-        return
+        return parent.send(f"{error.name} is not installed" if error.name else str(error))
     except Exception as error:
         first_line = str(error).strip().split("\n")[0]
-        tell(reason=f"{type(error).__name__}: {first_line[:200]}")
-        raise
-    tell(ready=told)
-    for line in lines:
-        wanted = json.loads(line)
-        if "iterations" in wanted:
-            tell(seconds=timed(workload, wanted["iterations"]))
-        elif "settle" in wanted:
-            tell(iteration_seconds=_settled(workload))
-        else:
-            tell(memory=memory_in_use())
-
-
-def main() -> None:
-    """Serve on the process's own pipes; see the module."""
-    # What native code prints to standard output would be read as an answer.
-    with os.fdopen(os.dup(1), "w") as out:
-        os.dup2(2, 1)
-        try:
-            serve(sys.stdin, out)
-        except (KeyboardInterrupt, BrokenPipeError):
-            sys.exit(130)  # Ctrl-C reaches parent and children alike; the parent says so.
+        return parent.send(f"{type(error).__name__}: {first_line[:200]}")
+    with contextlib.suppress(EOFError):
+        while True:
+            iterations, faults = parent.recv(), _page_faults()
+            told = {"seconds": _seconds(workload, iterations), "memory": peak_memory()}
+            parent.send(told | {"page_faults": _page_faults() - faults})
 
 
 if __name__ == "__main__":
-    main()
+    serve(Connection(int(sys.argv[1])))

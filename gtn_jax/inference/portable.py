@@ -13,7 +13,6 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -161,7 +160,7 @@ def _without_paths(config: Config) -> Config:
     return override(config, fields)
 
 
-def _probabilities(run: Restored, variables: Variables) -> Callable[[Any], jax.Array]:
+def _probabilities(run: Restored, variables: Variables) -> Any:
     """uint8 pixels B H W 3 -> float32 B N; jitted."""
     transform = evaluation_transform(*run.preprocessing)
     forward = make_forward(run.model, transform, run.config.data.mirror_evaluation)

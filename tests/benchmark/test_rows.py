@@ -5,20 +5,19 @@ import json
 import pytest
 
 from gtn_jax.benchmark import markdown
-from gtn_jax.benchmark.child import Child
-from gtn_jax.benchmark.report import comparison_rows, frozen_share_rows
 from gtn_jax.benchmark.rows import (
     FIELDS,
     Row,
+    comparison_rows,
     median_row,
     not_measured,
     paired_ratios,
-    quartiles,
     read_document,
     row_from_json,
     write_document,
 )
 from gtn_jax.benchmark.spec import Spec
+from gtn_jax.cli import main
 
 MACHINE = {
     "command": "gtn benchmark --out F.json",
@@ -35,10 +34,15 @@ MACHINE = {
 
 
 def test_quartiles_by_hand():
-    assert quartiles([4.0, 1.0, 3.0, 2.0, 5.0]) == (2.0, 3.0, 4.0)
-    # Four values: a quarter of the way from the second lowest's neighbour, (1 + 0.75 * 1, ...).
-    assert quartiles([1.0, 2.0, 3.0, 4.0]) == (1.75, 2.5, 3.25)
-    assert quartiles([7.0]) == (7.0, 7.0, 7.0)
+    def spread(*values):
+        row = median_row("step", "a", values, "images/s")
+        low, high = row.extra["spread"]
+        return low, row.value, high
+
+    assert spread(4.0, 1.0, 3.0, 2.0, 5.0) == (2.0, 3.0, 4.0)
+    # Between four values lie three intervals, and a quarter of the way is 1 + 0.75 * 1.
+    assert spread(1.0, 2.0, 3.0, 4.0) == (1.75, 2.5, 3.25)
+    assert spread(7.0) == (7.0, 7.0, 7.0)
 
 
 def test_paired_ratios_cancel_a_slow_round():
@@ -100,21 +104,10 @@ def test_comparison_with_each_peer_and_with_the_best():
     assert {row.name for row in rows.values()} == {f"{ours.name}/ratio"}
 
 
-def test_frozen_share_of_flops():
-    rows = [
-        Row("train_step/n/flops", "gtn_jax", 10.0, "FLOP/image", 1),
-        Row("train_step/n/flops", "flax", 1.0, "FLOP/image", 1),
-        Row("frozen_step/n/flops", "gtn_jax", 3.0, "FLOP/image", 1),
-    ]
-    (row,) = frozen_share_rows(rows)
-    assert (row.name, row.value) == ("frozen_step/n/flops/ratio", 0.3)
-
-
-def test_spec_there_and_back():
-    spec = Spec("train_step", "torch", "nchw", devices=2, env=(("A", "1"), ("B", "2")))
-    assert Spec.from_json(spec.to_json()) == spec
+def test_name_of_a_spec():
+    spec = Spec("train_step", "torch", "nchw", classes=10)
     assert spec.label == "torch_nchw"
-    assert spec.name == "train_step/resnet50/224px/batch16/float32/devices2"
+    assert spec.name == "train_step/resnet50/224px/batch16/float32/classes10"
 
 
 def test_page_says_what_is_missing_and_puts_ratios_first():
@@ -130,14 +123,18 @@ def test_page_says_what_is_missing_and_puts_ratios_first():
     assert text.index("### Ratios") < text.index("### Rates")
     assert text.index("a processor") < text.index("## GPU\n\nnot measured")
     assert markdown.page([]) == "## CPU\n\nnot measured\n\n## GPU\n\nnot measured\n"
-    table = markdown.table(rows)
-    assert table.index("step/ratio") < table.index("| step |")
 
 
-def test_child_that_fails_says_why_and_is_gone():
-    from gtn_jax.benchmark.child import ChildError
-
-    child = Child(Spec("train_step", backbone="resnet51"))
-    with pytest.raises(ChildError, match="unknown backbone 'resnet51'"):
-        child.wait_until_ready(60)
-    assert child._process.returncode is not None
+def test_old_files_are_shown(tmp_path, capsys):
+    """Rows of workloads that no longer exist stand beside the others."""
+    path, extra = tmp_path / "g.json", {"groups": ["growth_devices"], "devices": 2, "kinds": {}}
+    rows = [
+        Row("convolutions/resnet50/forward/64to64_1x1s1", "gtn_jax", 165.0, "GFLOP/s", 3,
+            {"spread": [158.0, 166.0], "of_matmul": 0.999}),
+        Row("train_step/resnet18/devices2/collectives", "gtn_jax", 400.0, "bytes/step", 1, extra),
+    ]  # fmt: skip
+    write_document(path, MACHINE, rows)
+    assert main(["benchmark", "--show", str(path)]) == 0
+    printed = capsys.readouterr().out
+    assert "| convolutions/resnet50/forward/64to64_1x1s1 | gtn_jax | 165 GFLOP/s |" in printed
+    assert "| train_step/resnet18/devices2/collectives | gtn_jax | 400 bytes/step |" in printed

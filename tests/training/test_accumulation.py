@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from gtn_jax.arrays import Batch
-from gtn_jax.benchmark.collectives import collectives
 from gtn_jax.config import override
 from gtn_jax.data.augment import evaluation_transform, training_transform
 from gtn_jax.data.targets import batch_transform
@@ -22,6 +21,7 @@ from gtn_jax.training.optimizer import build_optimizer, relative_schedule
 from gtn_jax.training.programs import build_programs
 from gtn_jax.training.state import create_state
 from gtn_jax.training.steps import make_train_step
+from tests.collectives import collectives
 from tests.plain_networks import build_model
 
 MEAN, STD = (0.5, 0.5, 0.5), (0.25, 0.25, 0.25)

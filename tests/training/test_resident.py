@@ -8,7 +8,6 @@ import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 from PIL import Image
 
-from gtn_jax.benchmark.collectives import collectives
 from gtn_jax.data import images as data_images
 from gtn_jax.data import pipeline
 from gtn_jax.data.augment import training_transform
@@ -28,6 +27,7 @@ from gtn_jax.training.losses import gtn_loss
 from gtn_jax.training.optimizer import build_optimizer, relative_schedule
 from gtn_jax.training.state import create_state
 from gtn_jax.training.steps import make_train_step
+from tests.collectives import collectives
 
 WHOLE = View(image_size=8, short_side=8, whole=True)
 SQUARE = View(image_size=8, short_side=8)

@@ -61,12 +61,9 @@ def benchmark(arguments: list[str]) -> None:
 
     def form(
         out: Path | None = None,
-        quick: bool = False,
-        growth: bool = False,
         only: tuple[str, ...] = (),
-        minutes: float | None = None,
+        minutes: float = 12.0,
         show: tuple[Path, ...] = (),
-        plots: Path | None = None,
     ) -> argparse.Namespace:
         """Time workloads in turns with their peers, each in a process of its own.
 
@@ -74,13 +71,9 @@ def benchmark(arguments: list[str]) -> None:
 
         Args:
             out: JSON file to write; it is complete after each group.
-            quick: tiny shapes, to see that it works; its figures mean nothing.
-            growth: time against batch, image size, depth, classes, devices, data set instead.
             only: groups to measure, e.g. step frozen; default: all that fit into the time.
-            minutes: of the whole run (default: 12, growth 25); what was measured is in the file
-                even after Ctrl-C.
+            minutes: of the whole run; what was measured is in the file even after Ctrl-C.
             show: files to print as the tables of docs/benchmarks.md, instead of measuring.
-            plots: folder for pictures of the growth that --show prints, one SVG an axis.
         """
         return argparse.Namespace(**locals())
 
@@ -88,16 +81,12 @@ def benchmark(arguments: list[str]) -> None:
     from gtn_jax.benchmark import command
 
     if given.show:
-        print(command.tables(given.show, given.plots))
-    elif given.plots is not None:
-        raise UsageError("--plots: of which files? e.g. `--show growth.json --plots docs`")
+        print(command.tables(given.show))
     elif given.out is None:
         raise UsageError("--out: where to? e.g. `gtn benchmark --out benchmark.json`")
     else:
-        groups = command.groups_of(given.quick, given.growth, given.only)
         words = ("gtn", "benchmark", *arguments)
-        minutes = command.minutes_of(given.growth) if given.minutes is None else given.minutes
-        command.benchmark(given.out, groups, minutes, words, say)
+        command.benchmark(given.out, given.only, given.minutes, words, say)
 
 
 def completion(arguments: list[str]) -> None:

@@ -1,4 +1,4 @@
-"""Compiled HLO as text -> what its devices tell each other, and how many bytes.
+"""Compiled HLO as text -> what its devices exchange, and how many bytes.
 
 Each instruction counts once, also inside a loop; a training step has none there.
 """
@@ -6,28 +6,16 @@ Each instruction counts once, also inside a loop; a training step has none there
 import math
 import re
 
-KINDS = (
-    "all-reduce",
-    "all-gather",
-    "reduce-scatter",
-    "all-to-all",
-    "collective-permute",
-    "collective-broadcast",
-)
-_INSTRUCTION = re.compile(rf"= (?P<type>.*?) (?P<kind>{'|'.join(KINDS)})(?P<start>-start)?\(")
+_KINDS = "all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute|collective-broadcast"
+_INSTRUCTION = re.compile(rf"= (?P<type>.*?) (?P<kind>{_KINDS})(?P<start>-start)?\(")
 _SHAPE = re.compile(r"(?P<dtype>[a-z]+[0-9a-z]*)\[(?P<sizes>[0-9,]*)\]")
 _ODD_BITS = {"pred": 8, "c64": 64, "c128": 128, "token": 0}
 
 
 def collectives(hlo_text: str) -> list[tuple[str, int]]:
-    """Every collective of a program.
+    """(kind, bytes of its result on one device) of every collective, in the order of the text.
 
-    Args:
-        hlo_text: as `compiled.as_text()` gives it.
-
-    Returns:
-        (kind, bytes of its result on one device) for each, in the order of the text. Of a pair
-        "-start" and "-done" the start counts.
+    Of a pair "-start" and "-done" the start counts.
     """
     found = []
     for line in hlo_text.splitlines():
