@@ -96,7 +96,8 @@ def check(config: Config, methods: Sequence[str], seeds: int, trials: int, workd
 def _resolved(config: Config, here: Config | None, train: Part) -> Config:
     """What it leaves open as it was decided for the comparison `here`, or else decided now."""
     epoch = epoch_of(config, train, devices=1)
-    found = resolve(config, *epoch) if here is None else adopt(config, here)
+    size = (epoch.images, epoch.batch_size, epoch.steps)
+    found = resolve(config, *size) if here is None else adopt(config, here)
     if config.training.epochs != "auto" and config.training.steps:
         # What methods freeze is a share of the epochs.
         epochs = -(-config.training.steps // epoch.steps)
