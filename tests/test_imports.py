@@ -10,6 +10,7 @@ PACKAGE = ROOT / "gtn_jax"
 ROOMS = (
     (
         "errors",
+        "files",
         "fields",
         "config",
         "config_json",

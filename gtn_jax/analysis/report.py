@@ -25,7 +25,7 @@ from gtn_jax.analysis.tuning import FILE as TUNING_FILE
 from gtn_jax.analysis.tuning import tuning_rows
 from gtn_jax.config_json import from_json, to_json
 from gtn_jax.errors import UsageError
-from gtn_jax.training import durable
+from gtn_jax.files import write_text
 from gtn_jax.training.predictions import Predictions
 from gtn_jax.training.run_folder import RunFolder
 
@@ -62,7 +62,7 @@ def write_report(paths: Sequence[Path], out: Path | None = None, split: str | No
         is_comparison = any((path / file).exists() for file in (compare.FILE, TUNING_FILE))
         sections += comparison_sections(path) if is_comparison else run_sections(path, split)
     title = ", ".join(path.resolve().name for path in paths)
-    durable.write_text(out, page(f"{title}: report", *sections))
+    write_text(out, page(f"{title}: report", *sections))
     return out
 
 

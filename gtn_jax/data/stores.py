@@ -15,6 +15,8 @@ from typing import Any, NamedTuple
 
 import tensorflow_datasets as tfds
 
+from gtn_jax.files import write_text
+
 VERSION = "1.0.0"
 """Of every builder in builders/."""
 _PREPARED = "prepared.json"
@@ -48,7 +50,7 @@ class Prepared(NamedTuple):
 
 def save_prepared(folder: Path, prepared: Prepared) -> None:
     """Write it into a store."""
-    (folder / _PREPARED).write_text(json.dumps(prepared._asdict(), indent=1) + "\n")
+    write_text(folder / _PREPARED, json.dumps(prepared._asdict(), indent=1) + "\n")
 
 
 def load_prepared(folder: Path) -> Prepared | None:

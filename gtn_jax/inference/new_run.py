@@ -1,14 +1,12 @@
 """A run folder that nobody trained: weights from elsewhere, to be evaluated and predicted with."""
 
 import json
-import os
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any
 
 from gtn_jax.arrays import Variables
 from gtn_jax.config import Config
+from gtn_jax.files import new_folder, write_text
 from gtn_jax.training.build import build_module, build_programs
 from gtn_jax.training.checkpoint import Checkpoints
 from gtn_jax.training.run_folder import SOURCE, Preprocessing, RunFolder
@@ -52,17 +50,13 @@ def write_run(
     model = build_module(config, len(classes))
     optimizer = build_programs(config, model, preprocessing, steps_per_epoch=1).optimizer
     state = create_state(variables, optimizer, config.optimizer.learning_rate, config.seed)
-    partial = Path(tempfile.mkdtemp(prefix=f".{dst.name}.", suffix=".partial", dir=dst.parent))
-    try:
-        folder = RunFolder(partial / "run")
+    with new_folder(dst) as partial:
+        folder = RunFolder(partial)
         folder.start(config, classes, preprocessing)
         if data is not None:
             folder.keep_data(data)
         with Checkpoints(folder.checkpoints, config=config, classes=classes) as checkpoints:
             checkpoints.save(state, {"converted": True})
-        (folder.path / SOURCE).write_text(json.dumps(source, indent=2) + "\n")
+        write_text(folder.path / SOURCE, json.dumps(source, indent=2) + "\n")
         # The number of steps is not in the checkpoint: step 0 is the only one here.
         folder.finish({"selected_step": 0, **summary})
-        os.replace(folder.path, dst)
-    finally:
-        shutil.rmtree(partial)

@@ -8,8 +8,8 @@ augmented or averaged over crops.
 import concurrent.futures
 import csv
 import functools
+import io
 import json
-import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -25,6 +25,7 @@ from gtn_jax.data.decode import decode
 from gtn_jax.data.files import read_regular
 from gtn_jax.data.image_files import image_files
 from gtn_jax.errors import UsageError
+from gtn_jax.files import write_bytes
 from gtn_jax.inference.restore import Restored, restore
 from gtn_jax.training.sharding import data_mesh, put_batch
 
@@ -244,18 +245,14 @@ def write_predictions(predictions: Sequence[Prediction], path: Path) -> None:
         ValueError: as `check_out`, but for a file that exists.
     """
     check_out(path, overwrite=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    text = io.StringIO(newline="")
+    if path.suffix.lower() == ".json":
+        rows = [prediction._asdict() for prediction in predictions]
+        text.write(json.dumps(rows, indent=2) + "\n")
+    else:
+        csv.writer(text).writerows(_csv_rows(predictions))
     # A file name need not be valid UTF-8 on Linux; what is not is written as an escape.
-    try:
-        with partial.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-            if path.suffix.lower() == ".json":
-                rows = [prediction._asdict() for prediction in predictions]
-                file.write(json.dumps(rows, indent=2) + "\n")
-            else:
-                csv.writer(file).writerows(_csv_rows(predictions))
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_bytes(path, text.getvalue().encode(errors="backslashreplace"))
 
 
 def _csv_rows(predictions: Sequence[Prediction]) -> Iterator[list[str]]:

@@ -15,9 +15,10 @@ from typing import Any
 
 import jax
 
+from gtn_jax import files
 from gtn_jax.config import Config
 from gtn_jax.config_json import differences, from_tree, to_tree
-from gtn_jax.training import durable, manifest, orbax_files, state_migration
+from gtn_jax.training import manifest, orbax_files, state_migration
 from gtn_jax.training.cluster import is_first
 from gtn_jax.training.state import TrainState, describe, difference
 from gtn_jax.training.step_folders import StepFolders
@@ -265,7 +266,7 @@ class Checkpoints:
                 safe = f"step {older[-1]} is there" if older else safe
             raise ValueError(
                 f"{self._steps.folder}: step {step} could not be saved "
-                f"({durable.reason(error)}){room}.\n"
+                f"({files.reason(error)}){room}.\n"
                 f"{safe}: make room or mend the disk, then the same command goes on"
             ) from error
 
@@ -282,4 +283,4 @@ def _readable(where: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        raise ValueError(f"{where}: unreadable ({durable.reason(error)})") from error
+        raise ValueError(f"{where}: unreadable ({files.reason(error)})") from error

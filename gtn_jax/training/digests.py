@@ -15,7 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gtn_jax.training import durable
+from gtn_jax.files import write_text
 
 NAME = "digests.json"
 _FORMAT = 1
@@ -154,7 +154,7 @@ def write(folder: Path, files: Mapping[str, Digest]) -> None:
         ValueError: it cannot be written.
     """
     tree = {"format": _FORMAT, "files": to_tree(files)}
-    durable.write_text(folder / NAME, sealed(tree))
+    write_text(folder / NAME, sealed(tree))
 
 
 def read_file(path: Path) -> tuple[bytes, bool]:

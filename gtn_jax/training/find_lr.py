@@ -20,8 +20,8 @@ from gtn_jax.config import Config, override
 from gtn_jax.data import pipeline
 from gtn_jax.data.choice import choose
 from gtn_jax.data.sources import absolute, open_data
+from gtn_jax.files import write_text
 from gtn_jax.training.build import build_model, build_programs
-from gtn_jax.training.durable import write_text
 from gtn_jax.training.duration import in_words
 from gtn_jax.training.preparation import load_images
 from gtn_jax.training.sharding import Devices, data_mesh, put_batch, replicate

@@ -10,7 +10,8 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from gtn_jax.training import digests, durable
+from gtn_jax.files import sync, write_text
+from gtn_jax.training import digests
 from gtn_jax.training.digests import Digest
 
 NAME = "manifest.json"
@@ -63,7 +64,7 @@ def seal(
     """
     files = _digests(folder, force=True)
     score = accuracy if score is None else score
-    durable.write_text(folder / NAME, _text(Manifest(step, accuracy, arrays, files, score)))
+    write_text(folder / NAME, _text(Manifest(step, accuracy, arrays, files, score)))
 
 
 def read(folder: Path) -> Manifest:
@@ -149,7 +150,7 @@ def _digests(folder: Path, force: bool = False) -> dict[str, Digest]:
             if relative != NAME:
                 found[relative] = digests.of_file(file, relative, force)
         if force:
-            durable.sync(Path(path))
+            sync(Path(path))
     return found
 
 

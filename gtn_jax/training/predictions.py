@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from gtn_jax.training import durable
+from gtn_jax.files import write_arrays
 
 
 class Predictions(NamedTuple):
@@ -43,7 +43,7 @@ def write_predictions(path: Path, found: Mapping[str, Predictions]) -> None:
         for split, predictions in found.items()
         for field, array in predictions._asdict().items()
     }
-    durable.write_arrays(path, arrays)
+    write_arrays(path, arrays)
 
 
 def read_predictions(path: Path, split: str) -> Predictions | None:

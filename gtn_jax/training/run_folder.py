@@ -12,9 +12,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gtn_jax import files
 from gtn_jax.config import Config
 from gtn_jax.config_json import differences, from_bytes, to_json
-from gtn_jax.training import digests, durable, run_json
+from gtn_jax.training import digests, run_json
 from gtn_jax.training.lock import LOCK_NAME
 from gtn_jax.training.predictions import Predictions, parse_predictions, write_predictions
 from gtn_jax.training.row_file import append_row, parse_rows
@@ -78,7 +79,7 @@ class RunFolder:
                 )
         elif self.path.is_dir():
             # What a process killed while it wrote config.json left behind is no reason to refuse.
-            ours = (durable.TEMPORARY, LOCK_NAME, "find_lr.json", "find_lr.png")
+            ours = (files.TEMPORARY, LOCK_NAME, "find_lr.json", "find_lr.png")
             foreign = [p.name for p in self.path.iterdir() if not p.name.endswith(ours)]
             if foreign:
                 raise ValueError(
@@ -95,7 +96,7 @@ class RunFolder:
             ValueError: read-only, not ours or full.
         """
         if self._writes:
-            durable.check_writable(self.path)
+            files.check_writable(self.path)
 
     def start(self, config: Config, classes: tuple[str, ...], preprocessing: Preprocessing) -> None:
         """Write what readers need; nothing changes in a folder that has a run of `config`.
@@ -202,7 +203,7 @@ class RunFolder:
             ValueError: the disk is full or broken, or the folder has vanished.
         """
         if self._writes:
-            durable.append_text(self._metrics, json.dumps(row) + "\n")
+            files.append_text(self._metrics, json.dumps(row) + "\n")
 
     def sync(self) -> None:
         """Force the rows of `metrics.jsonl` to the disk, as a checkpoint will follow them.
@@ -212,9 +213,9 @@ class RunFolder:
         """
         try:
             if self._writes and self._metrics.exists():
-                durable.sync(self._metrics)
+                files.sync(self._metrics)
         except OSError as error:
-            raise durable.not_written(self._metrics, error) from error
+            raise files.not_written(self._metrics, error) from error
 
     def rows(self) -> list[dict[str, Any]]:
         """Every whole row of `metrics.jsonl`; a torn last line is left out.
@@ -232,7 +233,7 @@ class RunFolder:
         """Drop rows after `step`, and a torn last line: what a resumed run will write again."""
         kept = [json.dumps(row) + "\n" for row in self.rows() if row["step"] <= step]
         if self._writes and self._metrics.exists():
-            durable.write_text(self._metrics, "".join(kept))
+            files.write_text(self._metrics, "".join(kept))
 
     def finish(
         self, summary: dict[str, Any], said: Mapping[str, Predictions] | None = None
@@ -247,7 +248,7 @@ class RunFolder:
             return
         if said is not None:
             write_predictions(self.path / _PREDICTIONS, said)
-        durable.write_text(self.path / _SUMMARY, json.dumps(summary, indent=2) + "\n")
+        files.write_text(self.path / _SUMMARY, json.dumps(summary, indent=2) + "\n")
         self.seal()
 
     def keep_predictions(self, said: Mapping[str, Predictions]) -> None:

@@ -13,7 +13,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from gtn_jax.training import durable, manifest
+from gtn_jax import files
+from gtn_jax.training import manifest
 from gtn_jax.training.manifest import Manifest
 
 _SAVING, _DELETING = ".saving", ".deleting"
@@ -86,10 +87,10 @@ class StepFolders:
         """
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            durable.sync(self.folder.parent)
+            files.sync(self.folder.parent)
             self._descriptor = os.open(self.folder, os.O_RDONLY)
         except OSError as error:
-            raise durable.not_written(self.folder, error) from error
+            raise files.not_written(self.folder, error) from error
         self._remove_leftovers()
 
     def close(self) -> None:
@@ -128,7 +129,7 @@ class StepFolders:
         with contextlib.suppress(OSError):
             for path in self.folder.iterdir():
                 if _LEFTOVER.fullmatch(path.name):
-                    durable.remove(path)
+                    files.remove(path)
 
     def commit(
         self,
@@ -156,7 +157,7 @@ class StepFolders:
         self._discard(step)
         # In the folder that was opened: another one of its name is not that of this run.
         os.rename(saved.name, str(step), src_dir_fd=here, dst_dir_fd=here)
-        durable.force(here)
+        files.force(here)
         self._broken.discard(step)
 
     def prune(self) -> None:
@@ -184,9 +185,9 @@ class StepFolders:
     def _discard(self, step: int) -> None:
         if self.path(step).exists():
             leaving = self.folder / f"{step}{_DELETING}"
-            durable.remove(leaving)
+            files.remove(leaving)
             os.rename(self.path(step), leaving)
-            durable.remove(leaving)
+            files.remove(leaving)
 
     def _first_whole(self, candidates: list[int], what: str = "checkpoint") -> int | None:
         """The first of these that verifies; says, once, what is wrong with those before it."""

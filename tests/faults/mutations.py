@@ -148,8 +148,8 @@ MUTATIONS = {
     # What is on the disk, and when.
     "training/test_step_folders.py": (
         ("training/digests.py", "os.fsync(file.fileno())", "pass"),
-        ("training/manifest.py", "durable.sync(Path(path))", "pass"),
-        ("training/step_folders.py", "        durable.force(here)\n", ""),
+        ("training/manifest.py", "sync(Path(path))", "pass"),
+        ("training/step_folders.py", "        files.force(here)\n", ""),
     ),
     "training/test_manifest.py": (("training/manifest.py", " or not _has_types(manifest)", ""),),
     "training/test_digests.py": (

@@ -7,9 +7,10 @@ import threading
 import numpy as np
 import pytest
 
+from gtn_jax import files
 from gtn_jax.config import Config
 from gtn_jax.config_json import to_json, to_tree
-from gtn_jax.training import digests, durable, sealed_files
+from gtn_jax.training import digests, sealed_files
 from gtn_jax.training.predictions import Predictions
 from gtn_jax.training.run_folder import Preprocessing, RunFolder
 from gtn_jax.training.sealed_files import SealedFiles
@@ -38,7 +39,7 @@ def noted(monkeypatch):
 @pytest.fixture
 def kill_before(monkeypatch):
     """kill_before(n): the n-th durable write from then on, and each after it, does not happen."""
-    write, left = durable.write_bytes, [MANY]
+    write, left = files.write_bytes, [MANY]
 
     def killable(path, content):
         if left[0] == 0:
@@ -46,7 +47,7 @@ def kill_before(monkeypatch):
         left[0] -= 1
         write(path, content)
 
-    monkeypatch.setattr(durable, "write_bytes", killable)
+    monkeypatch.setattr(files, "write_bytes", killable)
 
     def kill_before(writes):
         left[0] = writes

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from gtn_jax.training import durable, manifest
+from gtn_jax import files
+from gtn_jax.training import manifest
 from gtn_jax.training.step_folders import StepFolders, look_over
 
 
@@ -133,8 +134,8 @@ def test_killed_at_every_call_there_is_a_whole_step(tmp_path, monkeypatch):
         with monkeypatch.context() as patched:
             for name in ("fsync", "rename", "replace"):
                 patched.setattr(os, name, counted(getattr(os, name)))
-            for name in ("remove", "write_text"):
-                patched.setattr(durable, name, counted(getattr(durable, name)))
+            for name in ("remove", "write_bytes"):
+                patched.setattr(files, name, counted(getattr(files, name)))
             try:
                 steps.commit(4, 0.5, {})
                 steps.prune()
