@@ -25,6 +25,7 @@ from gtn_jax.config_json import differences, from_json, to_json
 from gtn_jax.data.choice import Part, choose
 from gtn_jax.data.sources import open_data
 from gtn_jax.errors import UsageError
+from gtn_jax.files import write_text
 from gtn_jax.training.build import check_model
 from gtn_jax.training.environment import start_row
 from gtn_jax.training.preparation import epoch_of
@@ -40,6 +41,8 @@ METHODS_FILE = "methods.jsonl"
 
 def check(config: Config, methods: Sequence[str], seeds: int, trials: int, workdir: Path) -> Config:
     """Refuse, before any work, a comparison that could not be finished or would mix two.
+
+    Writes into `workdir` what it is a comparison of; call it inside `lock.locked`.
 
     Returns:
         The experiment's config, resolved: lengths and starts are alike for all methods.
@@ -86,7 +89,7 @@ def check(config: Config, methods: Sequence[str], seeds: int, trials: int, workd
                 f"here: {'; '.join(kept[name])}\nasked for: {'; '.join(changes)}"
             )
     workdir.mkdir(parents=True, exist_ok=True)
-    path.write_text(to_json(config))
+    write_text(path, to_json(config))
     for name, changes in asked.items():
         if name not in kept:
             append_row(workdir / METHODS_FILE, {"method": name, "changes": changes})
@@ -211,7 +214,7 @@ def compare(
         say: told of each run.
     """
     trials = final_trials(config, rates, seeds, workdir)
-    run_trials(trials, devices, Clock(len(trials), len(devices)), say)
+    run_trials(trials, devices, Clock(len(trials)), say)
     return final_rows(workdir, rates, seeds)
 
 
@@ -245,7 +248,7 @@ def tune_and_compare(
     tunings = tuning.missing_count(config, methods, trials, workdir)
     done = {(row["method"], row["seed"]) for row in result_rows(workdir)}
     finals = [method for method in methods for seed in seeds if (method, seed) not in done]
-    clock = Clock(tunings + len(finals), len(devices))
+    clock = Clock(tunings + len(finals))
     swept = bool(trained) and all(is_sweepable(configs[method]) for method in trained)
 
     def run_all(found: Sequence[Trial]) -> None:

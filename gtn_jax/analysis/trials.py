@@ -48,16 +48,9 @@ class Trial(NamedTuple):
 class Clock:
     """How many trials are done, of how many, and when the rest will be."""
 
-    def __init__(self, total: int, at_once: int, estimated_seconds: float | None = None):
-        """Start it.
-
-        Args:
-            total: trials to come, as far as is known; `add` more later.
-            at_once: how many run at the same time.
-            estimated_seconds: of a trial, until some are over.
-        """
-        self._total, self._done, self._at_once = total, 0, at_once
-        self._estimated = estimated_seconds
+    def __init__(self, total: int):
+        """Start it; `total` trials are to come, as far as is known: `add` more later."""
+        self._total, self._done = total, 0
         self._started = time.monotonic()
 
     def add(self, trials: int) -> None:
@@ -72,16 +65,8 @@ class Clock:
     def tick(self) -> str:
         """One is over; returns "[12/108, about 3 min left]"."""
         self._done += 1
-        left = self.left_seconds()
-        words = "" if left is None else f", about {in_words(left)} left"
-        return f"[{self._done}/{self._total}{words}]"
-
-    def left_seconds(self) -> float | None:
-        """Until all are over; None where nothing is known."""
-        missing = self._total - self._done
-        if not self._done:
-            return None if self._estimated is None else self._estimated * missing / self._at_once
-        return (time.monotonic() - self._started) / self._done * missing
+        left = (time.monotonic() - self._started) / self._done * (self._total - self._done)
+        return f"[{self._done}/{self._total}, about {in_words(left)} left]"
 
 
 def in_words(seconds: float) -> str:

@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from gtn_jax.errors import unknown_name
-from gtn_jax.models.layers import Dropout, linear, linear_init
+from gtn_jax.models.layers import linear, linear_init
 
 
 class NoGate(nn.Module):
@@ -57,7 +57,7 @@ class TwoLayers(nn.Module):
     """
 
     reduction: int = 16
-    dropout: float | jax.Array = 0.7
+    dropout: float = 0.7
     hidden_units: int | None = None
     use_bias: bool = False
 
@@ -66,7 +66,7 @@ class TwoLayers(nn.Module):
         width = features.shape[-1]
         hidden_units = self.hidden_units or max(1, width // self.reduction)
         hidden = nn.relu(linear(hidden_units, "fc1", self.use_bias)(features))
-        hidden = Dropout(self.dropout, deterministic=not train)(hidden)
+        hidden = nn.Dropout(self.dropout, deterministic=not train)(hidden)
         return linear(width, "fc2", kernel_init=last_init)(hidden)
 
 

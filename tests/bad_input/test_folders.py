@@ -1,4 +1,4 @@
-"""Rows 19, 21, 23 and 25: a person's folder of photographs, and what may be wrong in it."""
+"""A folder of photographs with damaged files, pipes, links that lead out, or too few classes."""
 
 import io
 import os
