@@ -34,6 +34,12 @@ def unknown_name(what: str, name: str, known: Iterable[str], catalogue: str = ""
     return ValueError(f"unknown {what} {name!r}; {hint}")
 
 
+def one_line(error: BaseException) -> str:
+    """The first line of an exception's message, or else its class; at most 200 characters."""
+    lines = (" ".join(line.split()) for line in str(error).splitlines())
+    return next(filter(None, lines), type(error).__name__)[:200]
+
+
 _LINES = 3
 _LINE_CHARACTERS = 2000
 

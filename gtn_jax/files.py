@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from gtn_jax.errors import one_line
+
 TEMPORARY = ".tmp"
 """What the name of a half-written file ends in."""
 
@@ -179,4 +181,4 @@ def reason(error: BaseException) -> str:
         if known:
             return os.strerror(int(known[1]))
         cause = cause.__cause__ or cause.__context__
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    return one_line(error)

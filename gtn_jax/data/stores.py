@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 import tensorflow_datasets as tfds
 
+from gtn_jax.errors import one_line
 from gtn_jax.files import write_text
 
 VERSION = "1.0.0"
@@ -140,9 +141,9 @@ def undamaged(folder: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # JSON, protobuf, RuntimeError of C++ and others
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise ValueError(
-            f"{folder}: damaged ({reason}); remove this folder and prepare the data set again"
+            f"{folder}: damaged ({one_line(error)}); remove this folder and prepare the data set "
+            "again"
         ) from error
 
 
