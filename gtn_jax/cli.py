@@ -9,7 +9,7 @@ finished all the same. The verbs are in verbs/.
 import shlex
 import sys
 
-from gtn_jax.errors import UsageError, in_words, unknown_name
+from gtn_jax.errors import UsageError, describe_error, unknown_name
 from gtn_jax.experiment import shipped_experiments
 from gtn_jax.terminal import complain, steady_output
 from gtn_jax.training.interruption import Interrupted, active, caught, leave_within
@@ -70,14 +70,14 @@ def _run(arguments: list[str]) -> int:
     except UsageError as error:
         if debug:
             raise
-        complain(in_words(error))
+        complain(describe_error(error))
         return 2
     # Also what nobody foresaw: a traceback says nothing to most of those who meet it.
     except Exception as error:
         active().check_raised()
         if debug:
             raise
-        complain(in_words(error))
+        complain(describe_error(error))
         return 1
     return 0
 

@@ -18,7 +18,7 @@ from gtn_jax.analysis.methods import (
     method_config,
 )
 from gtn_jax.analysis.swept_trials import is_sweepable, run_swept
-from gtn_jax.analysis.trials import Clock, Say, Summary, Trial, in_words, run_trials
+from gtn_jax.analysis.trials import Clock, Say, Summary, Trial, rough_time, run_trials
 from gtn_jax.analysis.tuning import Row
 from gtn_jax.config import Config, override
 from gtn_jax.config_json import differences, from_json, to_json
@@ -32,8 +32,7 @@ from gtn_jax.training.preparation import epoch_of
 from gtn_jax.training.resolution import adopt, resolve
 from gtn_jax.training.row_file import append_row, read_rows
 from gtn_jax.training.run_folder import RunFolder
-from gtn_jax.training.sharding import Device, data_mesh
-from gtn_jax.training.sharding import in_words as device_words
+from gtn_jax.training.sharding import Device, data_mesh, in_words
 
 FILE = "results.jsonl"
 METHODS_FILE = "methods.jsonl"
@@ -242,7 +241,7 @@ def tune_and_compare(
         say: told of each run.
     """
     assert config.training.epochs != "auto"
-    RunFolder(workdir).append_start(start_row(device_words(data_mesh(devices)), 0))
+    RunFolder(workdir).append_start(start_row(in_words(data_mesh(devices)), 0))
     configs = {method: method_config(config, method, None, 0) for method in methods}
     trained = [method for method in methods if not is_untrained(configs[method])]
     tunings = tuning.missing_count(config, methods, trials, workdir)
@@ -273,7 +272,7 @@ def tune_and_compare(
         runs += [configs[trained[0]]] * rest + [configs[method] for method in finals]
         seconds = estimate.total_seconds(runs, costs, len(trained), len(devices))
         say(
-            f"about {in_words(seconds)}: {tunings} tuning runs ({each} for each method that is "
+            f"about {rough_time(seconds)}: {tunings} tuning runs ({each} for each method that is "
             f"trained) and {len(finals)} final runs, {len(devices)} at a time"
         )
     rates = tuning.tune(config, methods, trials, workdir, run_all)

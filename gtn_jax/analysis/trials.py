@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import jax
 
 from gtn_jax.config import Config
+from gtn_jax.data.sources import Say
 from gtn_jax.errors import UsageError
 from gtn_jax.training.interruption import Interrupted, active
 from gtn_jax.training.loop import run
@@ -24,7 +25,6 @@ from gtn_jax.training.sharding import Device, all_devices
 _RUNS_BETWEEN_CLEARINGS = 10
 """A CPU's programs are thousands of mappings of memory each, of 65,530 that Linux gives a process:
 a comparison ended after 95 runs that shared none."""
-Say = Callable[[str], None]
 Summary = dict[str, Any]
 
 
@@ -66,10 +66,10 @@ class Clock:
         """One is over; returns "[12/108, about 3 min left]"."""
         self._done += 1
         left = (time.monotonic() - self._started) / self._done * (self._total - self._done)
-        return f"[{self._done}/{self._total}, about {in_words(left)} left]"
+        return f"[{self._done}/{self._total}, about {rough_time(left)} left]"
 
 
-def in_words(seconds: float) -> str:
+def rough_time(seconds: float) -> str:
     """A time for people: "8 s", "3 min", "2.5 h"."""
     if seconds < 100:
         return f"{seconds:.0f} s"

@@ -22,7 +22,7 @@ from gtn_jax.data.choice import choose
 from gtn_jax.data.sources import absolute, open_data
 from gtn_jax.files import write_text
 from gtn_jax.training.build import build_model, build_programs
-from gtn_jax.training.duration import in_words
+from gtn_jax.training.duration import format_seconds
 from gtn_jax.training.preparation import load_images
 from gtn_jax.training.sharding import Devices, data_mesh, put_batch, replicate
 from gtn_jax.training.state import create_state
@@ -100,8 +100,8 @@ def find_lr(
         if number == _TIMED.start:
             started = time.perf_counter()
         elif number == _TIMED.stop:
-            seconds = (time.perf_counter() - started) / len(_TIMED)
-            say(f"time    about {in_words(seconds * (STEPS - number))}: {STEPS} steps at most")
+            left = (time.perf_counter() - started) / len(_TIMED) * (STEPS - number)
+            say(f"time    about {format_seconds(left)}: {STEPS} steps at most")
         batch: Any = put_batch(next(batches), mesh)
         state = state.at_rate(replicate(jnp.float32(rate), mesh))
         state, metrics = programs.take_step(state, batch, frozen, False, train.resident, mesh)

@@ -7,7 +7,7 @@ import jax
 import pytest
 
 from gtn_jax.analysis import trials
-from gtn_jax.analysis.trials import Clock, Trial, choose_devices, in_words, run_trials
+from gtn_jax.analysis.trials import Clock, Trial, choose_devices, rough_time, run_trials
 from gtn_jax.config import Config
 from gtn_jax.training.refusal import Diverged
 
@@ -110,6 +110,6 @@ def test_clock_by_hand(monkeypatch):
 
 
 def test_times_in_words():
-    assert [in_words(s) for s in (0.4, 99, 100, 5399, 5400)] == [
+    assert [rough_time(s) for s in (0.4, 99, 100, 5399, 5400)] == [
         "0 s", "99 s", "2 min", "90 min", "1.5 h"
     ]  # fmt: skip
