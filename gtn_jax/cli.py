@@ -8,6 +8,7 @@ finished all the same. The verbs are in verbs/.
 
 import shlex
 import sys
+import warnings
 
 from gtn_jax.errors import UsageError, describe_error, unknown_name
 from gtn_jax.experiment import shipped_experiments
@@ -25,6 +26,8 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    # Pillow's, of damaged EXIF blocks: common in photographs, and no reason for anybody to act.
+    warnings.filterwarnings("ignore", message=".*orrupt EXIF", module="PIL")
     is_process = arguments is None
     typed = list(sys.argv[1:] if arguments is None else arguments)
     with steady_output() as output:
