@@ -5,7 +5,6 @@ and renames it at the end. What is in a store is sources.py's.
 """
 
 import contextlib
-import fcntl
 import json
 import re
 import shutil
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import tensorflow_datasets as tfds
+from filelock import FileLock, Timeout
 
 from gtn_jax.errors import one_line
 from gtn_jax.files import write_text
@@ -156,12 +156,13 @@ def locked(parent: Path, say: Callable[[str], None]) -> Iterator[None]:
         say: told about having to wait.
     """
     parent.mkdir(parents=True, exist_ok=True)
-    with (parent / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(f"waiting for another preparation in {parent}")
-            fcntl.flock(file, fcntl.LOCK_EX)
+    lock = FileLock(parent / ".lock")
+    try:
+        held = lock.acquire(timeout=0)
+    except Timeout:
+        say(f"waiting for another preparation in {parent}")
+        held = lock.acquire()
+    with held:
         # Whoever holds the lock is alone, so these belong to nobody.
         for leftover in parent.glob("incomplete.*"):
             shutil.rmtree(leftover, ignore_errors=True)
