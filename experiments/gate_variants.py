@@ -19,7 +19,7 @@ from gtn_jax.analysis.methods import METHODS, Method
 from gtn_jax.config import Config, DataConfig, ModelConfig, OptimizerConfig, TrainingConfig
 from gtn_jax.models.backbones import BACKBONES, ResNetShape
 from gtn_jax.models.gate import GATES, ConstantGate, IdentityGate, SigmoidGate, TwoLayers
-from gtn_jax.models.layers import Dropout, linear
+from gtn_jax.models.layers import linear
 from gtn_jax.models.resnet import ResNet
 
 LAST, BEFORE = 256, 128
@@ -66,7 +66,7 @@ class Variant(TwoLayers):
     def two(self, features: jax.Array, train: bool, width: int = LAST) -> jax.Array:
         """W2 dropout(relu(W1 f)), W2 = 0 at the start, for any width of W2."""
         hidden = nn.relu(linear(max(1, LAST // self.reduction), "fc1")(features))
-        hidden = Dropout(self.dropout, deterministic=not train)(hidden)
+        hidden = nn.Dropout(self.dropout, deterministic=not train)(hidden)
         return linear(width, "fc2", kernel_init=nn.initializers.zeros)(hidden)
 
 

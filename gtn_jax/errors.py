@@ -2,7 +2,7 @@
 
 Anything a user can cause is a `ValueError` (or an `OSError` from the file system) of one to three
 lines; the command line prints it without a traceback. Whatever else ends a command is said in as
-many lines (`in_words`).
+many lines (`describe_error`).
 """
 
 import difflib
@@ -34,11 +34,17 @@ def unknown_name(what: str, name: str, known: Iterable[str], catalog: str = "") 
     return ValueError(f"unknown {what} {name!r}; {hint}")
 
 
+def one_line(error: BaseException) -> str:
+    """The first line of an exception's message, or else its class; at most 200 characters."""
+    lines = (" ".join(line.split()) for line in str(error).splitlines())
+    return next(filter(None, lines), type(error).__name__)[:200]
+
+
 _LINES = 3
 _LINE_CHARACTERS = 2000
 
 
-def in_words(error: Exception) -> str:
+def describe_error(error: Exception) -> str:
     """What to tell a person about the exception that ended a command, in one to three lines."""
     text = str(error) or type(error).__name__
     # JAX's class for what a device reports has changed its name, and is not imported here.

@@ -5,16 +5,19 @@ stand for an empty file unless file and folder were forced to the disk (fsync) b
 The standard library, and NumPy for its archives; no jax.
 """
 
+import contextlib
 import errno
 import io
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from gtn_jax.errors import one_line
 
 TEMPORARY = ".tmp"
 """What the name of a half-written file ends in."""
@@ -26,22 +29,48 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write and rename, so that a reader never sees half a file; nothing is left of a failure.
+    """Replace a file as a whole; raises as `replacing`."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a name beside `path` to write to; at the end of the block, rename it to `path`.
+
+    A reader sees the old file or the new one, and nothing is left of a block that fails.
 
     Raises:
         ValueError: it cannot be written.
     """
     temporary = path.with_name(path.name + TEMPORARY)
     try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+        yield temporary
+        sync(temporary)
         os.replace(temporary, path)
         sync(path.parent)
     except OSError as error:
-        remove(temporary)
         raise not_written(path, error) from error
+    finally:
+        remove(temporary)
+
+
+@contextlib.contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Give an empty folder to write to; at the end of the block, rename it to `path`.
+
+    The folder appears complete or not at all.
+
+    Args:
+        path: an empty folder, or absent in one that exists.
+    """
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    partial.mkdir()
+    try:
+        yield partial
+        os.replace(partial, path)
+    finally:
+        remove(partial)
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
@@ -152,4 +181,4 @@ def reason(error: BaseException) -> str:
         if known:
             return os.strerror(int(known[1]))
         cause = cause.__cause__ or cause.__context__
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+    return one_line(error)

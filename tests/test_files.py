@@ -36,6 +36,27 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path, monkeypat
     assert os.listdir(tmp_path) == ["a.json"]
 
 
+def test_a_block_that_fails_leaves_the_old_file_and_nothing_else(tmp_path):
+    path = tmp_path / "a.json"
+    files.write_text(path, "old")
+    with pytest.raises(KeyError), files.replacing(path) as temporary:
+        temporary.write_text("ne")
+        raise KeyError
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["a.json"]
+
+
+def test_a_folder_is_complete_or_not_there(tmp_path):
+    with pytest.raises(KeyError), files.new_folder(tmp_path / "a") as partial:
+        (partial / "half").touch()
+        raise KeyError
+    assert os.listdir(tmp_path) == []
+    with files.new_folder(tmp_path / "a") as partial:
+        (partial / "file").touch()
+        assert not (tmp_path / "a").exists()
+    assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")] == ["a", "a/file"]
+
+
 def test_file_and_folder_are_forced_to_the_disk_in_this_order(tmp_path, monkeypatch):
     calls = []
     fsync, replace = os.fsync, os.replace

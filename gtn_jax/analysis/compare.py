@@ -18,15 +18,15 @@ from gtn_jax.analysis.methods import (
     method_config,
 )
 from gtn_jax.analysis.swept_trials import is_sweepable, run_swept
-from gtn_jax.analysis.trials import Clock, Say, Summary, Trial, in_words, run_trials
+from gtn_jax.analysis.trials import Clock, Say, Summary, Trial, rough_time, run_trials
 from gtn_jax.analysis.tuning import Row
 from gtn_jax.config import Config, override
 from gtn_jax.config.serialization import differences, from_json, to_json
 from gtn_jax.data.sources import open_data
 from gtn_jax.data.subsets import Part, choose
-from gtn_jax.devices import Device, data_mesh
-from gtn_jax.devices import in_words as device_words
+from gtn_jax.devices import Device, data_mesh, in_words
 from gtn_jax.errors import UsageError
+from gtn_jax.files import write_text
 from gtn_jax.runs.folder import RunFolder
 from gtn_jax.runs.provenance import start_row
 from gtn_jax.runs.row_file import append_row, read_rows
@@ -40,6 +40,8 @@ METHODS_FILE = "methods.jsonl"
 
 def check(config: Config, methods: Sequence[str], seeds: int, trials: int, workdir: Path) -> Config:
     """Refuse, before any work, a comparison that could not be finished or would mix two.
+
+    Writes into `workdir` what it is a comparison of; call it inside `lock.locked`.
 
     Returns:
         The experiment's config, resolved: lengths and starts are alike for all methods.
@@ -86,7 +88,7 @@ def check(config: Config, methods: Sequence[str], seeds: int, trials: int, workd
                 f"here: {'; '.join(kept[name])}\nasked for: {'; '.join(changes)}"
             )
     workdir.mkdir(parents=True, exist_ok=True)
-    path.write_text(to_json(config))
+    write_text(path, to_json(config))
     for name, changes in asked.items():
         if name not in kept:
             append_row(workdir / METHODS_FILE, {"method": name, "changes": changes})
@@ -212,7 +214,7 @@ def compare(
         say: told of each run.
     """
     trials = final_trials(config, rates, seeds, workdir)
-    run_trials(trials, devices, Clock(len(trials), len(devices)), say)
+    run_trials(trials, devices, Clock(len(trials)), say)
     return final_rows(workdir, rates, seeds)
 
 
@@ -240,13 +242,13 @@ def tune_and_compare(
         say: told of each run.
     """
     assert config.training.epochs != "auto"
-    RunFolder(workdir).append_start(start_row(device_words(data_mesh(devices)), 0))
+    RunFolder(workdir).append_start(start_row(in_words(data_mesh(devices)), 0))
     configs = {method: method_config(config, method, None, 0) for method in methods}
     trained = [method for method in methods if not is_untrained(configs[method])]
     tunings = tuning.missing_count(config, methods, trials, workdir)
     done = {(row["method"], row["seed"]) for row in result_rows(workdir)}
     finals = [method for method in methods for seed in seeds if (method, seed) not in done]
-    clock = Clock(tunings + len(finals), len(devices))
+    clock = Clock(tunings + len(finals))
     swept = bool(trained) and all(is_sweepable(configs[method]) for method in trained)
 
     def run_all(found: Sequence[Trial]) -> None:
@@ -271,7 +273,7 @@ def tune_and_compare(
         runs += [configs[trained[0]]] * rest + [configs[method] for method in finals]
         seconds = estimate.total_seconds(runs, costs, len(trained), len(devices))
         say(
-            f"about {in_words(seconds)}: {tunings} tuning runs ({each} for each method that is "
+            f"about {rough_time(seconds)}: {tunings} tuning runs ({each} for each method that is "
             f"trained) and {len(finals)} final runs, {len(devices)} at a time"
         )
     rates = tuning.tune(config, methods, trials, workdir, run_all)

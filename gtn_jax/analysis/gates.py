@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from rich.table import Table
 
-from gtn_jax import files
 from gtn_jax.analysis.channels import ChannelCurve, curve_arrays
+from gtn_jax.files import write_arrays
 from gtn_jax.inference.outputs import RunOutputs
 
 _NO_FACTOR = ("none", "mlp")
@@ -156,7 +156,7 @@ def write_gates(
     arrays = {k: np.asarray(v) for k, v in statistics._asdict().items() if k != "accuracy"}
     arrays |= {f"accuracy_{name}": np.asarray(v) for name, v in statistics.accuracy.items()}
     arrays |= {"classes": np.array(outputs.classes), "split": np.array(split)}
-    files.write_arrays(path, arrays | ({} if curve is None else curve_arrays(curve)))
+    write_arrays(path, arrays | ({} if curve is None else curve_arrays(curve)))
 
 
 def accuracy_table(statistics: GateStatistics) -> Table:

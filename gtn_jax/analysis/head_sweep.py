@@ -1,12 +1,11 @@
-"""Many heads on features that do not change: seeds, learning rates and dropouts in one program.
+"""Many heads on features that do not change: seeds and learning rates in one program.
 
 Where a trunk stands still in every respect (`methods.is_frozen`) and its features are cached, a run
 is the training of gate and classifiers on numbers. Here all rates of a seed share each batch of
-features and its dropout, so that a linear head's products become one large product; so they do at
-each of many rates of dropout, and seeds go through the same program, as many at once as caches or
-memory hold. A head gets what it would get in a run of its own: the same start, order, views, masks
-and updates (`training/steps.py` makes the step). There are no checkpoints; a sweep is short, and
-swept_trials.py keeps its rows.
+features and its dropout, so that a linear head's products become one large product, and seeds go
+through the same program, as many at once as caches or memory hold. A head gets what it would get
+in a run of its own: the same start, order, views, masks and updates (`training/steps.py` makes the
+step). There are no checkpoints; a sweep is short, and swept_trials.py keeps its rows.
 """
 
 from collections.abc import Callable, Sequence
@@ -60,7 +59,7 @@ class SeedData(NamedTuple):
 
 
 class SweptHeads(NamedTuple):
-    """What became of S R heads; of S D R heads where rates of dropout were given.
+    """What became of S R heads.
 
     Attributes:
         params: of the selected epoch, without the trunk's, S R ... each.
@@ -83,8 +82,8 @@ class SweptHeads(NamedTuple):
     diverged: jax.Array
 
 
-Sweep = Callable[[SeedData, Array, Array | None], SweptHeads]
-"""Data of S seeds, stacked, float32 R peak rates, None or float32 D 2 dropouts -> heads."""
+Sweep = Callable[[SeedData, Array], SweptHeads]
+"""Data of S seeds, stacked, float32 R peak rates -> heads."""
 
 
 def make_sweep(
@@ -94,7 +93,7 @@ def make_sweep(
     eval_every_epochs: int = 1,
     select_last: bool = False,
 ) -> Sweep:
-    """Build `sweep(data, rates, dropouts) -> SweptHeads`, jitted.
+    """Build `sweep(data, rates) -> SweptHeads`, jitted.
 
     Args:
         model: a GTN; its trunk is not used.
@@ -105,22 +104,15 @@ def make_sweep(
             as a run does.
     """
 
-    def one(data: SeedData, rates: Array, dropout: Array | None) -> SweptHeads:
-        own = model
-        if dropout is not None:
-            own = model.clone(classifier_dropout=dropout[0], gate_dropout=dropout[1])
+    def one(data: SeedData, rates: Array) -> SweptHeads:
         step = make_train_step(
-            own, optimizer, lambda key, batch: batch, gtn_loss(aux_weight), batch_norm="running"
+            model, optimizer, lambda key, batch: batch, gtn_loss(aux_weight), batch_norm="running"
         )
         return _train_seed(
-            own, optimizer, step, eval_every_epochs, select_last, data, jnp.asarray(rates)
+            model, optimizer, step, eval_every_epochs, select_last, data, jnp.asarray(rates)
         )
 
-    def sweep(data: SeedData, rates: Array, dropouts: Array | None) -> SweptHeads:
-        of_seed = one if dropouts is None else jax.vmap(one, in_axes=(None, None, 0))
-        return jax.vmap(of_seed, in_axes=(0, None, None))(data, rates, dropouts)
-
-    return jax.jit(sweep)
+    return jax.jit(jax.vmap(one, in_axes=(0, None)))
 
 
 def train_heads(
@@ -128,18 +120,15 @@ def train_heads(
     data: Sequence[SeedData],
     learning_rates: Sequence[float],
     bytes_at_once: int | None = None,
-    dropouts: Sequence[tuple[float, float]] | None = None,
 ) -> SweptHeads:
-    """Train a head for each seed and rate, or for each seed, dropout and rate.
+    """Train a head for each seed and rate.
 
     Args:
         sweep: from `make_sweep`.
         data: one a seed.
         learning_rates: R peak rates.
         bytes_at_once: of parameters and momentum of the heads that are trained at once; None: 8 MiB
-            on a CPU, 1 GiB elsewhere. All rates and dropouts of a seed are, in any case.
-        dropouts: D pairs, rate on the gated features and rate on the gate's hidden units; None:
-            those of the model.
+            on a CPU, 1 GiB elsewhere. All rates of a seed are, in any case.
 
     Returns:
         NumPy arrays.
@@ -152,18 +141,17 @@ def train_heads(
     if bytes_at_once is None:
         is_cpu = jax.default_backend() == "cpu"
         bytes_at_once = _CPU_BYTES if is_cpu else _ACCELERATOR_BYTES
-    per_seed = head_bytes * len(learning_rates) * (1 if dropouts is None else len(dropouts))
+    per_seed = head_bytes * len(learning_rates)
     fitting = min(bytes_at_once // per_seed, _FEATURE_BYTES // feature_bytes)
     at_once = min(len(data), max(1, fitting))
     rates = np.asarray(learning_rates, np.float32)
-    rates_of_dropout = None if dropouts is None else np.asarray(dropouts, np.float32)
     parts = []
     for start in range(0, len(data), at_once):
         chunk = list(data[start : start + at_once])
         # The last chunk is filled up: another shape would be another program.
         chunk += [chunk[-1]] * (at_once - len(chunk))
         stacked = jax.tree.map(lambda *leaves: np.stack([np.asarray(x) for x in leaves]), *chunk)
-        parts.append(jax.device_get(sweep(stacked, rates, rates_of_dropout)))
+        parts.append(jax.device_get(sweep(stacked, rates)))
     return jax.tree.map(lambda *leaves: np.concatenate(leaves)[: len(data)], *parts)
 
 

@@ -9,6 +9,7 @@ from PIL import Image
 from gtn_jax.data.decode import decode_whole
 from gtn_jax.data.sources import open_data
 from gtn_jax.data.subsets import choose, fingerprint
+from gtn_jax.errors import one_line
 from gtn_jax.runs.folder import RunFolder
 
 _SHORT_SIDE = 96
@@ -41,8 +42,7 @@ def thumbnails(folder: RunFolder, split: str, rows: np.ndarray) -> dict[int, byt
                 found[row] = _jpeg(decode_whole(example["image"], _SHORT_SIDE, file))
         return found
     except (ValueError, OSError, KeyError) as error:
-        reason = (str(error).splitlines() or ["unknown"])[0]
-        return f"No pictures: the run's data set is not here as it was ({reason})."
+        return f"No pictures: the run's data set is not here as it was ({one_line(error)})."
 
 
 def _jpeg(pixels: np.ndarray) -> bytes:

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import jax
 
 from gtn_jax.config import Config
+from gtn_jax.data.sources import Say
 from gtn_jax.devices import Device, all_devices
 from gtn_jax.errors import UsageError
 from gtn_jax.runtime.interruption import Interrupted, active
@@ -24,7 +25,6 @@ from gtn_jax.training.loop import run
 _RUNS_BETWEEN_CLEARINGS = 10
 """A CPU's programs are thousands of mappings of memory each, of 65,530 that Linux gives a process:
 a comparison ended after 95 runs that shared none."""
-Say = Callable[[str], None]
 Summary = dict[str, Any]
 
 
@@ -48,16 +48,9 @@ class Trial(NamedTuple):
 class Clock:
     """How many trials are done, of how many, and when the rest will be."""
 
-    def __init__(self, total: int, at_once: int, estimated_seconds: float | None = None):
-        """Start it.
-
-        Args:
-            total: trials to come, as far as is known; `add` more later.
-            at_once: how many run at the same time.
-            estimated_seconds: of a trial, until some are over.
-        """
-        self._total, self._done, self._at_once = total, 0, at_once
-        self._estimated = estimated_seconds
+    def __init__(self, total: int):
+        """Start it; `total` trials are to come, as far as is known: `add` more later."""
+        self._total, self._done = total, 0
         self._started = time.monotonic()
 
     def add(self, trials: int) -> None:
@@ -72,19 +65,11 @@ class Clock:
     def tick(self) -> str:
         """One is over; returns "[12/108, about 3 min left]"."""
         self._done += 1
-        left = self.left_seconds()
-        words = "" if left is None else f", about {in_words(left)} left"
-        return f"[{self._done}/{self._total}{words}]"
-
-    def left_seconds(self) -> float | None:
-        """Until all are over; None where nothing is known."""
-        missing = self._total - self._done
-        if not self._done:
-            return None if self._estimated is None else self._estimated * missing / self._at_once
-        return (time.monotonic() - self._started) / self._done * missing
+        left = (time.monotonic() - self._started) / self._done * (self._total - self._done)
+        return f"[{self._done}/{self._total}, about {rough_time(left)} left]"
 
 
-def in_words(seconds: float) -> str:
+def rough_time(seconds: float) -> str:
     """A time for people: "8 s", "3 min", "2.5 h"."""
     if seconds < 100:
         return f"{seconds:.0f} s"

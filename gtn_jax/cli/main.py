@@ -8,11 +8,12 @@ finished all the same. The verbs are in verbs/.
 
 import shlex
 import sys
+import warnings
 
 from gtn_jax.cli.commands import RESUMING, VERBS
 from gtn_jax.cli.terminal import complain, steady_output
 from gtn_jax.config.experiment import shipped_experiments
-from gtn_jax.errors import UsageError, in_words, unknown_name
+from gtn_jax.errors import UsageError, describe_error, unknown_name
 from gtn_jax.runtime.interruption import Interrupted, active, caught, leave_within
 
 
@@ -25,6 +26,8 @@ def main(arguments: list[str] | None = None) -> int:
     Returns:
         The exit code.
     """
+    # Pillow's, of damaged EXIF blocks: common in photographs, and no reason for anybody to act.
+    warnings.filterwarnings("ignore", message=".*orrupt EXIF", module="PIL")
     is_process = arguments is None
     typed = list(sys.argv[1:] if arguments is None else arguments)
     with steady_output() as output:
@@ -70,14 +73,14 @@ def _run(arguments: list[str]) -> int:
     except UsageError as error:
         if debug:
             raise
-        complain(in_words(error))
+        complain(describe_error(error))
         return 2
     # Also what nobody foresaw: a traceback says nothing to most of those who meet it.
     except Exception as error:
         active().check_raised()
         if debug:
             raise
-        complain(in_words(error))
+        complain(describe_error(error))
         return 1
     return 0
 

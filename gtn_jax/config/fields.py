@@ -35,7 +35,7 @@ def require_kinds(section: Any, name: str = "") -> None:
     """Check every field's type; raises as `require`. `name` of the section ends with a dot."""
     for field, kind in get_type_hints(type(section)).items():
         found = getattr(section, field)
-        require(is_of(kind, found), f"{name}{field}", found, in_words(kind))
+        require(is_of(kind, found), f"{name}{field}", found, describe_kind(kind))
 
 
 def is_of(kind: Any, value: Any) -> bool:
@@ -56,14 +56,14 @@ def is_of(kind: Any, value: Any) -> bool:
     return isinstance(value, kind)
 
 
-def in_words(kind: Any) -> str:
+def describe_kind(kind: Any) -> str:
     """What to call a kind, for an error: "a whole number, or None"."""
     origin, inner = get_origin(kind), get_args(kind)
     if origin is Literal:
         return " or ".join(inner)
     if origin in (Union, types.UnionType):
-        return ", or ".join(in_words(one) for one in inner)
+        return ", or ".join(describe_kind(one) for one in inner)
     if origin is tuple:
-        return f"a row of {in_words(inner[0])}"
+        return f"a row of {describe_kind(inner[0])}"
     names = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
     return names.get(kind, "None" if kind is type(None) else kind.__name__)

@@ -17,7 +17,6 @@ from rich.table import Table
 from rich.text import Text
 
 from gtn_jax.config import DataConfig
-from gtn_jax.data.builders.encode import ordered_map
 from gtn_jax.data.files import read_regular
 from gtn_jax.data.folder import FolderListing, read_folder
 from gtn_jax.data.folder_tree import shown
@@ -25,6 +24,7 @@ from gtn_jax.data.progress import PrepareBar
 from gtn_jax.data.rgb import open_rgb
 from gtn_jax.data.splits import Split
 from gtn_jax.data.subsets import Part, divide
+from gtn_jax.data.threads import ordered_map
 
 Counts = collections.Counter[int]
 """Label -> number of files."""

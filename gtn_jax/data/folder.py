@@ -25,7 +25,7 @@ SPLIT_FOLDERS = {
     "validation": "validation",
     "test": "test",
 }
-"""Name of a folder, in any case -> the split that it holds."""
+"""Name of a folder or of a stored split, in any case -> the split that it holds."""
 _NAMED_AT_MOST = 5
 
 

@@ -3,10 +3,7 @@
 What a batch of them holds is here; in which order they come is pipeline.py's. No jit here.
 """
 
-import collections
-import concurrent.futures
 import dataclasses
-import os
 from collections.abc import Iterator
 from typing import Any
 
@@ -18,6 +15,7 @@ from gtn_jax.data.clips import clip_ids
 from gtn_jax.data.decode import decode, decode_whole, whole_size
 from gtn_jax.data.splits import Split
 from gtn_jax.data.subsets import Part
+from gtn_jax.data.threads import ordered_map
 
 MEMORY_LIMIT_BYTES = 2 * 2**30
 """Of the host's, for the decoded images of one part."""
@@ -175,17 +173,10 @@ def load(part: Part, view: View) -> Images:
 
 
 def decoded_chunks(images: Images) -> Iterator[list[np.ndarray]]:
-    """Every image, decoded, in order, by threads (Pillow lets others run); few wait to be taken."""
+    """Every image, decoded, in order."""
     starts = range(_READ_AT_ONCE, len(images), _READ_AT_ONCE)
-    waiting = collections.deque()
-    workers = os.cpu_count() or 1
-    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-        for chunk in np.split(images.part.positions, starts):
-            if len(waiting) > workers:
-                yield waiting.popleft().result()
-            waiting.append(pool.submit(_decode, images.part.split, chunk, images.view))
-        while waiting:
-            yield waiting.popleft().result()
+    chunks = np.split(images.part.positions, starts)
+    return ordered_map(lambda chunk: _decode(images.part.split, chunk, images.view), chunks, 1)
 
 
 def _decode(split: Split, positions: np.ndarray, view: View) -> list[np.ndarray]:

@@ -9,6 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from gtn_jax.files import write_arrays
+
 
 class Index(NamedTuple):
     """One row an image, in the order of the records.
@@ -31,7 +33,7 @@ def index_file(folder: Path, split: str) -> Path:
 
 def save_index(index: Index, folder: Path, split: str) -> None:
     """Write it."""
-    np.savez_compressed(index_file(folder, split), **index._asdict())
+    write_arrays(index_file(folder, split), index._asdict())
 
 
 def load_index(path: Path) -> Index:

@@ -1,16 +1,17 @@
 """Any image file -> upright 8-bit RGB; each odd kind of file has one defined answer, or a refusal.
 
 Pillow decodes (https://pillow.readthedocs.io), by a class for each format that is chosen here from
-the first bytes: `Image.open` would also try decoders that run programs of their own, warn of large
-images instead of refusing them, and know nothing of our cap. Does not resize: decode.py's. Not
-applied: ICC profiles, gamma, orientation in XMP.
+the first bytes: `Image.open` warns of large images, or refuses them by a limit of the whole
+process, and says of a damaged header only that it does not know the file. Does not resize:
+decode.py's. Not applied: ICC profiles, gamma.
 """
 
+import contextlib
 import io
-import struct
+from collections.abc import Iterator
 
 import numpy as np
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 from PIL.BmpImagePlugin import BmpImageFile
 from PIL.GifImagePlugin import GifImageFile
 from PIL.ImageFile import ImageFile
@@ -18,6 +19,8 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 from PIL.TiffImagePlugin import TiffImageFile
 from PIL.WebPImagePlugin import WebPImageFile
+
+from gtn_jax.errors import one_line
 
 MAX_MEGAPIXELS = 64.0
 """Of one image, by its header, before anything is decoded: 11 kB of PNG can hold 90."""
@@ -36,26 +39,16 @@ _FOREIGN = (
     (b"<", "a web page or other text, so the download went wrong"),
     (b"%PDF", "a PDF; save its pictures as JPEG or PNG"),
 )
-_ORIENTATION = 0x0112
-_TURNS = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-"""EXIF 2.32, 4.6.4 A: orientation of the stored image -> what turns it upright."""
+_PNG_METADATA = (b"eXIf", b"iTXt", b"tEXt", b"zTXt")
 _BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
 
 
 def open_rgb(encoded: bytes, file: str, max_megapixels: float = MAX_MEGAPIXELS) -> Image.Image:
     """Decode to upright 8-bit RGB.
 
-    EXIF orientation is applied. Grey, palette, CMYK and 1-bit images become RGB; what is
-    transparent shows white; of 16 bits a channel the high byte is kept; of an animation the first
-    frame.
+    EXIF orientation (or XMP's, where there is none) is applied. Grey, palette, CMYK and 1-bit
+    images become RGB; what is transparent shows white; of 16 bits a channel the high byte is kept;
+    of an animation the first frame.
 
     Args:
         encoded: a JPEG, PNG, GIF, BMP, TIFF or WebP file.
@@ -66,19 +59,13 @@ def open_rgb(encoded: bytes, file: str, max_megapixels: float = MAX_MEGAPIXELS) 
         ValueError: no image of these formats, damaged, too large, or of 32-bit or other pixels
             that have no one meaning in 8 bits; names the file.
     """
-    try:
-        image = _opener(encoded)(io.BytesIO(encoded))
-        _check_size(image.size, max_megapixels)
+    with _readable(file):
+        image = _open(encoded, max_megapixels)
         image.load()
         _check_size(image.size, max_megapixels)  # a GIF's frame may exceed what its header says
-        turn = _TURNS.get(_orientation(image))
-        rgb = _to_rgb(image)
-        return rgb if turn is None else rgb.transpose(turn)
-    # Whatever a decoder can raise on bytes from anywhere: Pillow lets OSError, SyntaxError,
-    # ValueError, EOFError, struct.error, zlib.error and more through.
-    except Exception as error:
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"{file}: not a readable image ({reason})") from error
+        with contextlib.suppress(Exception):  # a damaged EXIF block turns nothing
+            ImageOps.exif_transpose(image, in_place=True)
+        return _to_rgb(image)
 
 
 def upright_size(encoded: bytes, file: str) -> tuple[int, int]:
@@ -87,18 +74,33 @@ def upright_size(encoded: bytes, file: str) -> tuple[int, int]:
     Raises:
         ValueError: as `open_rgb`, as far as the header tells.
     """
+    with _readable(file):
+        image = _open(encoded, MAX_MEGAPIXELS)
+    if isinstance(image, TiffImageFile):
+        return image.size  # Pillow tells it as turned
+    # `getexif` decodes a PNG, as what tells its orientation may come after its pixels.
+    if not isinstance(image, PngImageFile) or any(chunk in encoded for chunk in _PNG_METADATA):
+        with contextlib.suppress(Exception):
+            # Orientations from 5 on lie on their side.
+            if image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8):
+                return image.height, image.width
+    return image.size
+
+
+@contextlib.contextmanager
+def _readable(file: str) -> Iterator[None]:
+    """Turn what a decoder raises into one line; Pillow lets a dozen kinds of errors through."""
     try:
-        image = _opener(encoded)(io.BytesIO(encoded))
-        _check_size(image.size, MAX_MEGAPIXELS)
-        # A PNG may tell its orientation after its pixels, which Pillow sees when it has read them.
-        if isinstance(image, PngImageFile) and "exif" not in image.info and b"eXIf" in encoded:
-            image.load()
-    except Exception as error:  # as above
-        reason = " ".join(str(error).split()) or type(error).__name__
-        raise ValueError(f"{file}: not a readable image ({reason})") from error
-    # Orientations from 5 on lie on their side.
-    is_turned = 5 <= _orientation(image) <= 8
-    return (image.height, image.width) if is_turned else (image.width, image.height)
+        yield
+    except Exception as error:
+        raise ValueError(f"{file}: not a readable image ({one_line(error)})") from error
+
+
+def _open(encoded: bytes, max_megapixels: float) -> ImageFile:
+    """Read the header."""
+    image = _opener(encoded)(io.BytesIO(encoded))
+    _check_size(image.size, max_megapixels)
+    return image
 
 
 def _opener(encoded: bytes) -> type[ImageFile]:
@@ -123,27 +125,6 @@ def _check_size(size: tuple[int, int], max_megapixels: float) -> None:
             f"{size[0]} x {size[1]} are {megapixels:.0f} megapixels, more than "
             f"{max_megapixels:g}; make it smaller"
         )
-
-
-def _orientation(image: Image.Image) -> int:
-    """1 to 8; 1, upright, where there is none or the EXIF block is damaged."""
-    if isinstance(image, TiffImageFile):
-        return 1  # Pillow turns a TIFF as it loads, and tells its size as turned
-    # Pillow's own reader warns on damaged blocks, which are common and would fill the screen.
-    block = image.info.get("exif", b"").removeprefix(b"Exif\0\0")
-    order = {b"II": "<", b"MM": ">"}.get(block[:2])
-    if order is None:
-        return 1
-    try:
-        (start,) = struct.unpack_from(order + "I", block, 4)
-        (count,) = struct.unpack_from(order + "H", block, start)
-        for entry in range(start + 2, start + 2 + 12 * count, 12):
-            tag, _kind, _count, value = struct.unpack_from(order + "HHIH", block, entry)
-            if tag == _ORIENTATION:
-                return value
-    except struct.error:
-        pass
-    return 1
 
 
 def _whole(value: object) -> int:

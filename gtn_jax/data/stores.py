@@ -5,7 +5,6 @@ and renames it at the end. What is in a store is sources.py's.
 """
 
 import contextlib
-import fcntl
 import json
 import re
 import shutil
@@ -14,6 +13,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import tensorflow_datasets as tfds
+from filelock import FileLock, Timeout
+
+from gtn_jax.errors import one_line
+from gtn_jax.files import write_text
 
 VERSION = "1.0.0"
 """Of every builder in builders/."""
@@ -48,7 +51,7 @@ class Prepared(NamedTuple):
 
 def save_prepared(folder: Path, prepared: Prepared) -> None:
     """Write it into a store."""
-    (folder / _PREPARED).write_text(json.dumps(prepared._asdict(), indent=1) + "\n")
+    write_text(folder / _PREPARED, json.dumps(prepared._asdict(), indent=1) + "\n")
 
 
 def load_prepared(folder: Path) -> Prepared | None:
@@ -138,9 +141,9 @@ def undamaged(folder: Path) -> Iterator[None]:
     try:
         yield
     except Exception as error:  # JSON, protobuf, RuntimeError of C++ and others
-        reason = " ".join(str(error).split())[:200] or type(error).__name__
         raise ValueError(
-            f"{folder}: damaged ({reason}); remove this folder and prepare the data set again"
+            f"{folder}: damaged ({one_line(error)}); remove this folder and prepare the data set "
+            "again"
         ) from error
 
 
@@ -153,12 +156,13 @@ def locked(parent: Path, say: Callable[[str], None]) -> Iterator[None]:
         say: told about having to wait.
     """
     parent.mkdir(parents=True, exist_ok=True)
-    with (parent / ".lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            say(f"waiting for another preparation in {parent}")
-            fcntl.flock(file, fcntl.LOCK_EX)
+    lock = FileLock(parent / ".lock")
+    try:
+        held = lock.acquire(timeout=0)
+    except Timeout:
+        say(f"waiting for another preparation in {parent}")
+        held = lock.acquire()
+    with held:
         # Whoever holds the lock is alone, so these belong to nobody.
         for leftover in parent.glob("incomplete.*"):
             shutil.rmtree(leftover, ignore_errors=True)

@@ -15,14 +15,13 @@ from typing import Any
 
 import tensorflow_datasets as tfds
 
+from gtn_jax.data.folder import SPLIT_FOLDERS
 from gtn_jax.data.splits import Split
 from gtn_jax.data.stores import undamaged
-from gtn_jax.errors import unknown_name
+from gtn_jax.errors import one_line, unknown_name
 
 PREFIX = "tfds:"
 CATALOGUE = "https://www.tensorflow.org/datasets/catalog/overview"
-_SPLITS = {"train": "train", "val": "validation", "valid": "validation",
-           "validation": "validation", "test": "test"}  # fmt: skip
 _FILE_NAMES = ("file_name", "image/filename", "filename", "image/file_name", "file")
 _NAME = re.compile(r"[a-z][a-z0-9_]*(/\w[\w.-]*)?")
 
@@ -83,7 +82,7 @@ def open_stock(name: str, data_dir: str, say: Callable[[str], None] = print) -> 
     classes = tuple(features[names[1]].names)
     splits = {}
     for stored in builder.info.splits:
-        split = _SPLITS.get(str(stored).lower())
+        split = SPLIT_FOLDERS.get(str(stored).lower())
         if split is None:
             continue
         records = _records(builder, stored, name, plain, folder)
@@ -181,9 +180,8 @@ def _prepare(plain: str, folder: Path, say: Callable[[str], None]) -> None:
                 f"{name}: no network to download it; where there is one, run {command} and bring "
                 "the folder here"
             ) from error
-        reason = " ".join(str(error).split())[:200]
         raise ValueError(
-            f"{name}: TFDS could not prepare it ({type(error).__name__}: {reason})"
+            f"{name}: TFDS could not prepare it ({type(error).__name__}: {one_line(error)})"
         ) from error
     finally:
         log.setLevel(level)

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from gtn_jax.errors import one_line
+
 FRAMES = 25
 """Frames kept of a video."""
 
@@ -53,8 +55,7 @@ def read_frames(path: Path, wanted: int = FRAMES) -> list[tuple[int, np.ndarray]
             _, kept = _decode(av, path, frame_positions(found, wanted))
     # Some of PyAV's errors are ValueErrors or OSErrors too; IndexError: no picture in the file.
     except (av.FFmpegError, OSError, ValueError, IndexError) as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{path}: not a readable video ({reason})") from error
+        raise ValueError(f"{path}: not a readable video ({one_line(error)})") from error
     if not found:
         raise ValueError(f"{path}: not a readable video (no frame in it)")
     return kept

@@ -9,9 +9,6 @@ trained on.
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,6 +18,7 @@ import numpy as np
 from gtn_jax.arrays import Variables
 from gtn_jax.config import Config, override
 from gtn_jax.config.presets import official
+from gtn_jax.files import new_folder, write_text
 from gtn_jax.models.gtn import variable_shapes
 from gtn_jax.runs.checkpoints import Checkpoints
 from gtn_jax.runs.folder import SOURCE, Preprocessing, RunFolder
@@ -159,15 +157,11 @@ def write_run(
         source: for `SOURCE`; its `file` is named in the summary, too.
     """
     state = setup_of(config, classes, preprocessing).state(variables)
-    partial = Path(tempfile.mkdtemp(prefix=f".{dst.name}.", suffix=".partial", dir=dst.parent))
-    try:
-        folder = RunFolder(partial / "run")
+    with new_folder(dst) as partial:
+        folder = RunFolder(partial)
         folder.start(config, classes, preprocessing)
         with Checkpoints(folder.checkpoints, config=config, classes=classes) as checkpoints:
             checkpoints.save(state, {"converted": True})
-        (folder.path / SOURCE).write_text(json.dumps(source, indent=2) + "\n")
+        write_text(folder.path / SOURCE, json.dumps(source, indent=2) + "\n")
         # The number of steps is not in the checkpoint: step 0 is the only one here.
         folder.finish({"selected_step": 0, "converted_from": source["file"]})
-        os.replace(folder.path, dst)
-    finally:
-        shutil.rmtree(partial)

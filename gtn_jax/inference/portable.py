@@ -10,9 +10,6 @@ Pillow and flatbuffers only, and the digests of all of them go along. Needs the 
 import contextlib
 import importlib.util
 import json
-import os
-import shutil
-import tempfile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,6 +24,7 @@ from gtn_jax.arrays import Variables
 from gtn_jax.config import Config, override
 from gtn_jax.config.serialization import from_tree, to_json
 from gtn_jax.data.augment import evaluation_transform
+from gtn_jax.files import new_folder
 from gtn_jax.inference.import_checkpoint import check_new_folder
 from gtn_jax.inference.restore import Restored, restore
 from gtn_jax.runs import digests
@@ -108,8 +106,7 @@ def export_portable(workdir: Path, out: Path) -> Portable:
     variables = jax.device_get(run.variables)
     exported = _exported(run, variables).serialize()
     difference = _check(run, exported)
-    partial = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".partial", dir=out.parent))
-    try:
+    with new_folder(out) as partial:
         (partial / FUNCTION).write_bytes(exported)
         metadata = {"format": "gtn_jax", "config": to_json(_without_paths(run.config))}
         write_safetensors(flat_tensors(variables), partial / NUMBERS, metadata)
@@ -133,12 +130,6 @@ def export_portable(workdir: Path, out: Path) -> Portable:
         (partial / "README.md").write_text(words, encoding="utf-8")
         names = sorted(file.name for file in partial.iterdir())
         digests.write(partial, {name: digests.of_file(partial / name, name) for name in names})
-        partial.chmod(0o755)  # mkdtemp's is for one user only
-        if out.exists():
-            out.rmdir()
-        os.rename(partial, out)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
     files = {file.name: file.stat().st_size for file in sorted(out.iterdir())}
     return Portable(out, files, difference)
 

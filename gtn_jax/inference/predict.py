@@ -5,11 +5,11 @@ and deviation. A file that is no image is reported and does not stop the others.
 augmented or averaged over crops.
 """
 
-import concurrent.futures
 import csv
 import functools
+import io
+import itertools
 import json
-import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -24,8 +24,10 @@ from gtn_jax.arrays import Batch
 from gtn_jax.data.decode import decode
 from gtn_jax.data.files import read_regular
 from gtn_jax.data.image_files import image_files
+from gtn_jax.data.threads import ordered_map
 from gtn_jax.devices import data_mesh, put_batch
 from gtn_jax.errors import UsageError
+from gtn_jax.files import write_bytes
 from gtn_jax.inference.restore import Restored, restore
 
 OUT_SUFFIXES = (".csv", ".json")
@@ -107,25 +109,22 @@ def predict_files(
     batch_size = -(-wanted // mesh.size) * mesh.size
     data = run.config.data
     read = functools.partial(_read, image_size=data.evaluation_size, short_side=data.resize_size)
-    chunks = [files[start : start + batch_size] for start in range(0, len(files), batch_size)]
+    all_images = ordered_map(read, files)
     computed: tuple[Sequence[Path], list[np.ndarray | Unreadable], Any] | None = None
-    with concurrent.futures.ThreadPoolExecutor() as pool:
-        ahead = [pool.submit(read, file) for file in chunks[0]] if chunks else []
-        for number, chunk in enumerate(chunks):
-            images = [future.result() for future in ahead]
-            following = chunks[number + 1] if number + 1 < len(chunks) else ()
-            ahead = [pool.submit(read, file) for file in following]
-            pixels = [image for image in images if not isinstance(image, Unreadable)]
-            rows = None
-            if pixels:
-                batch = put_batch(_padded(pixels, batch_size), mesh)
-                rows = run.setup.programs.probabilities_step(run.variables, batch)
-            # One batch is computed while the answers to the one before are read.
-            if computed is not None:
-                yield from _answers(*computed, run.classes, topk)
-            computed = chunk, images, rows
+    for start in range(0, len(files), batch_size):
+        chunk = files[start : start + batch_size]
+        images = list(itertools.islice(all_images, len(chunk)))
+        pixels = [image for image in images if not isinstance(image, Unreadable)]
+        rows = None
+        if pixels:
+            batch = put_batch(_padded(pixels, batch_size), mesh)
+            rows = run.setup.programs.probabilities_step(run.variables, batch)
+        # One batch is computed while the answers to the one before are read.
         if computed is not None:
             yield from _answers(*computed, run.classes, topk)
+        computed = chunk, images, rows
+    if computed is not None:
+        yield from _answers(*computed, run.classes, topk)
 
 
 def _answers(
@@ -244,18 +243,14 @@ def write_predictions(predictions: Sequence[Prediction], path: Path) -> None:
         ValueError: as `check_out`, but for a file that exists.
     """
     check_out(path, overwrite=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    text = io.StringIO(newline="")
+    if path.suffix.lower() == ".json":
+        rows = [prediction._asdict() for prediction in predictions]
+        text.write(json.dumps(rows, indent=2) + "\n")
+    else:
+        csv.writer(text).writerows(_csv_rows(predictions))
     # A file name need not be valid UTF-8 on Linux; what is not is written as an escape.
-    try:
-        with partial.open("w", encoding="utf-8", errors="backslashreplace", newline="") as file:
-            if path.suffix.lower() == ".json":
-                rows = [prediction._asdict() for prediction in predictions]
-                file.write(json.dumps(rows, indent=2) + "\n")
-            else:
-                csv.writer(file).writerows(_csv_rows(predictions))
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_bytes(path, text.getvalue().encode(errors="backslashreplace"))
 
 
 def _csv_rows(predictions: Sequence[Prediction]) -> Iterator[list[str]]:

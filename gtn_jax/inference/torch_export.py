@@ -11,6 +11,7 @@ import numpy as np
 
 from gtn_jax.config import ModelConfig
 from gtn_jax.errors import UsageError
+from gtn_jax.files import replacing
 from gtn_jax.inference.restore import restore
 from gtn_jax.models.backbones import BACKBONES, ResNetShape
 from gtn_jax.runs.folder import RunFolder
@@ -58,9 +59,8 @@ def export_torch(workdir: Path, out: Path) -> Exported:
         tensors[counter] = np.array(counters.get(counter, 0), np.int64)
     out.mkdir(parents=True, exist_ok=True)
     (out / CLASSES_FILE).write_text("\n".join(run.classes) + "\n", encoding="utf-8")
-    partial = out / f".{FILE}.partial"
-    torch.save({name: torch.from_numpy(tensor) for name, tensor in tensors.items()}, partial)
-    partial.replace(out / FILE)
+    with replacing(out / FILE) as partial:
+        torch.save({name: torch.from_numpy(tensor) for name, tensor in tensors.items()}, partial)
     return Exported(out / FILE, len(tensors))
 
 

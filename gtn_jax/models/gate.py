@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from gtn_jax.errors import unknown_name
-from gtn_jax.models.layers import Dropout, linear, linear_init
+from gtn_jax.models.layers import linear, linear_init
 
 
 class NoGate(nn.Module):
@@ -55,13 +55,13 @@ class TwoLayers(nn.Module):
     """
 
     reduction: int = 16
-    dropout: float | jax.Array = 0.7
+    dropout: float = 0.7
 
     def layers(self, features: jax.Array, train: bool, last_init=linear_init) -> jax.Array:
         """float32 B K -> float32 B K, by `fc1` and `fc2`; W2 starts as `last_init`."""
         width = features.shape[-1]
         hidden = nn.relu(linear(max(1, width // self.reduction), "fc1")(features))
-        hidden = Dropout(self.dropout, deterministic=not train)(hidden)
+        hidden = nn.Dropout(self.dropout, deterministic=not train)(hidden)
         return linear(width, "fc2", kernel_init=last_init)(hidden)
 
 

@@ -44,8 +44,8 @@ class GTN(nn.Module):
     gate: str = "sigmoid"
     stages: int | None = None
     gate_reduction: int = 16
-    gate_dropout: float | jax.Array = 0.7
-    classifier_dropout: float | jax.Array = 0.5
+    gate_dropout: float = 0.7
+    classifier_dropout: float = 0.5
     classifier_bias: bool = False
     auxiliary: bool = True
     torch_running_variance: bool = False

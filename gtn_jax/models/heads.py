@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from gtn_jax.models.layers import Dropout, linear
+from gtn_jax.models.layers import linear
 
 
 def pool(feature_map: jax.Array) -> jax.Array:
@@ -26,11 +26,11 @@ class Classifier(nn.Module):
     """
 
     num_classes: int
-    dropout: float | jax.Array = 0.0
+    dropout: float = 0.0
     use_bias: bool = False
 
     @nn.compact
     def __call__(self, features: jax.Array, train: bool) -> jax.Array:
         """float32 B K -> float32 B N."""
-        features = Dropout(self.dropout, deterministic=not train)(features)
+        features = nn.Dropout(self.dropout, deterministic=not train)(features)
         return linear(self.num_classes, "fc", self.use_bias)(features)

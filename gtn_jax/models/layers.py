@@ -1,7 +1,6 @@
-"""The layers that everything here is built from: `Conv`, `BatchNorm`, `linear`, `Dropout`.
+"""The layers that everything here is built from: `Conv`, `BatchNorm`, `linear`.
 
-They exist because PyTorch pads and starts its layers differently from Flax, and because many heads
-that train at once may differ in their rates of dropout. How a convolution is
+They exist because PyTorch pads and starts its layers differently from Flax. How a convolution is
 computed is convolution.py's.
 """
 
@@ -76,27 +75,6 @@ class BatchNorm(nn.BatchNorm):
         count = x.size // x.shape[-1]
         self.put_variable("batch_stats", "var", kept + added * (count / (count - 1)))
         return normalised
-
-
-class Dropout(nn.Module):
-    """Flax's Dropout, its numbers included; the rate may be a traced one.
-
-    Attributes:
-        rate: float in [0, 1), or a float32 scalar inside a program.
-        deterministic: drop nothing.
-    """
-
-    rate: float | jax.Array
-    deterministic: bool
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Any shape -> the same; what stays is divided by 1 - rate. Needs an rng "dropout"."""
-        if self.deterministic or (isinstance(self.rate, float | int) and self.rate == 0):
-            return x
-        kept = 1 - self.rate
-        mask = jax.random.bernoulli(self.make_rng("dropout"), kept, x.shape)
-        return jnp.where(mask, x / kept, jnp.zeros_like(x))
 
 
 def linear(features: int, name: str, use_bias: bool = False, kernel_init=linear_init) -> nn.Dense:

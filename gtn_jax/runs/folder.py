@@ -79,8 +79,9 @@ class RunFolder:
                 )
         elif self.path.is_dir():
             # What a process killed while it wrote config.json left behind is no reason to refuse.
-            ours = (files.TEMPORARY, LOCK_NAME, "find_lr.json", "find_lr.png")
-            foreign = [p.name for p in self.path.iterdir() if not p.name.endswith(ours)]
+            ours = (files.TEMPORARY, "find_lr.json", "find_lr.png")
+            names = [path.name for path in self.path.iterdir()]
+            foreign = [n for n in names if not n.endswith(ours) and not n.startswith(LOCK_NAME)]
             if foreign:
                 raise ValueError(
                     f"{self.path} is not empty and holds no run ({sorted(foreign)[0]}, ...); "

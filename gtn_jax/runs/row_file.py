@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gtn_jax import files
+from gtn_jax.files import append_text, write_text
 
 
 def read_rows(path: Path, fields: Sequence[str] = ()) -> list[dict[str, Any]]:
@@ -46,5 +46,5 @@ def parse_rows(content: bytes, path: Path, fields: Sequence[str] = ()) -> list[d
 def append_row(path: Path, row: dict[str, Any]) -> None:
     """Add a row to a .jsonl file, which is created if need be; a torn last line goes first."""
     if path.exists() and not path.read_bytes().endswith(b"\n"):
-        files.write_text(path, "".join(json.dumps(row) + "\n" for row in read_rows(path)))
-    files.append_text(path, json.dumps(row) + "\n")
+        write_text(path, "".join(json.dumps(row) + "\n" for row in read_rows(path)))
+    append_text(path, json.dumps(row) + "\n")

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from gtn_jax import files
+from gtn_jax.files import write_text
 from gtn_jax.runs import digests
 
 _noted: list[Path] = []
@@ -84,7 +84,7 @@ class SealedFiles:
         for name, text in texts.items():
             path = self._folder / name
             if not (path.is_file() and path.read_bytes() == text.encode()):
-                files.write_text(path, text)
+                write_text(path, text)
         if not kept.items() >= wanted.items():
             digests.write(self._folder, kept | wanted)
 

@@ -5,11 +5,11 @@ from collections.abc import Iterable
 import jax
 import numpy as np
 
-from gtn_jax.arrays import Batch, Variables
+from gtn_jax.arrays import Array, Batch, Variables
 from gtn_jax.data.clips import clip_rows, epoch_rows, mean_of_frames
 from gtn_jax.devices import fetch, put_batch
 from gtn_jax.training.forward_steps import ProbabilitiesStep
-from gtn_jax.training.metrics import Answers
+from gtn_jax.training.metrics import Answers, label_ranks
 
 
 def evaluate_clips(
@@ -76,7 +76,7 @@ def judge(
         "random_frame": (probabilities[drawn], drawn),
         "frame": (probabilities, np.arange(len(labels))),
     }
-    ranks = {way: _ranks(found, labels[of]) for way, (found, of) in ways.items()}
+    ranks = {way: label_ranks(found, labels[of]) for way, (found, of) in ways.items()}
     chosen, of = ways[clip_eval]
     truth = labels[of]
     own = chosen[np.arange(len(truth)), truth]
@@ -96,14 +96,5 @@ def judge(
     return figures, answers, of
 
 
-def _ranks(probabilities: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """How many classes come before the label's; of equal ones the first, as argmax decides it."""
-    own = probabilities[np.arange(len(labels)), labels][:, None]
-    before = np.arange(probabilities.shape[1])[None, :] < labels[:, None]
-    ranks = np.sum((probabilities > own) | ((probabilities == own) & before), axis=1)
-    # What is no number is last: comparisons with it are all false, which would make it first.
-    return np.where(np.isfinite(own[:, 0]), ranks, probabilities.shape[1])
-
-
-def _share(ranks: np.ndarray, best: int) -> float:
+def _share(ranks: Array, best: int) -> float:
     return float(np.mean(ranks < best))

@@ -171,8 +171,8 @@ def plan(
     steps = agreed(fitting_steps(most, PLANNED * left, seconds))
     if steps == 0 < most and not is_solved:
         raise ValueError(
-            f"--budget-minutes: not one step fits: {in_words(max(0.0, left))} are left, and "
-            f"one takes {in_words(seconds(1))} with the evaluation after it; give it more"
+            f"--budget-minutes: not one step fits: {format_seconds(max(0.0, left))} are left, and "
+            f"one takes {format_seconds(seconds(1))} with the evaluation after it; give it more"
         )
     return Plan(steps, seconds(steps))
 
@@ -241,7 +241,7 @@ def made_up_batch(images: Images, batch_size: int, classes: int) -> Batch:
     return Batch(pixels, labels, np.ones(batch_size, np.float32), sizes)
 
 
-def in_words(seconds: float) -> str:
+def format_seconds(seconds: float) -> str:
     """A time for a person: "40 s", "2 min 30 s", "15 min", "1 h 40 min"."""
     if seconds < 90:
         return f"{max(1, math.ceil(seconds))} s"
@@ -268,4 +268,4 @@ def announcement(work: Work, most: int, steps: int, done: int, seconds: float) -
     if steps == 0 < most:
         lines = ["budget  not one step fits: the head is solved, and that is all"]
     text = f"{steps - done:,} steps, {work.evaluations} evaluations"
-    return (*lines, f"time    about {in_words(seconds)}: {text}")
+    return (*lines, f"time    about {format_seconds(seconds)}: {text}")

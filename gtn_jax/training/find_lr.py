@@ -21,7 +21,7 @@ from gtn_jax.data import pipeline
 from gtn_jax.data.sources import absolute
 from gtn_jax.devices import Devices, put_batch, replicate
 from gtn_jax.files import write_text
-from gtn_jax.training.duration import in_words
+from gtn_jax.training.duration import format_seconds
 from gtn_jax.training.programs import load_variables
 from gtn_jax.training.setup import load_images, open_setup
 from gtn_jax.weights.recognize import with_backbone
@@ -93,8 +93,8 @@ def find_lr(
         if number == _TIMED.start:
             started = time.perf_counter()
         elif number == _TIMED.stop:
-            seconds = (time.perf_counter() - started) / len(_TIMED)
-            say(f"time    about {in_words(seconds * (STEPS - number))}: {STEPS} steps at most")
+            left = (time.perf_counter() - started) / len(_TIMED) * (STEPS - number)
+            say(f"time    about {format_seconds(left)}: {STEPS} steps at most")
         batch: Any = put_batch(next(batches), mesh)
         state = state.at_rate(replicate(jnp.float32(rate), mesh))
         state, metrics = programs.take_step(state, batch, frozen, False)

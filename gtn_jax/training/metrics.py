@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from gtn_jax.arrays import Array
@@ -62,15 +63,27 @@ def sums(logits: jax.Array, labels: Array, mask: Array) -> Sums:
     """
     real = mask.astype(bool)
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-    # How many classes score higher; classes of equal score count as lower if they come later,
-    # so that a tie is decided as argmax decides it.
-    own = jnp.take_along_axis(logits, labels[:, None], axis=1)
-    before = jnp.arange(logits.shape[1])[None, :] < labels[:, None]
-    rank = jnp.sum((logits > own) | ((logits == own) & before), axis=1)
-    finite = jnp.isfinite(own[:, 0])
+    ranks = label_ranks(logits, labels)
     return Sums(
         loss=jnp.sum(jnp.where(real, losses, 0.0)),
-        correct=jnp.sum(real & finite & (rank == 0), dtype=jnp.int32),
-        correct_top5=jnp.sum(real & finite & (rank < 5), dtype=jnp.int32),
+        correct=jnp.sum(real & (ranks == 0), dtype=jnp.int32),
+        correct_top5=jnp.sum(real & (ranks < 5), dtype=jnp.int32),
         images=jnp.sum(real, dtype=jnp.int32),
     )
+
+
+def label_ranks(scores: Array, labels: Array) -> Array:
+    """How many classes come before the label's, int32 B; of equal scores the first, as in argmax.
+
+    A label whose score is not finite comes after all: comparisons with NaN are false, which would
+    make it the first.
+
+    Args:
+        scores: float32 B N, in NumPy or in JAX.
+        labels: int B.
+    """
+    xp = jnp if isinstance(scores, jax.Array) else np
+    own = xp.take_along_axis(scores, labels[:, None], axis=1)
+    before = xp.arange(scores.shape[1])[None, :] < labels[:, None]
+    ranks = xp.sum((scores > own) | ((scores == own) & before), axis=1, dtype=np.int32)
+    return xp.where(xp.isfinite(own[:, 0]), ranks, np.iinfo(np.int32).max)

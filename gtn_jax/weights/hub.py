@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gtn_jax.errors import one_line
+
 PREFIX = "hf:"
 FILE = "model.safetensors"
 LOCAL = Path("~/.cache/gtn_jax/weights")
@@ -90,9 +92,9 @@ def fetch(name: HubName, pinned: str = "") -> Path:
             raise ValueError(
                 f"hf:{name.repository}: no connection and not in the cache; bring {url} to {local}"
             ) from error
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
         raise ValueError(
-            f"hf:{name.repository}: could not be fetched from the Hugging Face Hub: {reason}\n"
+            f"hf:{name.repository}: could not be fetched from the Hugging Face Hub: "
+            f"{one_line(error)}\n"
             "check the name and the connection, or download the .safetensors file and give its path"
         ) from error
 

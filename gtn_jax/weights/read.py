@@ -13,6 +13,8 @@ import ml_dtypes
 import numpy as np
 import safetensors
 
+from gtn_jax.errors import one_line
+
 PICKLE_SUFFIXES = (".pth", ".pt", ".th", ".bin", ".ckpt")
 
 # The names of the safetensors header. safetensors' own numpy reader has no bfloat16.
@@ -139,9 +141,8 @@ def read_pickle(path: str | Path, note: Note | None = None) -> dict[str, np.ndar
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # pickle, zip, I/O and torch's own: a dozen unrelated types
-        reason = str(error).strip().splitlines()[:1] or [type(error).__name__]
         raise ValueError(
-            f"{path}: torch.load(weights_only=True) refuses it: {reason[0][:200]}\n"
+            f"{path}: torch.load(weights_only=True) refuses it: {one_line(error)}\n"
             'if you trust the file, save its tensors alone: torch.save(checkpoint["state_dict"])'
         ) from error
     if isinstance(content, Mapping) and isinstance(content.get("state_dict"), Mapping):

@@ -1,12 +1,12 @@
 """Tensors -> a new .safetensors file that appears complete or not at all."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import save_file
+from safetensors.numpy import save
+
+from gtn_jax.files import write_bytes
 
 
 def check_new_file(path: Path) -> None:
@@ -26,7 +26,7 @@ def check_new_file(path: Path) -> None:
 def write_safetensors(
     tensors: Mapping[str, np.ndarray], path: Path, metadata: Mapping[str, str]
 ) -> None:
-    """Write under a name of its own, then rename.
+    """Write the file as a whole.
 
     Args:
         tensors: by name, C-contiguous.
@@ -34,14 +34,7 @@ def write_safetensors(
         metadata: goes into the file's header.
 
     Raises:
-        ValueError: as `check_new_file`; or the file system refuses.
+        ValueError: as `check_new_file`; or it cannot be written.
     """
     check_new_file(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        save_file(dict(tensors), partial, metadata=dict(metadata))
-        os.rename(partial, path)
-    except (SafetensorError, OSError) as error:
-        raise ValueError(f"{path}: could not be written ({error})") from error
-    finally:
-        partial.unlink(missing_ok=True)
+    write_bytes(path, save(dict(tensors), dict(metadata)))

@@ -211,7 +211,7 @@ def test_seed_pairs_methods_for_real(tiny_config, tmp_path):
     )
     rates = {"finetune": Rates(0.01, 0.1), "gtn": Rates(0.01, 0.1)}
     todo = comparison.final_trials(config, rates, [0, 1], tmp_path, watch_test=True)
-    trials.run_trials(todo, choose_devices(2), trials.Clock(4, 2), silent)
+    trials.run_trials(todo, choose_devices(2), trials.Clock(4), silent)
     rows = comparison.final_rows(tmp_path, rates, [0, 1])
     assert {(row["method"], row["seed"]) for row in rows} == {(m, s) for m in rates for s in (0, 1)}
     said = {}

@@ -2,7 +2,6 @@
 
 import functools
 
-import jax
 import numpy as np
 import pytest
 
@@ -51,7 +50,7 @@ def test_the_same_as_one_run_each(frozen_config, tmp_path, method):
     trials = [trial(seed, rate) for seed in SEEDS for rate in RATES]
     assert all(is_sweepable(one.config) for one in trials)
     said: list[str] = []
-    run_swept(trials, choose_devices(1)[0], Clock(4, 1), said.append)
+    run_swept(trials, choose_devices(1)[0], Clock(4), said.append)
     assert said[-1].startswith("[4/4, about 0 s left] kept")
     for seed, rate in ((0, 0.5), (3, 0.02)):
         folder = tmp_path / f"run-{seed}-{rate}"
@@ -137,7 +136,7 @@ def test_features_cost_each_method_that_looks_at_them_the_same(
     ]  # fmt: skip
     auxiliary = {m: method_config(frozen_config, m, 0.1, 0).model.aux_weight > 0 for m in methods}
     assert list(auxiliary.values()) == [False, False, True]  # whose features are others
-    run_swept(trials, choose_devices(1)[0], Clock(6, 1), lambda line: None)
+    run_swept(trials, choose_devices(1)[0], Clock(6), lambda line: None)
     assert found == {
         (method, seed): 4 + (60 if auxiliary[method] else 30)
         for method in methods
@@ -265,34 +264,7 @@ def test_divergence_is_a_row_in_tuning_and_an_error_in_a_final_run(frozen_config
     device = choose_devices(1)[0]
     trial = Trial(config, tmp_path / "run", lambda summary: "kept")
     said: list[str] = []
-    run_swept([trial._replace(diverged=lambda: "diverged")], device, Clock(1, 1), said.append)
+    run_swept([trial._replace(diverged=lambda: "diverged")], device, Clock(1), said.append)
     assert said[-1] == "[1/1, about 0 s left] diverged"
     with pytest.raises(Diverged, match="run: a loss or gradient was not finite"):
-        run_swept([trial], device, Clock(1, 1), said.append)
-
-
-@pytest.mark.parametrize("gate", [pytest.param("none", marks=pytest.mark.release), "sigmoid"])
-def test_dropouts_in_one_program_are_models_of_their_own(linear, gate):
-    _, optimizer, heads = linear
-    dropouts = [(0.0, 0.0), (0.5, 0.2), (0.1, 0.9)]
-
-    def model_of(classifier_dropout, gate_dropout):
-        return GTN(
-            "tiny", 5, gate=gate, gate_dropout=gate_dropout, gate_reduction=4,
-            classifier_dropout=classifier_dropout, auxiliary=False,
-        )  # fmt: skip
-
-    if gate == "sigmoid":
-        draw = np.random.default_rng(3).normal
-        layers = {"fc1": {"kernel": draw(size=(16, 4))}, "fc2": {"kernel": draw(size=(4, 16))}}
-        heads = heads | {"gate": jax.tree.map(np.float32, layers)}
-    data = [random_data(model_of(0.0, 0.0), seed, heads) for seed in range(2)]
-    sweep = make_sweep(model_of(0.3, 0.3), optimizer, 0.0, select_last=True)
-    found = train_heads(sweep, data, RATES, dropouts=dropouts)
-    assert found.selected_epoch.shape == (2, 3, 2)
-    kernels = found.params["classifier"]["fc"]["kernel"]
-    for d, rates in enumerate(dropouts):
-        own = make_sweep(model_of(*rates), optimizer, 0.0, select_last=True)
-        alone = train_heads(own, data, RATES).params["classifier"]["fc"]["kernel"]
-        np.testing.assert_allclose(kernels[:, d], alone, rtol=1e-3, atol=1e-5)
-    assert np.abs(kernels[:, 0] - kernels[:, 1]).max() > 0.1
+        run_swept([trial], device, Clock(1), said.append)

@@ -1,4 +1,4 @@
-"""Rows 14, 15 and 31, and whatever else may end a command: fields, devices, memory, our faults."""
+"""Fields, options, devices and memory that end a command, and errors that nobody foresaw."""
 
 import subprocess
 import sys

@@ -1,13 +1,16 @@
-"""Rows 19, 21, 23 and 25: a person's folder of photographs, and what may be wrong in it."""
+"""A folder of photographs with damaged files, pipes, links that lead out, or too few classes."""
 
 import io
 import os
 import resource
 import struct
+import warnings
 import zlib
 
 import pytest
 from PIL import Image
+
+from gtn_jax.cli import main
 
 
 def bomb(side: int) -> bytes:
@@ -57,6 +60,16 @@ def test_bad_files_are_named_once_together(folder_refuses, photographs):
     assert all(error.count(name) == 1 for name in bad)
     # Linux counts in KiB. The bomb would be 268 MB of grey.
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
+
+
+def test_damaged_exif_is_no_reason_to_say_anything(photographs, capsys):
+    block = b"Exif\0\0II*\0\x08\0\0\0\x02\0\0\x01"  # ends within its first field
+    Image.effect_noise((40, 40), 90).save(photographs / "cat" / "exif.jpg", exif=block)
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        assert main(["check-data", str(photographs)]) == 0
+    assert "nothing wrong" in capsys.readouterr().out
+    assert [str(one.message) for one in warned if "EXIF" in str(one.message)] == []
 
 
 def test_a_pipe_is_no_photograph(folder_refuses, photographs):

@@ -1,4 +1,4 @@
-"""Rows 22, 24, 25 and 26: published data sets with damaged lists, and hostile archives."""
+"""Published data sets with damaged lists, labels or arrays, and hostile archives."""
 
 import tarfile
 import unicodedata

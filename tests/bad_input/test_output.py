@@ -1,4 +1,4 @@
-"""Row 38: a log that cannot be written harms no training, and the exit code says so."""
+"""A log that cannot be written harms no training, and the exit code says so."""
 
 import json
 import os

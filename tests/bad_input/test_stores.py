@@ -1,4 +1,4 @@
-"""Rows 22 and 33: prepared data sets whose files were damaged or edited afterwards."""
+"""Prepared data sets whose files were damaged or edited afterwards."""
 
 import shutil
 from pathlib import Path

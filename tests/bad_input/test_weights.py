@@ -1,4 +1,4 @@
-"""Row 27: weights that are no weights, or another model's; refused before there is a run."""
+"""Files that hold no weights, or another model's; refused before there is a run."""
 
 import pickle
 

@@ -295,6 +295,7 @@ def test_second_comparison_is_refused(tmp_path, capsys):
     with locked(tmp_path / "c"):
         assert main(compare) == 1
     assert "is in use by pid" in capsys.readouterr().err
+    assert not (tmp_path / "c").exists()  # nothing was written
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from typing import Literal
 import numpy as np
 import pytest
 
-from gtn_jax.config.fields import in_words, is_of
+from gtn_jax.config.fields import describe_kind, is_of
 
 
 @pytest.mark.parametrize(
@@ -26,6 +26,6 @@ def test_kinds(kind, fits, does_not):
 
 
 def test_words():
-    assert in_words(int | None) == "a whole number, or None"
-    assert in_words(Literal["a", "b"]) == "a or b"
-    assert in_words(tuple[float, ...]) == "a row of a number"
+    assert describe_kind(int | None) == "a whole number, or None"
+    assert describe_kind(Literal["a", "b"]) == "a or b"
+    assert describe_kind(tuple[float, ...]) == "a row of a number"

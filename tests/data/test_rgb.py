@@ -8,6 +8,7 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from gtn_jax.data.rgb import open_rgb, upright_size
 
@@ -238,6 +239,26 @@ def test_orientation_is_applied(orientation, kind):
     found = np.asarray(open_rgb(encoded, "a"))
     np.testing.assert_array_equal(found[..., 0], UPRIGHT)
     assert upright_size(encoded, "a") == found.shape[1::-1]
+
+
+@pytest.mark.parametrize("case", ["16-bit grey, one clear", "palette, alphas", "1 bit"])
+def test_orientation_of_other_modes(case):
+    encoded = CASES[case][0]
+    end = encoded.index(b"IDAT") - 4
+    turned = encoded[:end] + chunk(b"eXIf", exif(6).removeprefix(b"Exif\0\0")) + encoded[end:]
+    expected = np.rot90(np.asarray(open_rgb(encoded, "a")), -1)
+    np.testing.assert_array_equal(np.asarray(open_rgb(turned, "a")), expected)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "WEBP", "JPEG"])
+def test_orientation_that_only_xmp_tells(kind):
+    xmp = '<rdf:Description tiff:Orientation="6"/>'
+    options = {"xmp": xmp.encode()}
+    if kind == "PNG":
+        options = {"pnginfo": PngInfo()}
+        options["pnginfo"].add_itxt("XML:com.adobe.xmp", xmp)
+    encoded = saved(np.zeros((8, 16, 3), np.uint8), kind, **options)
+    assert open_rgb(encoded, "a").size == upright_size(encoded, "a") == (8, 16)
 
 
 def test_orientation_after_the_pixels():

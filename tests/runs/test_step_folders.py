@@ -134,7 +134,7 @@ def test_killed_at_every_call_there_is_a_whole_step(tmp_path, monkeypatch):
         with monkeypatch.context() as patched:
             for name in ("fsync", "rename", "replace"):
                 patched.setattr(os, name, counted(getattr(os, name)))
-            for name in ("remove", "write_text"):
+            for name in ("remove", "write_bytes"):
                 patched.setattr(files, name, counted(getattr(files, name)))
             try:
                 steps.commit(4, 0.5, {})

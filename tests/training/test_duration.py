@@ -13,7 +13,7 @@ from gtn_jax.training.duration import (
     Timing,
     Work,
     fitting_steps,
-    in_words,
+    format_seconds,
     plan,
     work_after,
 )
@@ -86,8 +86,8 @@ def test_another_length_compiles_again():
         (6000, "1 h 40 min"),
     ],
 )
-def test_in_words(seconds, words):
-    assert in_words(seconds) == words
+def test_format_seconds(seconds, words):
+    assert format_seconds(seconds) == words
 
 
 def test_a_cap_and_what_is_there():

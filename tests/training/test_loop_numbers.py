@@ -17,7 +17,7 @@ import pytest
 
 from gtn_jax.config import Config, override
 from gtn_jax.data.pipeline import rows_of_step
-from gtn_jax.errors import in_words
+from gtn_jax.errors import describe_error
 from gtn_jax.runs.checkpoints import Checkpoints
 from gtn_jax.runs.folder import RunFolder
 from gtn_jax.runs.step_folders import StepFolders, look_over
@@ -192,7 +192,7 @@ def test_an_error_in_a_thread_that_reads_ends_the_run(config, tmp_path, monkeypa
     monkeypatch.setattr(ResidentImages, "take", failing)
     with pytest.raises(OSError) as error:
         loop.run(config, tmp_path, quiet=True, devices=1)
-    said = in_words(error.value)
+    said = describe_error(error.value)
     assert "Input/output error" in said and "photos/7.jpg" in said and "\n" not in said
     found = look_over(tmp_path / "checkpoints")
     assert max(found) == 3 and not [one for one in found.values() if isinstance(one, str)]

@@ -34,6 +34,14 @@ def test_tie_goes_to_the_first_class_as_argmax_does():
     assert int(result.correct) == 1
 
 
+def test_ranks_by_hand_in_numpy():
+    scores = np.array([[0.2, 0.5, 0.2], [0.2, 0.5, 0.2], [np.nan, 0.0, 0.0]], np.float32)
+    ranks = metrics.label_ranks(scores, np.array([0, 2, 0]))
+    assert isinstance(ranks, np.ndarray)
+    assert ranks[:2].tolist() == [1, 2]
+    assert ranks[2] >= 5  # not in the top five of three classes
+
+
 def test_nan_is_never_correct():
     logits = jnp.full((2, 3), jnp.nan)
     result = sums(logits, jnp.zeros(2, jnp.int32), jnp.ones(2))

@@ -1,5 +1,8 @@
 """`gtn convert` below the command line."""
 
+import errno
+import os
+
 import numpy as np
 import pytest
 
@@ -55,11 +58,10 @@ def test_refusals(checkpoint, tmp_path):
 
 
 def test_a_failed_write_leaves_nothing(checkpoint, tmp_path, monkeypatch):
-    def fail(tensors, path, metadata):
-        path.write_bytes(b"half a fi")
-        raise OSError("no space left on device")
+    def refuse(descriptor):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("gtn_jax.weights.write.save_file", fail)
-    with pytest.raises(ValueError, match=r"out.safetensors: could not be written \(no space"):
+    monkeypatch.setattr(os, "fsync", refuse)
+    with pytest.raises(ValueError, match=r"out.safetensors: could not be written \(No space"):
         convert(checkpoint, tmp_path / "out.safetensors")
     assert [path.name for path in tmp_path.iterdir()] == ["model.pth"]

@@ -38,7 +38,7 @@ def shapes_of(backbone: str, **arguments):
 
 
 def message(tensors, template, **arguments) -> str:
-    """What `port` says when it refuses; at most eight lines."""
+    """What `port` says when it refuses; at most three lines."""
     with pytest.raises(ValueError) as caught:
         port(tensors, template, **arguments)
     assert len(str(caught.value).splitlines()) <= 3

@@ -67,12 +67,12 @@ def quickstart(arguments: list[str]) -> None:
     methods = ("finetune", "gtn", "gtn_identity")
     devices = choose_devices(1)
     name_devices(devices)
-    config = comparison.check(config, methods, seeds, 1, workdir)
     rates = {method: best_rates(tuned, method) for method in methods}
-    per_class = config.data.train_images_per_class
-    say(f"{config.model.weights} backbone, {per_class} training images a class of "
-         f"{config.data.name}; {len(methods)} methods x {seeds} seeds")  # fmt: skip
     with locked(workdir):
+        config = comparison.check(config, methods, seeds, 1, workdir)
+        per_class = config.data.train_images_per_class
+        say(f"{config.model.weights} backbone, {per_class} training images a class of "
+             f"{config.data.name}; {len(methods)} methods x {seeds} seeds")  # fmt: skip
         rows = comparison.compare(config, rates, range(seeds), workdir, devices, say)
     summaries = tables.summarise(rows, workdir)
     show(tables.accuracy_table(summaries))
@@ -96,8 +96,10 @@ def compare(arguments: list[str]) -> None:
     given = dataclasses.replace(given, config=with_backbone(given.config))
     devices = choose_devices(given.devices)
     name_devices(devices)
-    config = comparison.check(given.config, given.methods, given.seeds, given.trials, given.workdir)
     with locked(given.workdir):
+        config = comparison.check(
+            given.config, given.methods, given.seeds, given.trials, given.workdir
+        )
         rows = comparison.tune_and_compare(
             config, given.methods, range(given.seeds), given.trials, given.workdir, devices, say,
         )  # fmt: skip

@@ -1,17 +1,13 @@
-"""What a builder found -> the bytes that are stored, on all cores, in order.
+"""What a builder found -> the bytes that are stored.
 
 An image is decoded and resized once, and kept as PNG, so training loses nothing to a second JPEG.
 The PNG (png.py) is not deflated: ArrayRecord compresses it, in less time both ways. Writing is
 writing.py's.
 """
 
-import collections
-import concurrent.futures
 import hashlib
-import os
-from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -23,9 +19,6 @@ from gtn_jax.data.rgb import open_rgb, upright_size
 
 Content = bytes | Path | np.ndarray | ValueError
 """An encoded image, a file that holds one, uint8 H W 3, or why there is none (of a video)."""
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 
 class Example(NamedTuple):
@@ -86,30 +79,3 @@ def encode(content: Content, file: str, short_side: int | None) -> Encoded:
 def resize(image: Image.Image, short_side: int | None) -> Image.Image:
     """`decode.resize_short_side`, or the image itself for None."""
     return image if short_side is None else resize_short_side(image, short_side)
-
-
-def ordered_map(
-    function: Callable[[Item], Result], items: Iterable[Item], workers: int | None = None
-) -> Iterator[Result]:
-    """`map` in threads, with a few items in flight however long `items` is.
-
-    Threads are enough: Pillow lets go of the interpreter while it decodes, resizes and encodes.
-
-    Args:
-        function: what raises there is raised here, in its turn.
-        items: taken in the caller's thread.
-        workers: threads; None: as many as this process may use cores.
-    """
-    workers = workers or len(os.sched_getaffinity(0))
-    waiting: collections.deque[concurrent.futures.Future[Result]] = collections.deque()
-    with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-        try:
-            for item in items:
-                waiting.append(pool.submit(function, item))
-                if len(waiting) >= 8 * workers:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()

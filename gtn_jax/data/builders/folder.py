@@ -18,6 +18,7 @@ from gtn_jax.data.check import unreadable_files
 from gtn_jax.data.folder import FolderListing, read_folder
 from gtn_jax.data.folder_tree import shown
 from gtn_jax.data.splits import Split, open_store
+from gtn_jax.files import write_text
 
 _NAMED_FILES = 5
 _LEFT_OUT = "left_out.txt"
@@ -87,7 +88,7 @@ def open_folder(
         with stores.locked(parent, say):
             options = {"short_side": short_side, "say": say, "data_dir": home}
             bad = _prepare(listing, path, bad_images, options)
-            note.write_text("".join(f"{reason}\n" for reason in bad.values()))
+            write_text(note, "".join(f"{reason}\n" for reason in bad.values()))
     left_out = note.read_text().splitlines()
     if left_out and bad_images == "error":
         raise _complaint(left_out, path)

@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from gtn_jax.data.builders.base import ImageClassificationBuilder
-from gtn_jax.data.builders.encode import Example, ordered_map
+from gtn_jax.data.builders.encode import Example
 from gtn_jax.data.builders.lists import read_lines
+from gtn_jax.data.threads import ordered_map
 from gtn_jax.data.video import frame_positions, read_frames
 
 _LISTS = {"train": "trainlist0{}.txt", "test": "testlist0{}.txt"}

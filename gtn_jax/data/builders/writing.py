@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 from array_record.python.array_record_module import ArrayRecordWriter
 
-from gtn_jax.data.builders.encode import Encoded, Example, encode, ordered_map
+from gtn_jax.data.builders.encode import Encoded, Example, encode
 from gtn_jax.data.index import Index, save_index
+from gtn_jax.data.threads import ordered_map
 
 # One record a group: random access. zstd's lowest level: docs/datasets.md has the figures.
 _OPTIONS = "group_size:1,zstd:1"

@@ -11,7 +11,7 @@ from PIL import Image
 from gtn_jax.data import stores
 from gtn_jax.data.builders.base import Example, ImageClassificationBuilder
 from gtn_jax.data.builders.dtd import Dtd
-from gtn_jax.data.builders.encode import encode, ordered_map
+from gtn_jax.data.builders.encode import encode
 from gtn_jax.data.sources import open_splits, prepare
 
 
@@ -171,15 +171,6 @@ def test_interrupted_preparation_leaves_nothing(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         three(tmp_path, splits, allow_partial=True)
     assert list((tmp_path / "data").rglob("*.*")) == []
-
-
-def test_ordered_map_is_lazy():
-    taken = []
-    items = (taken.append(i) or i for i in range(1000))
-    results = ordered_map(lambda i: i * i, items, workers=2)
-    assert [next(results) for _ in range(3)] == [0, 1, 4]
-    assert len(taken) < 30
-    results.close()
 
 
 def test_dtd_prepared_and_opened(dtd_tree, tmp_path, monkeypatch):
