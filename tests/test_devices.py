@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from gtn_jax.arrays import Batch, RowBatch
+from gtn_jax.arrays import Batch
 from gtn_jax.data.augment import training_transform
 from gtn_jax.data.targets import batch_transform
 from gtn_jax.devices import data_mesh, fetch, own_rows, put_batch, replicate
@@ -61,9 +61,9 @@ def test_the_only_process_takes_all_rows_and_fetches_what_is_in_parts():
     mesh, rows = data_mesh(), np.arange(8, dtype=np.int32)
     assert own_rows(8, mesh) == slice(0, 8)
     assert own_rows(7, mesh) == slice(0, 7)
-    batch = put_batch(RowBatch(rows, rows, np.ones(8, np.float32)), mesh)
-    assert len(batch.rows.sharding.device_set) == 4
-    np.testing.assert_array_equal(fetch(batch).rows, rows)
+    batch = put_batch(Batch(rows, rows, np.ones(8, np.float32)), mesh)
+    assert len(batch.labels.sharding.device_set) == 4
+    np.testing.assert_array_equal(fetch(batch).labels, rows)
 
 
 HLO = """

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from filelock import SoftFileLease, Timeout, lock_descriptor
 
-from gtn_jax.files import sync
+from gtn_jax.files import reason, sync
 
 LOCK_NAME = ".lock"
 LEASE_SECONDS = 15.0
@@ -34,11 +34,11 @@ def locked(folder: Path) -> Iterator[None]:
     with contextlib.ExitStack() as stack:
         for path in reversed(missing):
             stack.callback(_remove_if_empty, path)
+        lease = SoftFileLease(folder / LOCK_NAME, lease_duration=LEASE_SECONDS)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             descriptor = os.open(folder, os.O_RDONLY)
             stack.callback(os.close, descriptor)
-            lease = SoftFileLease(folder / LOCK_NAME, lease_duration=LEASE_SECONDS)
             _take(lease, descriptor)
             stack.callback(lease.release)
             sync(folder / LOCK_NAME)
@@ -46,7 +46,7 @@ def locked(folder: Path) -> Iterator[None]:
             raise _in_use(folder, lease) from None
         except OSError as error:
             raise ValueError(
-                f"{folder}: nothing can be written there ({error.strerror}); "
+                f"{folder}: nothing can be written there ({reason(error)}); "
                 "choose another --workdir"
             ) from error
         yield

@@ -83,7 +83,7 @@ def label_ranks(scores: Array, labels: Array) -> Array:
         labels: int B.
     """
     xp = jnp if isinstance(scores, jax.Array) else np
-    own = xp.take_along_axis(scores, labels[:, None], axis=1)
+    own = xp.take_along_axis(scores, labels[:, None], axis=1)  # pyright: ignore[reportArgumentType]
     before = xp.arange(scores.shape[1])[None, :] < labels[:, None]
     ranks = xp.sum((scores > own) | ((scores == own) & before), axis=1, dtype=np.int32)
     return xp.where(xp.isfinite(own[:, 0]), ranks, np.iinfo(np.int32).max)

@@ -123,9 +123,8 @@ def test_features_cost_each_method_that_looks_at_them_the_same(
     monkeypatch.setattr(swept_trials, "_features", features)
     monkeypatch.setattr(swept_trials, "_sweep", lambda *_: None)
     monkeypatch.setattr(swept_trials, "train_heads", train)
-    monkeypatch.setattr(
-        swept_trials, "build_model", lambda *_: (model, {"params": {"backbone": {}}}, None)
-    )
+    monkeypatch.setattr(swept_trials, "build_module", lambda *_: model)
+    monkeypatch.setattr(swept_trials, "load_variables", lambda *_: {"params": {"backbone": {}}})
     trials = [
         Trial(
             method_config(frozen_config, method, 0.1, seed), tmp_path / f"{method}{seed}",

@@ -43,7 +43,7 @@ def test_weights_are_those_of_the_classes_and_of_the_step_that_were_selected(unf
     path, checkpoints = unfinished / "classes.json", unfinished / "checkpoints"
     classes = json.loads(path.read_text())
     first = restore(unfinished)
-    state = create_state(first.variables, first.programs.optimizer, 0.05, 0)
+    state = create_state(first.variables, first.setup.programs.optimizer, 0.05, 0)
     with Checkpoints(checkpoints, classes=tuple(classes)) as trainer:
         trainer.save(state.replace(step=state.step + 1), {"images": 0}, accuracy=1.0)
     assert restore(unfinished).step == 1

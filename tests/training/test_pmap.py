@@ -62,9 +62,10 @@ def random_step(optimizer):
 
 def assert_close(found, expected, tolerance: float):
     for path, leaf in jax.tree.leaves_with_path(expected):
+        leaf = np.asarray(leaf).astype(float)
         other = dict(jax.tree.leaves_with_path(found))[path]
         scale = max(float(np.abs(leaf).max()), 1e-3)
-        error = float(np.abs(np.asarray(other) - np.asarray(leaf)).max()) / scale
+        error = float(np.abs(np.asarray(other).astype(float) - leaf).max()) / scale
         assert error < tolerance, f"{jax.tree_util.keystr(path)}: {error}"
 
 
