@@ -1,13 +1,13 @@
 """DTD, 47 describable textures: texture recognition, a task of the paper.
 
 Split 1 of 10: 1,880 images each to train, validate and test. Short side 256, random crops of 224 in
-training, the centre in the test. Other splits: prepare dtd/2 and add --data.name dtd/2.
+training, the center in the test. Other splits: prepare dtd/2 and add --data.name dtd/2.
 
     gtn prepare dtd/1 --source dtd-r1.0.1.tar.gz
     gtn train dtd --preset official --workdir runs/dtd-official
     gtn train dtd --preset clean --workdir runs/dtd
 
-`official` is the authors' recipe: 100 epochs in steps of the rate, 21 of them with the trunk at
+`official` is the authors' recipe: 100 epochs in steps of the rate, 21 of them with the backbone at
 rate 0, and the best epoch on the test images.
 `clean`, the default, trains by the recipe of docs/training.md and selects on DTD's own validation
 images; the test images are looked at once, at the end.

@@ -3,14 +3,14 @@
 One attribute at a time, as the authors do: collar_design, their default, has 5 classes; the label
 is the position of 'y', an 'm' counts for nothing. The first 80 % of the attribute's rows of
 Annotations/label.csv train and the rest test, in the file's order. Short side 256, random crops of
-224 in training, the centre in the test. Other attributes: prepare fashionai/skirt_length and add
+224 in training, the center in the test. Other attributes: prepare fashionai/skirt_length and add
 --data.name fashionai/skirt_length.
 
     gtn prepare fashionai/collar_design --source FOLDER    # with Images/ and Annotations/label.csv
     gtn train fashionai --preset official --workdir runs/fashionai-official
     gtn train fashionai --preset clean --workdir runs/fashionai
 
-`official` is the authors' recipe: 100 epochs in steps of the rate, 21 of them with the trunk at
+`official` is the authors' recipe: 100 epochs in steps of the rate, 21 of them with the backbone at
 rate 0, and the best epoch on the test images.
 `clean`, the default, trains by the recipe of docs/training.md and validates on a tenth of every
 class's training images; the test images are looked at once, at the end.

@@ -3,9 +3,9 @@
     gtn compare gate_variants --methods pooled pooled_sigmoid attention ... --workdir runs/variants
 
 Each head is a gate in the sense of docs/extending.md and a method of `gtn compare`, all on one
-trunk: the backbone of the quickstart, whose last map comes out position by position and, after it,
-the pooled map of the stage before. `pooled`, the control, takes the mean over positions and no
-more: the linear probe where the trunk is frozen, fine-tuning where it moves. `pooled_sigmoid` is
+backbone: the backbone of the quickstart, whose last map comes out position by position and, after
+it, the pooled map of the stage before. `pooled`, the control, takes the mean over positions and no
+more: the linear probe where the backbone is frozen, fine-tuning where it moves. `pooled_sigmoid` is
 the paper's gate.
 
 What was found is in docs/results.md.
@@ -18,12 +18,12 @@ import jax.numpy as jnp
 from gtn_jax.analysis.methods import METHODS, Method
 from gtn_jax.config import Config, DataConfig, ModelConfig, OptimizerConfig, TrainingConfig
 from gtn_jax.models.backbones import BACKBONES, ResNetShape
-from gtn_jax.models.gate import GATES, ConstantGate, IdentityGate, SigmoidGate, TwoLayers
+from gtn_jax.models.gate import GATES, ConstantGate, GateMLP, IdentityGate, SigmoidGate
 from gtn_jax.models.layers import linear
 from gtn_jax.models.resnet import ResNet
 
 LAST, BEFORE = 256, 128
-"""Channels of the last stage and of the one before, in both trunks below."""
+"""Channels of the last stage and of the one before, in both backbones below."""
 
 
 class Positions(ResNet):
@@ -38,7 +38,7 @@ class Positions(ResNet):
 
 
 def positions_of(name):
-    """The trunk of that name, in `Positions`."""
+    """The backbone of that name, in `Positions`."""
     shape = BACKBONES[name]
     assert isinstance(shape, ResNetShape)
 
@@ -54,7 +54,7 @@ BACKBONES["resnet8_wide_positions"] = positions_of("resnet8_wide")
 BACKBONES["resnet18_positions"] = positions_of("resnet18")
 
 
-class Variant(TwoLayers):
+class Variant(GateMLP):
     """Features B K of `Positions` -> gated features and factors, by `head` of a subclass."""
 
     @nn.compact
@@ -75,7 +75,7 @@ def times(factors, features):
     return factors * features, jnp.broadcast_to(factors, features.shape)
 
 
-def normalise(features):
+def normalize(features):
     """Mean 0, deviation 1 over the channels of each image."""
     mean, deviation = features.mean(axis=1, keepdims=True), features.std(axis=1, keepdims=True)
     return (features - mean) / (deviation + 1e-5)
@@ -129,7 +129,7 @@ def pooled_no_dropout(gate, positions, before, train):
     return IdentityGate(gate.reduction, 0.0, name="own")(positions.mean(axis=1), train)
 
 
-# Scale and normalisation.
+# Scale and normalization.
 
 
 @variant
@@ -146,29 +146,29 @@ def root(gate, positions, before, train):
 
 
 @variant
-def normalised(gate, positions, before, train):
-    """Control: features normalised over channels."""
-    return times(jnp.ones(()), normalise(positions.mean(axis=1)))
+def normalized(gate, positions, before, train):
+    """Control: features normalized over channels."""
+    return times(jnp.ones(()), normalize(positions.mean(axis=1)))
 
 
 @variant
-def normalised_identity(gate, positions, before, train):
+def normalized_identity(gate, positions, before, train):
     """An identity gate on those."""
-    features = normalise(positions.mean(axis=1))
+    features = normalize(positions.mean(axis=1))
     return times(2 * nn.sigmoid(gate.two(features, train)), features)
 
 
 @variant
-def normalised_constant(gate, positions, before, train):
+def normalized_constant(gate, positions, before, train):
     """One learned factor a channel on those."""
-    return ConstantGate(name="own")(normalise(positions.mean(axis=1)), train)
+    return ConstantGate(name="own")(normalize(positions.mean(axis=1)), train)
 
 
 @variant
-def seen_normalised(gate, positions, before, train):
-    """An identity gate that sees normalised features and gates plain ones."""
+def seen_normalized(gate, positions, before, train):
+    """An identity gate that sees normalized features and gates plain ones."""
     features = positions.mean(axis=1)
-    return times(2 * nn.sigmoid(gate.two(normalise(features), train)), features)
+    return times(2 * nn.sigmoid(gate.two(normalize(features), train)), features)
 
 
 # Sparsity.
@@ -239,7 +239,7 @@ CONFIG = Config(
         train_images_per_class=20,
         random_flip=False,
         random_shift_pixels=2,
-        cache_views=8,
+        feature_cache_views=8,
     ),
     model=ModelConfig(
         backbone="resnet8_wide_positions",

@@ -1,13 +1,13 @@
 """MIT67, 67 indoor scenes: scene recognition, a task of the paper.
 
 5,360 images train and 1,340 test, as TrainImages.txt and TestImages.txt say. Short side 256, random
-crops of 224 in training, the centre in the test.
+crops of 224 in training, the center in the test.
 
     gtn prepare mit67 --source FOLDER    # with Images/, TrainImages.txt and TestImages.txt
     gtn train mit67 --preset official --workdir runs/mit67-official
     gtn train mit67 --preset clean --workdir runs/mit67
 
-`official` is the authors' recipe: 100 epochs in steps of the rate, 21 of them with the trunk at
+`official` is the authors' recipe: 100 epochs in steps of the rate, 21 of them with the backbone at
 rate 0, and the best epoch on the test images.
 `clean`, the default, trains by the recipe of docs/training.md and validates on a tenth of every
 class's training images; the test images are looked at once, at the end.

@@ -9,7 +9,7 @@ kept without loss: expect some tens of GB.
     gtn train ucf101 --preset official --workdir runs/ucf101-official
     gtn train ucf101 --preset clean --workdir runs/ucf101
 
-`official` is the authors' recipe: 100 epochs in steps of the rate, 21 of them with the trunk at
+`official` is the authors' recipe: 100 epochs in steps of the rate, 21 of them with the backbone at
 rate 0, and the best epoch on the test images, where one random frame decides the class of a clip.
 `clean`, the default, trains by the recipe of docs/training.md and validates on a tenth of every
 class's training clips; the mean over 25 frames decides. Either reports all three: clip_accuracy
@@ -31,7 +31,7 @@ CONFIG = clean(
             random_resized_crop=True,
             random_flip=True,
             validation_fraction=0.1,
-            clip_eval="mean_of_25",
+            video_eval="mean_of_25",
         ),
         model=ModelConfig(
             backbone="resnet50", weights="hf:timm/resnet50.tv_in1k", gate="sigmoid", aux_weight=0.2

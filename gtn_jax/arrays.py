@@ -18,7 +18,7 @@ class Batch(NamedTuple):
     """Images with their labels, as the data pipeline yields them.
 
     Attributes:
-        images: uint8 B H W 3, not yet normalised.
+        images: uint8 B H W 3, not yet normalized.
         labels: int32 B, in [0, N).
         mask: float32 B, 1 for a real image, 0 for a row that only fills the batch.
         sizes: int32 B 2, height and width of images that fill only the top left of their H W; None
@@ -35,19 +35,19 @@ class Batch(NamedTuple):
 
 
 class Pooled(NamedTuple):
-    """What a trunk makes of images: all that gate and classifiers look at; float32.
+    """What a backbone makes of images: all that gate and classifiers look at; float32.
 
     Attributes:
-        last: B K, the pooled map of the last stage.
-        before_last: B K', that of the stage before; None without an auxiliary classifier.
+        final: B K, the pooled map of the last stage.
+        penultimate: B K', that of the stage before; None without an auxiliary classifier.
     """
 
-    last: jax.Array
-    before_last: jax.Array | None
+    final: jax.Array
+    penultimate: jax.Array | None
 
 
 class PooledBatch(NamedTuple):
-    """Pooled features with their labels: what a batch of images is to a trunk that stands still.
+    """Pooled features with their labels: what a batch of images is to a backbone that stands still.
 
     Attributes:
         pooled: of B images.

@@ -85,7 +85,7 @@ def pytest_terminal_summary(terminalreporter, config):
 
 @pytest.fixture(scope="session", autouse=True)
 def tiny_backbone():
-    """A two-stage trunk, 16 features wide, that compiles in a second: "tiny"."""
+    """A two-stage backbone, 16 features wide, that compiles in a second: "tiny"."""
     BACKBONES["tiny"] = ResNetShape("basic", (1, 1), width=8, stem="small", stem_stride=2)
     yield "tiny"
     del BACKBONES["tiny"]

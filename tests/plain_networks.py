@@ -93,7 +93,7 @@ def build(values: dict[str, Any]):
 def _build(config: Config):
     # Of what the model is made of, so that others share its start.
     alike = dataclasses.replace(STILL, model=config.model)
-    blocks = {"training.rematerialise": config.training.rematerialise}
+    blocks = {"training.remat": config.training.remat}
     model, variables, preprocessing = _model(override(alike, blocks))
     return config, variables, build_programs(config, model, preprocessing, PER_EPOCH)
 
@@ -124,24 +124,24 @@ def step(values: dict[str, Any], frozen: bool = False, small: bool = False):
     return kept, on_host(after), float(metrics["loss"])
 
 
-def normalised(images) -> np.ndarray:
+def normalized(images) -> np.ndarray:
     return (np.float64(images) / 255 - IMAGENET_MEAN) / IMAGENET_STD
 
 
-IMAGES = normalised(BATCH.images)
+IMAGES = normalized(BATCH.images)
 
 
 def forward(variables, images=IMAGES, batch_statistics=False, gate="sigmoid"):
     """Logits, auxiliary logits, features, moments of the batch before each BatchNorm; float64."""
     params, x, pooled, moments = variables["params"], images, [], {}
-    trunk, running = params["backbone"], variables["batch_stats"]["backbone"]
+    backbone, running = params["backbone"], variables["batch_stats"]["backbone"]
     for number in range(1, len(running) + 1):
         norm = f"bn{number}"
-        x = x[:, ::number, ::number] @ np.float64(trunk[f"conv{number}"]["kernel"][0, 0])
+        x = x[:, ::number, ::number] @ np.float64(backbone[f"conv{number}"]["kernel"][0, 0])
         moments[norm] = {"mean": x.mean((0, 1, 2)), "var": x.var((0, 1, 2))}
         used = (moments if batch_statistics else running)[norm]
         x = (x - used["mean"]) / np.sqrt(used["var"] + 1e-5)
-        x = np.maximum(x * trunk[norm]["scale"] + trunk[norm]["bias"], 0)
+        x = np.maximum(x * backbone[norm]["scale"] + backbone[norm]["bias"], 0)
         pooled.append(x.mean((1, 2)))
     factor = {"none": 1.0, "half": 0.5}.get(gate)
     if factor is None:

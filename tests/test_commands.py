@@ -44,7 +44,8 @@ FILES = re.compile(r"\b(mine|my_photos|my_experiment)\.py\b")
 
 
 def lines_of(text: str) -> list[str]:
-    """`gtn VERB ...` of code blocks and of tables' first columns, continued lines joined."""
+    """`gtn VERB ...` of code blocks and of tables' first columns, continued lines
+    distributed_session."""
     text = re.sub(r"\\\n\s*", " ", text)
     lines = re.findall(r"^(?:    |\$ )?(gtn [a-z].*)$", text, re.M)
     rows = re.findall(r"^\| `(gtn [a-z][^`]*)`", text, re.M)

@@ -124,10 +124,10 @@ def test_new_backbone(backbone_and_loss):
     mean = changed["batch_stats"]["backbone"]["BatchNorm_0"]["mean"]
     assert float(jnp.abs(mean).max()) > 0
     # A 26-layer ResNet: 3 convolutions in each of 8 blocks, the stem, the classifier.
-    trunk = jax.eval_shape(
+    backbone = jax.eval_shape(
         lambda: GTN("resnet26", 10).init(jax.random.key(0), jnp.ones((1, 32, 32, 3)), False)
     )["params"]["backbone"]
-    kernels = [k for k, _ in jax.tree.leaves_with_path(trunk) if "'kernel'" in str(k[-1])]
+    kernels = [k for k, _ in jax.tree.leaves_with_path(backbone) if "'kernel'" in str(k[-1])]
     assert len(kernels) == 3 * 8 + 1 + 4
     # What guesses at foreign files passes over functions.
     assert looks_like({}, "torchvision") is None
@@ -159,7 +159,7 @@ def test_new_loss_term(backbone_and_loss):
     found = float(with_it["loss"]) - float(without["loss"])
     np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
     np.testing.assert_allclose(with_it["classifier_loss"], without["classifier_loss"], rtol=1e-5)
-    # Rate 0.5 times alpha 0.1 times (w - w0) = 0.01, on every parameter of the trunk.
+    # Rate 0.5 times alpha 0.1 times (w - w0) = 0.01, on every parameter of the backbone.
     pairs = zip(
         jax.tree.leaves(plain.params["backbone"]),
         jax.tree.leaves(pulled.params["backbone"]),

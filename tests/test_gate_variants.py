@@ -21,8 +21,8 @@ STARTS = {
     "pooled_no_dropout": lambda f, before: f,
     "scaled": lambda f, before: 4 * f,
     "root": lambda f, before: np.sqrt(f),
-    "normalised": lambda f, before: (f - f.mean(1, keepdims=True)) / f.std(1, keepdims=True),
-    "seen_normalised": lambda f, before: f,
+    "normalized": lambda f, before: (f - f.mean(1, keepdims=True)) / f.std(1, keepdims=True),
+    "seen_normalized": lambda f, before: f,
     "sparse": lambda f, before: f,
     "softmax": lambda f, before: f,
     "stages": lambda f, before: np.concatenate([f, before], axis=1),
@@ -31,7 +31,7 @@ STARTS = {
     "attention": lambda f, before: f,
     "position_identity": lambda f, before: f,
 }
-STARTS["normalised_identity"] = STARTS["normalised_constant"] = STARTS["normalised"]
+STARTS["normalized_identity"] = STARTS["normalized_constant"] = STARTS["normalized"]
 
 
 @pytest.fixture(autouse=True)
@@ -47,7 +47,7 @@ def seen():
     """Images, and the last two maps of the plain backbone with the same weights."""
     images = np.random.default_rng(0).normal(size=(3, 32, 32, 3)).astype(np.float32)
     model, variables = gtn_jax.create("resnet8_wide", 10, gate="none", weights="tiny_imagenet")
-    maps = jax.jit(lambda v, x: model.apply(v, x, method=lambda m, x: m.trunk(x, True)))
+    maps = jax.jit(lambda v, x: model.apply(v, x, method=lambda m, x: m.backbone(x, True)))
     before, last = maps(variables, images)[-2:]
     return images, np.asarray(last), np.asarray(before)
 
@@ -104,7 +104,7 @@ def test_attention_and_positions_look_at_positions():
 def test_trains(variants, data_dir, tmp_path):
     config = override(
         method_config(variants[0], "stages_identity", 0.05, 0),
-        {"training.epochs": 3, "training.freeze_epochs": 1, "data.cache_views": 1,
+        {"training.epochs": 3, "training.freeze_epochs": 1, "data.feature_cache_views": 1,
          "data.data_dir": data_dir},
     )  # fmt: skip
     summary = loop.run(config, tmp_path / "run", quiet=True, devices=1)

@@ -12,7 +12,7 @@ pytestmark = pytest.mark.slow
 
 def quickstart(workdir, home) -> str:
     command = [sys.executable, "-m", "gtn_jax", "quickstart", "--seeds", "1"]
-    # No XLA_FLAGS: unoptimised, the training takes longer than is saved by compiling faster.
+    # No XLA_FLAGS: unoptimized, the training takes longer than is saved by compiling faster.
     environment = {"HOME": str(home), "PATH": "/usr/bin:/bin"}
     result = subprocess.run(
         [*command, "--workdir", str(workdir)],

@@ -16,13 +16,13 @@ SMALL = """--model.backbone resnet8_wide --model.weights tiny_imagenet --data.im
     --data.resize_size 36 --data.batch_size 8 --training.epochs 2 --training.freeze_epochs 1"""
 
 
-def draw(folder: Path, colours: dict[str, tuple[int, int, int]], images: int) -> None:
+def draw(folder: Path, colors: dict[str, tuple[int, int, int]], images: int) -> None:
     rng = np.random.default_rng(0)
-    for name, colour in colours.items():
+    for name, color in colors.items():
         (folder / name).mkdir(parents=True)
         for number in range(images):
             noise = rng.integers(-20, 20, (40, 50, 3))
-            pixels = np.clip(np.array(colour) + noise, 0, 255).astype(np.uint8)
+            pixels = np.clip(np.array(color) + noise, 0, 255).astype(np.uint8)
             Image.fromarray(pixels).save(folder / name / f"{number}.jpg")
 
 
@@ -31,9 +31,9 @@ def test_page(tmp_path, monkeypatch, capsys):
     pytest.importorskip("flatbuffers")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    colours = {"reds": (200, 60, 60), "greens": (60, 200, 60), "blues": (60, 60, 200)}
-    draw(tmp_path / "photos", colours, 20)
-    draw(tmp_path / "new", colours, 2)
+    colors = {"reds": (200, 60, 60), "greens": (60, 200, 60), "blues": (60, 60, 200)}
+    draw(tmp_path / "photos", colors, 20)
+    draw(tmp_path / "new", colors, 2)
     lines = re.findall(r"^    (gtn .*)$", PAGE.read_text(), re.M)
     assert [shlex.split(line)[1] for line in lines] == [
         *("check-data", "train", "train", "report", "predict", "export")

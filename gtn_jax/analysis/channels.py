@@ -38,7 +38,7 @@ class ChannelScores(NamedTuple):
     Attributes:
         contribution: float64 K, mean over images of (g f - its mean) (Wc of the image's class - the
             mean of Wc over classes): how far the channel pulls the right logit above the others.
-        weight: float64 K, norm of the centred Wc times the deviation of g f: how much it moves
+        weight: float64 K, norm of the centered Wc times the deviation of g f: how much it moves
             logits, rightly or not.
         random: float64 K.
     """

@@ -47,12 +47,12 @@ def line_chart(title: str, curves: dict[str, Points]) -> Element | None:
     parts.append(_text(_LEFT, _HEIGHT - 10, "0", "middle"))
     parts.append(_text(_WIDTH - _RIGHT, _HEIGHT - 10, f"{right:.3g}", "end"))
     parts.append(_text((_LEFT + _WIDTH) / 2, _HEIGHT - 10, "epoch", "middle"))
-    for colour, points in zip(_COLOURS, kept.values(), strict=False):
+    for color, points in zip(_COLOURS, kept.values(), strict=False):
         drawn = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(*point) for point in points))
         parts.append(element("polyline", {
-            "points": drawn, "fill": "none", "stroke": colour, "stroke-width": "2",
+            "points": drawn, "fill": "none", "stroke": color, "stroke-width": "2",
         }))  # fmt: skip
-        parts += [_dot(*place(*points[0]), colour)] if len(points) == 1 else []
+        parts += [_dot(*place(*points[0]), color)] if len(points) == 1 else []
     ends = "; ".join(f"{name} ends at {points[-1][1]:.4g}" for name, points in kept.items())
     chart = element(
         "svg",
@@ -60,8 +60,8 @@ def line_chart(title: str, curves: dict[str, Points]) -> Element | None:
         *parts,
     )
     legend = [
-        element("span", {"style": f"color: {colour}"}, f" — {name}")
-        for colour, name in zip(_COLOURS, kept, strict=False)
+        element("span", {"style": f"color: {color}"}, f" — {name}")
+        for color, name in zip(_COLOURS, kept, strict=False)
     ]
     return element("figure", None, chart, element("figcaption", None, title, *legend))
 
@@ -123,5 +123,5 @@ def _text(x: float, y: float, words: str, anchor: str) -> Element:
     return element("text", {**place, "font-size": "11", "fill": "currentColor"}, words)
 
 
-def _dot(x: float, y: float, colour: str) -> Element:
-    return element("circle", {"cx": f"{x:.1f}", "cy": f"{y:.1f}", "r": "3", "fill": colour})
+def _dot(x: float, y: float, color: str) -> Element:
+    return element("circle", {"cx": f"{x:.1f}", "cy": f"{y:.1f}", "r": "3", "fill": color})

@@ -23,7 +23,7 @@ from gtn_jax.analysis.tuning import Row
 from gtn_jax.config import Config, override
 from gtn_jax.config.serialization import differences, from_json, to_json
 from gtn_jax.data.sources import open_data
-from gtn_jax.data.subsets import Part, choose
+from gtn_jax.data.subsets import Subset, choose
 from gtn_jax.devices import Device, data_mesh, in_words
 from gtn_jax.errors import UsageError
 from gtn_jax.files import write_text
@@ -58,7 +58,7 @@ def check(config: Config, methods: Sequence[str], seeds: int, trials: int, workd
         check_model(one)
     for option, count in (("--seeds", seeds), ("--trials", trials)):
         if count < 1:
-            raise UsageError(f"{option}: {count} does not work; wanted at least 1")
+            raise UsageError(f"{option}: invalid value {count}; expected at least 1")
     parts = choose(open_data(config.data), config.data, config.seed)
     missing = sorted({"train", "validation", "test"} - set(parts))
     if missing:
@@ -95,7 +95,7 @@ def check(config: Config, methods: Sequence[str], seeds: int, trials: int, workd
     return config
 
 
-def _resolved(config: Config, here: Config | None, train: Part) -> Config:
+def _resolved(config: Config, here: Config | None, train: Subset) -> Config:
     """What it leaves open as it was decided for the comparison `here`, or else decided now."""
     epoch = epoch_of(config, train, devices=1)
     size = (epoch.images, epoch.batch_size, epoch.steps)
@@ -262,7 +262,7 @@ def tune_and_compare(
 
     if swept and tunings + len(finals):
         say(
-            f"{tunings} tuning and {len(finals)} final heads on the features of a trunk that "
+            f"{tunings} tuning and {len(finals)} final heads on the features of a backbone that "
             "stands still"
         )
     elif trained and tunings + len(finals) > 2:

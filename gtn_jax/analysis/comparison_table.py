@@ -54,7 +54,7 @@ def baseline_of(methods: Sequence[str]) -> str:
     return "finetune" if "finetune" in methods else methods[0]
 
 
-def summarise(rows: Sequence[Row], workdir: Path) -> list[MethodSummary]:
+def summarize(rows: Sequence[Row], workdir: Path) -> list[MethodSummary]:
     """One summary a method, in the order of the rows.
 
     Args:

@@ -12,7 +12,7 @@ from gtn_jax.training.loop import run
 from gtn_jax.training.resolution import total_steps
 
 _FROZEN_SHARE = 0.3
-"""Of a full step's time: a frozen one without the trunk's gradient, see docs/benchmarks.md."""
+"""Of a full step's time: a frozen one without the backbone's gradient, see docs/benchmarks.md."""
 
 
 class Costs(NamedTuple):
@@ -21,7 +21,7 @@ class Costs(NamedTuple):
     Attributes:
         start: up to the first step, decoded images and solved classifiers included.
         compile: once for all runs of a method.
-        step: one training step, of a frozen trunk whose features are cached or else of all.
+        step: one training step, of a frozen backbone whose features are cached or else of all.
         evaluation: a pass over validation and test.
         checkpoint: a save.
         steps_per_epoch: of the run.
@@ -50,7 +50,7 @@ def probe(config: Config, workdir: Path, device: Device) -> Costs:
         "training.eval_every_epochs": 2,
         "training.eval_every_steps": None,
         "training.freeze_epochs": 2 if whole else 0,
-        "data.cache_views": min(1, config.data.cache_views) if whole else 0,
+        "data.feature_cache_views": min(1, config.data.feature_cache_views) if whole else 0,
         "data.small_image_epochs": 0,
         "optimizer.warmup_epochs": 0.0,
     }
@@ -79,10 +79,10 @@ def run_seconds(config: Config, costs: Costs) -> float:
     if training.head_start == "solved":
         evaluations += 1
     frozen = min(training.freeze_epochs * per_epoch, steps)
-    if is_frozen(config) and config.data.cache_views:
+    if is_frozen(config) and config.data.feature_cache_views:
         full = float(steps)  # the probe's steps were of cached features
-    elif config.data.cache_views:
-        cached = min(frozen, config.data.cache_views * per_epoch)
+    elif config.data.feature_cache_views:
+        cached = min(frozen, config.data.feature_cache_views * per_epoch)
         full = steps - frozen + _FROZEN_SHARE * cached
     else:
         share = _FROZEN_SHARE if training.freeze_mode == "no_grad" else 1.0

@@ -87,8 +87,8 @@ def gate_statistics(outputs: RunOutputs) -> GateStatistics:
         "half": np.full_like(mean, 0.5), "one": np.ones_like(mean),
     }  # fmt: skip
     accuracy = {name: _accuracy(factor * features, outputs) for name, factor in factors.items()}
-    centred = class_mean - np.nanmean(class_mean, axis=0)
-    similarity = _correlations(centred)
+    centered = class_mean - np.nanmean(class_mean, axis=0)
+    similarity = _correlations(centered)
     return GateStatistics(
         mean,
         deviation,
@@ -98,7 +98,7 @@ def gate_statistics(outputs: RunOutputs) -> GateStatistics:
         float(between / total) if total > 1e-12 else float("nan"),
         accuracy,
         similarity,
-        _shared(centred, similarity),
+        _shared(centered, similarity),
     )
 
 
@@ -125,17 +125,17 @@ def _accuracy(gated: np.ndarray, outputs: RunOutputs) -> float:
     return float(np.mean(logits.argmax(axis=1) == outputs.labels))
 
 
-def _correlations(centred: np.ndarray) -> np.ndarray:
-    lengths = np.linalg.norm(centred, axis=1)
+def _correlations(centered: np.ndarray) -> np.ndarray:
+    lengths = np.linalg.norm(centered, axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        unit = np.where(lengths[:, None] > 1e-9, centred / lengths[:, None], np.nan)
+        unit = np.where(lengths[:, None] > 1e-9, centered / lengths[:, None], np.nan)
     return unit @ unit.T
 
 
-def _shared(centred: np.ndarray, similarity: np.ndarray, channels: int = 5) -> np.ndarray:
+def _shared(centered: np.ndarray, similarity: np.ndarray, channels: int = 5) -> np.ndarray:
     others = np.where(np.eye(len(similarity), dtype=bool), -np.inf, similarity)
     nearest = np.where(np.isnan(others), -np.inf, others).argmax(axis=1)
-    together = np.minimum(centred, centred[nearest])
+    together = np.minimum(centered, centered[nearest])
     return np.argsort(-np.nan_to_num(together), axis=1, kind="stable")[:, :channels]
 
 

@@ -1,7 +1,7 @@
 """Many heads on features that do not change: seeds and learning rates in one program.
 
-Where a trunk stands still in every respect (`methods.is_frozen`) and its features are cached, a run
-is the training of gate and classifiers on numbers. Here all rates of a seed share each batch of
+Where a backbone stands still in every respect (`methods.is_frozen`) and its features are cached, a
+run is the training of gate and classifiers on numbers. Here all rates of a seed share each batch of
 features and its dropout, so that a linear head's products become one large product, and seeds go
 through the same program, as many at once as caches or memory hold. A head gets what it would get
 in a run of its own: the same start, order, views, masks and updates (`training/steps.py` makes the
@@ -36,7 +36,7 @@ class SeedData(NamedTuple):
     """What one seed trains on; the arrays of all seeds of a sweep have the same shapes.
 
     Attributes:
-        heads: parameters at the start, the trunk's left out.
+        heads: parameters at the start, the backbone's left out.
         seed: of dropout.
         views: training features, float32 V B K each.
         labels: int32 B.
@@ -62,7 +62,7 @@ class SweptHeads(NamedTuple):
     """What became of S R heads.
 
     Attributes:
-        params: of the selected epoch, without the trunk's, S R ... each.
+        params: of the selected epoch, without the backbone's, S R ... each.
         selected_epoch: int32 S R, counted from 1.
         validation_accuracy: float32 S R, of that epoch, as all that follows but the last two.
         validation_loss: float32 S R, in nats.
@@ -96,7 +96,7 @@ def make_sweep(
     """Build `sweep(data, rates) -> SweptHeads`, jitted.
 
     Args:
-        model: a GTN; its trunk is not used.
+        model: a GTN; its backbone is not used.
         optimizer: from `build_optimizer`, its schedule that of the runs.
         aux_weight: weight of the auxiliary loss.
         eval_every_epochs: must divide the number of epochs.
@@ -193,7 +193,7 @@ def _train_seed(
         params, opt_state, refused = carry
         epoch = number // per_epoch
         rows = jnp.asarray(data.rows)[epoch, number % per_epoch]
-        view = epoch % data.views.last.shape[0]
+        view = epoch % data.views.final.shape[0]
         pooled = jax.tree.map(lambda features: features[view, rows], data.views)
         mask = jnp.ones(rows.shape, jnp.float32)
         batch = PooledBatch(pooled, jnp.asarray(data.labels)[rows], mask)

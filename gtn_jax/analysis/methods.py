@@ -21,7 +21,7 @@ class Method(NamedTuple):
         gate: `model.gate`.
         auxiliary: whether there is an auxiliary classifier, with the experiment's
             `model.aux_weight`, or the paper's 0.2 where that has none.
-        frozen: share of the epochs in which the trunk is frozen; None: the experiment's
+        frozen: share of the epochs in which the backbone is frozen; None: the experiment's
             `training.freeze_epochs`.
         changes: further fields by their dotted names, e.g. {"training.ema_decay": 0.9}; they have
             the last word, but for the two learning rates and `seed`, which no method sets.
@@ -62,9 +62,9 @@ UNTRAINED = Rates(None, None)
 
 METHODS = {
     "linear_probe": Method(
-        "a linear classifier on the features of the trunk as it came", frozen=1, solved=True
+        "a linear classifier on the features of the backbone as it came", frozen=1, solved=True
     ),
-    "finetune": Method("trunk and linear classifier"),
+    "finetune": Method("backbone and linear classifier"),
     "finetune_frozen_start": Method("the same, frozen as long as the authors' runs", frozen=0.21),
     "aux": Method("fine-tuning with the auxiliary classifier", auxiliary=True),
     "gate": Method("the paper's gate alone", gate="sigmoid"),
@@ -122,13 +122,13 @@ def method_config(
         values["model.aux_weight"] = ModelConfig().aux_weight
     if own.frozen is not None:
         values["training.freeze_epochs"] = max(1, round(own.frozen * epochs))
-    if own.solved and config.model.weights is not None and config.model.weights_heads == "fresh":
+    if own.solved and config.model.weights is not None and not config.model.load_heads:
         values |= {
             "training.head_start": "solved",
             "training.epochs": 0,
             "training.steps": None,
             "training.freeze_epochs": 0,
-            "data.cache_views": 0,
+            "data.feature_cache_views": 0,
         }
     return override(config, {**values, **own.changes})
 
@@ -140,7 +140,7 @@ def is_untrained(config: Config) -> bool:
 
 
 def is_frozen(config: Config) -> bool:
-    """Whether a run's trunk never moves, in no respect, so that all it does is give features."""
+    """Whether a run's backbone never moves, in no respect, so that all it does is give features."""
     training = config.training
     return (
         training.freeze_epochs >= training.epoch_count
@@ -185,7 +185,7 @@ def check_runs(config: Config, methods: Sequence[str]) -> None:
     for method in methods:
         asked = method_config(config, method, None, 0)
         if asked.training.freeze_epochs >= asked.training.epoch_count:
-            # What it changes concerns a trunk that moves.
+            # What it changes concerns a backbone that moves.
             asked = override(asked, {"optimizer.l2_sp": 0.0, "training.trainable": "all"})
         if asked in seen:
             raise UsageError(

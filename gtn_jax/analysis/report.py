@@ -16,7 +16,7 @@ from gtn_jax.analysis.comparison_table import (
     accuracy_chart,
     accuracy_table,
     cost_table,
-    summarise,
+    summarize,
 )
 from gtn_jax.analysis.html import Child, Element, element, from_rich, image, page, table
 from gtn_jax.analysis.methods import Rates
@@ -111,7 +111,7 @@ def run_sections(path: Path, split: str | None) -> list[Child]:
 def comparison_sections(path: Path) -> list[Child]:
     """A comparison: its table with intervals, tuning, and the experiment's configuration."""
     rows, tuned = compare.newest_rows(path), tuning_rows(path)
-    summaries = summarise(rows, path)
+    summaries = summarize(rows, path)
     sections: list[Child] = [
         element("h1", None, f"{path.resolve().name}: methods compared"),
         element("figure", None, accuracy_chart(summaries)),

@@ -1,4 +1,4 @@
-"""Trials whose trunk stands still, by sweeps of heads instead of one run each.
+"""Trials whose backbone stands still, by sweeps of heads instead of one run each.
 
 The rows are those of `trials.run_trials`, and what was said of each test image is kept in the
 trial's folder; run folders that can be resumed or restored are not made.
@@ -41,12 +41,12 @@ def is_sweepable(config: Config) -> bool:
         and training.head_start == "random"
         and training.steps is None
         and training.eval_every_steps is None
-        and config.data.cache_views > 0
+        and config.data.feature_cache_views > 0
         and config.data.last_batch == "drop"
         and training.accumulation_steps == 1
         and training.epoch_count % training.eval_every_epochs == 0
         and training.select in ("val", "last")
-        and training.label_smoothing == training.ema_decay == training.patience_evaluations == 0
+        and training.label_smoothing == training.ema_decay == training.early_stopping_patience == 0
     )
 
 
@@ -65,7 +65,7 @@ def run_swept(trials: Sequence[Trial], device: Device, clock: Clock, say: Say) -
     sweeps: dict[Config, list[Trial]] = {}
     for trial in trials:
         sweeps.setdefault(_without_seed_and_rate(trial.config), []).append(trial)
-    users = collections.Counter(_trunk_only(trial.config) for trial in trials)
+    users = collections.Counter(_backbone_only(trial.config) for trial in trials)
     costs: dict[Config, float] = {}
     for own in sweeps.values():
         _run_sweep(own, device, clock, say, users, costs)
@@ -95,13 +95,13 @@ def _run_sweep(
     config = trials[0].config
     features, shares, shared = [], [], 0.0
     for seed in seeds:
-        before, trunk = time.monotonic(), _trunk_only(override(config, {"seed": seed}))
-        features.append(_features(trunk, device))
+        before, backbone = time.monotonic(), _backbone_only(override(config, {"seed": seed}))
+        features.append(_features(backbone, device))
         spent = time.monotonic() - before
-        if trunk not in costs:
-            costs[trunk] = spent
+        if backbone not in costs:
+            costs[backbone] = spent
             shared += spent
-        shares.append(costs[trunk] / users[trunk])
+        shares.append(costs[backbone] / users[backbone])
         if spent > _SILENT_SECONDS:
             say(f"features of seed {seed}: {spent:.0f} s")
     first = features[0]
@@ -115,7 +115,7 @@ def _run_sweep(
         model = build_module(of_seed, found.classes)
         params = load_variables(of_seed, model)["params"]
         heads = {name: tree for name, tree in params.items() if name != "backbone"}
-        views = found.views if model.auxiliary else found.views._replace(before_last=None)
+        views = found.views if model.auxiliary else found.views._replace(penultimate=None)
         data.append(SeedData(heads, np.array(seed % 2**32, np.uint32), views, *found[1:7]))
         parameters = sum(leaf.size for leaf in jax.tree.leaves(params))
         trained = sum(leaf.size for leaf in jax.tree.leaves(heads))
@@ -174,7 +174,7 @@ _NO_RATES = {"optimizer.learning_rate": 1.0, "optimizer.head_learning_rate": Non
 
 
 def _rate(trial: Trial) -> float:
-    """Of the head, as the trunk stands still."""
+    """Of the head, as the backbone stands still."""
     return trial.config.optimizer.rates[1]
 
 
@@ -182,7 +182,7 @@ def _without_seed_and_rate(config: Config) -> Config:
     return override(config, {"seed": 0, **_NO_RATES})
 
 
-def _trunk_only(config: Config) -> Config:
+def _backbone_only(config: Config) -> Config:
     """The same for all methods that look at the same features."""
     return override(
         config,
@@ -205,7 +205,7 @@ def _features(config: Config, device: Device) -> _Features:
     variables, programs = load_variables(setup.config, model), setup.programs
     variables = replicate(variables, mesh)
     key = jax.device_put(jax.random.key(np.uint32(seed)), device)
-    views = config.data.cache_views
+    views = config.data.feature_cache_views
     cache = compute_features(programs.pooling_step, variables, key, train, views, batch_size, mesh)
     steps = range(config.training.epoch_count * per_epoch)
     rows = [pipeline.rows_of_step(train, batch_size, "drop", seed, step) for step in steps]
@@ -214,7 +214,7 @@ def _features(config: Config, device: Device) -> _Features:
     def evaluated(of: Images) -> Pooled:
         size = config.data.eval_batch_size
         pooled = compute_features(evaluation, variables, key, of, 1, size, mesh).pooled
-        return Pooled(pooled.last[0], None)
+        return Pooled(pooled.final[0], None)
 
     return _Features(
         cache.pooled,

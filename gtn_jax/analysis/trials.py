@@ -91,7 +91,7 @@ def choose_devices(count: int | None) -> list[Device]:
     if count is None:
         return local[:1] if local[0].platform == "cpu" else local
     if not 1 <= count <= len(local):
-        raise UsageError(f"--devices: {count} do not work; this process sees {len(local)}")
+        raise UsageError(f"--devices: invalid value {count}; this process sees {len(local)}")
     return local[:count]
 
 

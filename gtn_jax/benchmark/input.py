@@ -17,7 +17,7 @@ from gtn_jax.benchmark.workload import Workload, training
 from gtn_jax.data import pipeline
 from gtn_jax.data.images import Images, View, open_images
 from gtn_jax.data.splits import Split
-from gtn_jax.data.subsets import Part, whole
+from gtn_jax.data.subsets import Subset, whole
 from gtn_jax.devices import data_mesh, put_batch
 from gtn_jax.training.image_store import place_images
 
@@ -44,7 +44,7 @@ def _photograph(generator: np.random.Generator, upright: bool) -> bytes:
     return file.getvalue()
 
 
-def _part(spec: Spec) -> Part:
+def _part(spec: Spec) -> Subset:
     """Generated JPEG files, half of them upright; `_DISTINCT` stand for any number."""
     generator = np.random.default_rng(0)
     files = [_photograph(generator, upright=number % 2 == 1) for number in range(_DISTINCT)]
@@ -61,7 +61,7 @@ def _part(spec: Spec) -> Part:
     return whole(Split(examples, names, "train"))
 
 
-def _images(spec: Spec, part: Part, mesh: jax.sharding.Mesh, store: str) -> Images:
+def _images(spec: Spec, part: Subset, mesh: jax.sharding.Mesh, store: str) -> Images:
     """The training images, kept as `store`, a value of `data.image_store`, says."""
     images = open_images(part, View.of(config_of(spec).data, training=True))
     return place_images(images, store, mesh)

@@ -18,7 +18,7 @@ from gtn_jax.training.state import TrainState
 
 VARIANTS: dict[str, dict[str, Any]] = {
     "plain": {"model.gate": "none", "model.aux_weight": 0.0},
-    "rematerialised": {"training.rematerialise": "blocks"},
+    "rematerialized": {"training.remat": "blocks"},
     "accumulated4": {"training.accumulation_steps": 4},
 }
 """Variant of a spec -> fields of its config."""

@@ -50,7 +50,7 @@ def groups(platform: str) -> list[Group]:
     ]
     if gpu:
         of_platform = [*_network(replace(step, batch_size=256), gpu, "_256"), *common]
-        of_platform.append(Group("memory", _variants(step, "rematerialised", "accumulated4")))
+        of_platform.append(Group("memory", _variants(step, "rematerialized", "accumulated4")))
     else:
         of_platform = [*_small_networks(), *common]
     return [

@@ -61,7 +61,7 @@ def parse(form: Any, prog: str, arguments: list[str], default: Any = None) -> An
 
 
 class _Page(io.StringIO):
-    """Help on its way to standard output: in colours and characters that are right for that."""
+    """Help on its way to standard output: in colors and characters that are right for that."""
 
     encoding = getattr(sys.__stdout__, "encoding", "ascii")
 
@@ -193,7 +193,7 @@ def _sentence(box: str, prog: str, known: _Known) -> str:
 def _unknown_words(words: list[str], known: list[str], prog: str) -> str:
     asked = [word.split("=", 1)[0] for word in words if re.match("--?[A-Za-z]", word)]
     if not asked:
-        return f"{words[0]!r} is a word too many; see `{prog} --help`"
+        return f"unexpected argument {words[0]!r}; see `{prog} --help`"
     hints = {word: _nearest(word, known) for word in asked}
     if len(hints) == 1:
         ((word, near),) = hints.items()
@@ -252,14 +252,14 @@ def take_preset(arguments: list[str]) -> tuple[str | None, list[str]]:
     Raises:
         ValueError: no such preset.
     """
-    joined = [part for argument in arguments for part in _split_preset(argument)]
-    if "--preset" not in joined:
+    distributed_session = [part for argument in arguments for part in _split_preset(argument)]
+    if "--preset" not in distributed_session:
         return None, arguments
-    place = joined.index("--preset")
-    name = joined[place + 1] if place + 1 < len(joined) else ""
+    place = distributed_session.index("--preset")
+    name = distributed_session[place + 1] if place + 1 < len(distributed_session) else ""
     if name not in PRESETS:
         raise UsageError(str(unknown_name("preset", name, PRESETS)))
-    return name, joined[:place] + joined[place + 2 :]
+    return name, distributed_session[:place] + distributed_session[place + 2 :]
 
 
 def _split_preset(argument: str) -> list[str]:

@@ -13,8 +13,8 @@ def _backbones() -> Table:
 
     weights: dict[str | None, list[str]] = {}
     for name, info in _known_weights().items():
-        weights.setdefault(info.backbone, []).append(f"{name} ({info.licence or 'not recorded'})")
-    table = _table("backbone", "block", "blocks", "features", "weights (licence)")
+        weights.setdefault(info.backbone, []).append(f"{name} ({info.license or 'not recorded'})")
+    table = _table("backbone", "block", "blocks", "features", "weights (license)")
     for name, shape in BACKBONES.items():
         known = "\n".join(weights.get(name, ["-"]))
         if not isinstance(shape, ResNetShape):
@@ -33,9 +33,9 @@ def _known_weights() -> dict[str, Any]:
 
 
 def _weights() -> Table:
-    table = _table("weights", "backbone", "licence", "what")
+    table = _table("weights", "backbone", "license", "what")
     for name, info in _known_weights().items():
-        table.add_row(name, info.backbone or "", info.licence or "not recorded", info.description)
+        table.add_row(name, info.backbone or "", info.license or "not recorded", info.description)
     return table
 
 

@@ -11,7 +11,7 @@ import sys
 import warnings
 
 from gtn_jax.cli.commands import RESUMING, VERBS
-from gtn_jax.cli.terminal import complain, steady_output
+from gtn_jax.cli.terminal import print_error, steady_output
 from gtn_jax.config.experiment import shipped_experiments
 from gtn_jax.errors import UsageError, describe_error, unknown_name
 from gtn_jax.runtime.interruption import Interrupted, active, caught, leave_within
@@ -39,7 +39,9 @@ def main(arguments: list[str] | None = None) -> int:
             code = int(stopped.code or 0)
         lost = output.failure()
         if lost is not None and code == 0:
-            complain(f"standard output: {lost.strerror or lost}; all the rest of the job is done")
+            print_error(
+                f"standard output: {lost.strerror or lost}; all the rest of the job is done"
+            )
             return 1
     return code
 
@@ -67,20 +69,20 @@ def _run(arguments: list[str]) -> int:
         return 0 if arguments else 2
     try:
         if arguments[0] not in VERBS:
-            complain(str(unknown_name("verb", arguments[0], VERBS)))
+            print_error(str(unknown_name("verb", arguments[0], VERBS)))
             return 2
         VERBS[arguments[0]](arguments[1:])
     except UsageError as error:
         if debug:
             raise
-        complain(describe_error(error))
+        print_error(describe_error(error))
         return 2
     # Also what nobody foresaw: a traceback says nothing to most of those who meet it.
     except Exception as error:
         active().check_raised()
         if debug:
             raise
-        complain(describe_error(error))
+        print_error(describe_error(error))
         return 1
     return 0
 

@@ -16,7 +16,7 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
-def complain(line: str) -> None:
+def print_error(line: str) -> None:
     """A line on standard error, at once."""
     print(f"error: {line}", file=sys.stderr, flush=True)
 

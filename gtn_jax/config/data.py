@@ -54,16 +54,17 @@ class DataConfig:
     """Side of the training images in the first `small_image_epochs`, in pixels."""
     small_image_epochs: int = 0
     """Progressive resolution: that many epochs on smaller images first, which are cheaper."""
-    cache_views: int = 0
-    """While the trunk is frozen, train on the features of that many augmented views of each image,
-    computed once: epoch e sees view e mod cache_views. 0: a new view each epoch, computed anew."""
+    feature_cache_views: int = 0
+    """While the backbone is frozen, train on the features of that many augmented views of each
+    image, computed once: epoch e sees view e mod feature_cache_views. 0: a new view each epoch,
+    computed anew."""
     image_store: Literal["auto", "device", "host", "stream"] = "auto"
     """Where decoded training images are kept: on every device, in the host's memory, or nowhere,
     each batch decoded anew ("stream"); "auto" takes the first that fits, and says why. The numbers
     are the same."""
     bad_images: Literal["error", "skip"] = "error"
     """Unreadable files of a folder: "error" lists them all, "skip" leaves them out and counts."""
-    clip_eval: Literal["mean_of_25", "random_frame"] = "mean_of_25"
+    video_eval: Literal["mean_of_25", "random_frame"] = "mean_of_25"
     """What decides the class of a video: the mean of 25 frames' probabilities, or (the authors')
     one frame at random."""
 
@@ -76,7 +77,7 @@ class DataConfig:
         require_kinds(self, "data.")
         counts = ("image_size", "batch_size", "eval_batch_size", "small_image_size")
         require_least(self, "data", 1, *counts)
-        require_least(self, "data", 0, "small_image_epochs", "cache_views")
+        require_least(self, "data", 0, "small_image_epochs", "feature_cache_views")
         short = self.resize_size
         require(
             short is None or short >= self.image_size,

@@ -21,7 +21,7 @@ def require(condition: bool, field: str, found: Any, wanted: str) -> None:
         ValueError: it is not.
     """
     if not condition:
-        raise ValueError(f"{field}: {found!r} does not work; wanted {wanted}")
+        raise ValueError(f"{field}: invalid value {found!r}; expected {wanted}")
 
 
 def require_least(section: Any, name: str, least: int, *fields: str) -> None:
@@ -41,7 +41,7 @@ def require_kinds(section: Any, name: str = "") -> None:
 def is_of(kind: Any, value: Any) -> bool:
     """Whether `value` fits `kind`: a plain class, a union, a `Literal` or a tuple of one kind.
 
-    A whole number is a float too, True is no number, and NumPy's numbers are numbers.
+    A whole number is a float too, True is not a number, and NumPy's numbers are numbers.
     """
     origin, inner = get_origin(kind), get_args(kind)
     if origin is Literal:

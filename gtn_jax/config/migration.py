@@ -73,10 +73,15 @@ MIGRATIONS = Migrations(
         "training.label_smoothing": 0.0,
         "training.mixup_alpha": 0.0,
         "training.ema_decay": 0.0,
-        "training.patience_evaluations": 0,
+        "training.early_stopping_patience": 0,
         "training.watch_test": False,
     },
-    renamed={},
+    renamed={
+        "data.cache_views": "data.feature_cache_views",
+        "data.clip_eval": "data.video_eval",
+        "training.patience_evaluations": "training.early_stopping_patience",
+        "training.rematerialise": "training.remat",
+    },
     removed={
         "model.gate_hidden_units": Removed(None, "hidden units of the gate", _PRUNED),
         "model.gate_bias": Removed(False, "bias of the gate's first layer", _PRUNED),
@@ -84,6 +89,7 @@ MIGRATIONS = Migrations(
     },
     replaced={
         "optimizer.head_lr_multiplier": ("optimizer.head_learning_rate", _head_rate),
+        "model.weights_heads": ("model.load_heads", lambda value, fields: value == "load"),
     },
 )
 """Of this version."""

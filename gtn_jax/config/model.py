@@ -1,4 +1,4 @@
-"""`model.*`: the network, and where its trunk's weights come from."""
+"""`model.*`: the network, and where its backbone's weights come from."""
 
 import dataclasses
 from typing import Literal
@@ -8,17 +8,17 @@ from gtn_jax.config.fields import require, require_kinds, require_least
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-    """The network and where its trunk's weights come from."""
+    """The network and where its backbone's weights come from."""
 
     backbone: str = "resnet50"
     """A name in `gtn_jax.models.backbones.BACKBONES`; auto: the one that `weights` are of."""
     stages: int | None = None
-    """Keep the trunk's first stages only; None: all of them."""
+    """Keep the backbone's first stages only; None: all of them."""
     weights: str | None = None
-    """Pretrained trunk: a name in `gtn_jax.weights.registry.WEIGHTS`, a .safetensors file or
+    """Pretrained backbone: a name in `gtn_jax.weights.registry.WEIGHTS`, a .safetensors file or
     hf:OWNER/NAME."""
-    weights_heads: Literal["fresh", "load"] = "fresh"
-    """Take gate and classifiers from `weights` too (same classes), or start them anew."""
+    load_heads: bool = False
+    """Whether gate and classifiers, too, come from `weights`, which then need the same classes."""
     gate: str = "sigmoid"
     """none, half, constant, sigmoid (the paper's), identity or mlp."""
     gate_reduction: int = 16
@@ -34,7 +34,7 @@ class ModelConfig:
     torch_running_variance: bool = False
     """Keep PyTorch's unbiased running variance in BatchNorm, to follow its runs step by step."""
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
-    """Of the trunk; parameters, gate, heads and loss are float32."""
+    """Of the backbone; parameters, gate, heads and loss are float32."""
 
     def __post_init__(self) -> None:  # noqa: D105
         require_kinds(self, "model.")

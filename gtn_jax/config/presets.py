@@ -41,12 +41,12 @@ def official(config: Config) -> Config:
             "optimizer.decay_factor": 0.1,
             # Their ten times higher rate of the heads is overwritten before the first step.
             "optimizer.head_learning_rate": None,
-            # Epochs 0 to 20 run with rate 0 for the trunk: its gradient is computed, fills its
+            # Epochs 0 to 20 run with rate 0 for the backbone: its gradient is computed, fills its
             # momentum, and is released at epoch 21.
             "training.freeze_epochs": 21,
             "training.freeze_mode": "zero_lr",
             "training.trainable": "all",
-            # model.train() throughout: a frozen trunk normalises with, and learns, statistics.
+            # model.train() throughout: a frozen backbone normalizes with, and learns, statistics.
             "training.frozen_batch_norm": "batch",
             "training.batch_norm": "batch",
             "model.torch_running_variance": True,
@@ -61,7 +61,7 @@ def official(config: Config) -> Config:
             "training.ema_decay": 0.0,
             "training.start_share": 0.0,
             "training.frozen_stages": 0,
-            "training.patience_evaluations": 0,
+            "training.early_stopping_patience": 0,
             # Resize(256), then RandomResizedCrop(224) and a flip; CenterCrop(224) in the test.
             "data.resize_size": round(config.data.image_size * 256 / 224),
             "data.center_crop": True,
@@ -71,20 +71,20 @@ def official(config: Config) -> Config:
             "data.random_flip": True,
             "data.mirror_evaluation": False,
             "data.small_image_epochs": 0,
-            "data.cache_views": 0,
+            "data.feature_cache_views": 0,
             # Nothing of train is held out, as test selects.
             "data.validation_fraction": 0.0,
             # One random frame stands for a video, in the test too.
-            "data.clip_eval": "random_frame",
+            "data.video_eval": "random_frame",
             "model.gate": "sigmoid",
             "model.gate_reduction": 16,
             "model.gate_dropout": 0.7,
             "model.classifier_dropout": 0.5,
             "model.classifier_bias": False,
             "model.aux_weight": 0.2,
-            # float32 throughout, and only the trunk is pretrained.
+            # float32 throughout, and only the backbone is pretrained.
             "model.compute_dtype": "float32",
-            "model.weights_heads": "fresh",
+            "model.load_heads": False,
         },
     )
 
@@ -112,7 +112,7 @@ RECIPE = {
     "data.random_flip": "auto",
     "data.crop_min_area": 0.35,
     "data.center_crop": False,
-    "data.cache_views": 0,
+    "data.feature_cache_views": 0,
 }
 """Fine-tuning of pretrained weights, from solved classifiers. What was measured of it, and what not
 yet, is in docs/training.md."""
@@ -130,7 +130,7 @@ def clean(config: Config) -> Config:
             "model.torch_running_variance": False,
             "data.last_batch": "drop",
             "training.select": "val",
-            "data.clip_eval": "mean_of_25",
+            "data.video_eval": "mean_of_25",
         },
     )
 

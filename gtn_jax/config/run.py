@@ -26,7 +26,7 @@ class Config:
         require_kinds(self)
         require(0 <= self.seed < 2**32, "seed", self.seed, "0 to 2**32 - 1")
         warmup, kind = self.optimizer.warmup_epochs, self.optimizer.schedule
-        views, training = self.data.cache_views, self.training
+        views, training = self.data.feature_cache_views, self.training
         epochs = training.epochs
         fits = epochs in (0, "auto") or training.steps is not None or warmup < epochs
         require(
@@ -46,12 +46,12 @@ class Config:
             (small == 0, f"data.small_image_epochs is {small}"),
             (training.mixup_alpha == 0, f"training.mixup_alpha is {training.mixup_alpha}"),
         ):
-            require(views == 0 or fixed, "data.cache_views", views, f"0, as {reason}")
+            require(views == 0 or fixed, "data.feature_cache_views", views, f"0, as {reason}")
         require(
-            self.model.weights is not None or self.model.weights_heads == "fresh",
-            "model.weights_heads",
-            self.model.weights_heads,
-            "fresh, as there are no model.weights",
+            self.model.weights is not None or not self.model.load_heads,
+            "model.load_heads",
+            self.model.load_heads,
+            "False, as there are no model.weights",
         )
 
 
@@ -69,7 +69,7 @@ def override(config: Config, values: dict[str, Any]) -> Config:
     """A copy of `config` with some fields changed, e.g. `{"model.gate": "none", "seed": 1}`.
 
     Raises:
-        ValueError: a name that is no field, or values that do not work.
+        ValueError: invalid value a name that is no field, or values that.
     """
     known = field_names()
     for dotted in values:

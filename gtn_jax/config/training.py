@@ -21,15 +21,16 @@ class TrainingConfig:
     freeze_epochs: int = 0
     """The backbone stands still for that many epochs."""
     freeze_mode: Literal["no_grad", "zero_lr"] = "no_grad"
-    """no_grad: the trunk's gradient is not computed. zero_lr (the authors'): it is, and fills the
-    trunk's momentum while its rate is 0."""
+    """no_grad: the backbone's gradient is not computed. zero_lr (the authors'): it is, and fills
+    the backbone's momentum while its rate is 0."""
     frozen_batch_norm: Literal["running", "batch"] = "running"
-    """Statistics a frozen trunk normalises with; batch (the authors') also moves the running."""
+    """Statistics a frozen backbone normalizes with; batch (the authors') also moves the running."""
     batch_norm: Literal["batch", "running"] = "batch"
-    """Statistics that a backbone that moves normalises with: those of the batch, which move the
+    """Statistics that a backbone that moves normalizes with: those of the batch, which move the
     running ones, or the running ones that the weights came with, which then stay."""
     trainable: Literal["all", "batch_norm"] = "all"
-    """What of the trunk learns once it is not frozen: all, or scale and bias of each BatchNorm."""
+    """What of the backbone learns once it is not frozen: all, or scale and bias of each
+    BatchNorm."""
     frozen_stages: int = 0
     """The backbone's stem and this many of its first stages never learn; 0: neither does."""
     label_smoothing: float = 0.0
@@ -43,12 +44,12 @@ class TrainingConfig:
     start_share: float = 0.0
     """Above 0, what is evaluated, selected and kept is this share of the weights that a run starts
     with and the rest of the current ones (WiSE-FT, arXiv 2109.01903)."""
-    patience_evaluations: int = 0
+    early_stopping_patience: int = 0
     """End after so many evaluations without a better one; 0: train all epochs."""
     accumulation_steps: int = 1
     """Micro-batches that a batch is taken in, for less memory: one update from the mean of their
     gradients. BatchNorm has the statistics of a micro-batch, and moves the running ones in each."""
-    rematerialise: Literal["none", "blocks"] = "none"
+    remat: Literal["none", "blocks"] = "none"
     """blocks: compute what is inside residual blocks twice instead of keeping it, for less memory;
     the result is the same."""
     select: Literal["val", "last", "test_best"] = "val"
@@ -78,7 +79,7 @@ class TrainingConfig:
         require_least(self, "training", 1, "eval_every_epochs", "log_every_steps")
         require_least(self, "training", 1, "accumulation_steps")
         require_least(self, "training", 0, "freeze_epochs", "frozen_stages", "mixup_alpha")
-        require_least(self, "training", 0, "patience_evaluations")
+        require_least(self, "training", 0, "early_stopping_patience")
         for name in ("label_smoothing", "ema_decay", "start_share"):
             require(
                 0 <= getattr(self, name) < 1, f"training.{name}", getattr(self, name), "in [0, 1)"
@@ -87,9 +88,9 @@ class TrainingConfig:
         require(
             share == 0 or decay == 0, "training.start_share", share, f"0, as ema_decay is {decay}"
         )
-        patience = self.patience_evaluations
+        patience = self.early_stopping_patience
         is_watched = self.select != "last" or patience == 0
-        require(is_watched, "training.patience_evaluations", patience, "0, as select is last")
+        require(is_watched, "training.early_stopping_patience", patience, "0, as select is last")
         require(
             self.checkpoint_every_seconds > 0,
             "training.checkpoint_every_seconds",

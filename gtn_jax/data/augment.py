@@ -1,4 +1,4 @@
-"""uint8 images -> normalised float images, inside jit: crop or shift, flip, resize, normalise.
+"""uint8 images -> normalized float images, inside jit: crop or shift, flip, resize, normalize.
 
 Pure functions of (key, images, sizes); the same key gives the same pixels on any number of
 devices. Random resized crops are those of https://github.com/pytorch/vision
@@ -20,18 +20,18 @@ class Transform(Protocol):
     """What `training_transform` and `evaluation_transform` return, and a step takes."""
 
     def __call__(self, key: jax.Array, images: Array, sizes: Array | None = None) -> jax.Array:
-        """uint8 B H W 3, int32 B 2 (`sizes` of a Batch) -> float32 B H' W' 3, normalised.
+        """uint8 B H W 3, int32 B 2 (`sizes` of a Batch) -> float32 B H' W' 3, normalized.
 
         Evaluation ignores the key.
         """
         ...
 
 
-def normalise(images: Array, mean: tuple[float, ...], std: tuple[float, ...]) -> jax.Array:
+def normalize(images: Array, mean: tuple[float, ...], std: tuple[float, ...]) -> jax.Array:
     """B H W 3 in 0..255 -> float32, (x / 255 - mean) / std per channel."""
     scaled = jnp.asarray(images, jnp.float32) / 255
-    centre, scale = (jnp.array(values, jnp.float32).reshape(1, 1, 1, 3) for values in (mean, std))
-    return (scaled - centre) / scale
+    center, scale = (jnp.array(values, jnp.float32).reshape(1, 1, 1, 3) for values in (mean, std))
+    return (scaled - center) / scale
 
 
 def flip(key: jax.Array, images: Array) -> jax.Array:
@@ -62,10 +62,10 @@ def training_transform(
     random_resized_crop: bool = False,
     crop_min_area: float = 0.08,
 ) -> Transform:
-    """Augment and normalise.
+    """Augment and normalize.
 
     Args:
-        mean: of red, green, blue, in 0..1; shifted-in zeros are zeros *before* normalising.
+        mean: of red, green, blue, in 0..1; shifted-in zeros are zeros *before* normalizing.
         std: of red, green, blue.
         random_flip: whether to mirror at random.
         random_shift_pixels: the furthest shift; 0 is none.
@@ -88,7 +88,7 @@ def training_transform(
         if side != images.shape[1]:
             shape = (images.shape[0], side, side, images.shape[3])
             images = jax.image.resize(images.astype(jnp.float32), shape, "linear")
-        return normalise(images, mean, std)
+        return normalize(images, mean, std)
 
     return transform
 
@@ -106,11 +106,11 @@ def one_by_one(transform: Transform) -> Transform:
 
 
 def evaluation_transform(mean: tuple[float, ...], std: tuple[float, ...]) -> Transform:
-    """Normalise only."""
+    """Normalize only."""
 
     def transform(key: jax.Array, images: Array, sizes: Array | None = None) -> jax.Array:
         del key, sizes  # nothing is random, every image fills its array
-        return normalise(images, mean, std)
+        return normalize(images, mean, std)
 
     return transform
 
@@ -175,7 +175,7 @@ def crop_and_resize(images: Array, boxes: Array, image_size: int) -> jax.Array:
     rows = _resize_matrix(boxes[:, 0], boxes[:, 2], height, image_size)
     columns = _resize_matrix(boxes[:, 1], boxes[:, 3], width, image_size)
     pixels = jnp.asarray(images, jnp.float32).reshape(count, height, width * channels)
-    # Accelerators would multiply in bfloat16, which cannot hold 256 grey levels exactly.
+    # Accelerators would multiply in bfloat16, which cannot hold 256 gray levels exactly.
     cut = jnp.einsum("boh,bhx->box", rows, pixels, precision=lax.Precision.HIGHEST)
     cut = cut.reshape(count, image_size, width, channels)
     return jnp.einsum("bpw,bowc->bopc", columns, cut, precision=lax.Precision.HIGHEST)
@@ -186,8 +186,8 @@ def _resize_matrix(start: Array, length: Array, pixels: int, image_size: int) ->
     start, length = (jnp.asarray(value, jnp.float32).reshape(-1, 1, 1) for value in (start, length))
     scale = length / image_size
     places = (jnp.arange(image_size, dtype=jnp.float32) + 0.5).reshape(1, -1, 1)
-    centre = start + places * scale
+    center = start + places * scale
     place = (jnp.arange(pixels, dtype=jnp.float32) + 0.5).reshape(1, 1, -1)
-    weight = jnp.maximum(0.0, 1 - jnp.abs(place - centre) / jnp.maximum(scale, 1.0))
+    weight = jnp.maximum(0.0, 1 - jnp.abs(place - center) / jnp.maximum(scale, 1.0))
     weight = jnp.where((place > start) & (place < start + length), weight, 0.0)
     return weight / jnp.sum(weight, axis=2, keepdims=True)

@@ -23,7 +23,7 @@ from gtn_jax.data.folder_tree import shown
 from gtn_jax.data.progress import PrepareBar
 from gtn_jax.data.rgb import open_rgb
 from gtn_jax.data.splits import Split
-from gtn_jax.data.subsets import Part, divide
+from gtn_jax.data.subsets import Subset, divide
 from gtn_jax.data.threads import ordered_map
 
 Counts = collections.Counter[int]
@@ -178,7 +178,7 @@ def counts_in_training(listing: FolderListing, data: DataConfig | None = None) -
     for name, part in listing.splits.items():
         rows, labels = np.arange(len(part)), np.array([label for _, label in part], np.int32)
         files, sizes = np.array([shown(file) for file, _ in part]), np.zeros((len(part), 2), int)
-        parts[name] = Part(Split([], listing.classes, name), rows, labels, files, sizes)
+        parts[name] = Subset(Split([], listing.classes, name), rows, labels, files, sizes)
     divided = divide(parts, data or DataConfig(), seed=0)
     return {name: collections.Counter(part.labels.tolist()) for name, part in divided.items()}
 

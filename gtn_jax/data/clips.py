@@ -26,7 +26,7 @@ def group_ids(files: Iterable[str]) -> np.ndarray:
     """int32 B, the group of each frame: clips cut from one recording.
 
     UCF101 names a clip v_CLASS_gGG_cCC; clips of one group share person and place, and its official
-    lists never divide a group. A held-out share that does would score what it has memorised.
+    lists never divide a group. A held-out share that does would score what it has memorized.
     """
     return _numbered([re.sub(r"_c\d+$", "", file.rpartition("/")[0]) for file in files])
 

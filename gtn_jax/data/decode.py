@@ -1,4 +1,4 @@
-"""Encoded image files -> uint8 pixels: upright RGB, one short side, the centre square.
+"""Encoded image files -> uint8 pixels: upright RGB, one short side, the center square.
 
 What a file's pixels are is rgb.py's; Pillow resizes (https://pillow.readthedocs.io). Sizes and
 offsets are those of torchvision's Resize and CenterCrop on PIL images
@@ -55,7 +55,7 @@ def _offset(length: int, kept: int) -> int:
     return round((length - kept) / 2)
 
 
-def centre_crop(pixels: np.ndarray, image_size: int) -> np.ndarray:
+def center_crop(pixels: np.ndarray, image_size: int) -> np.ndarray:
     """The square of `image_size` in the middle of H W 3, as torchvision's CenterCrop cuts it."""
     top, left = (_offset(length, image_size) for length in pixels.shape[:2])
     return pixels[top : top + image_size, left : left + image_size]
@@ -85,4 +85,4 @@ def decode(encoded: bytes, image_size: int, file: str, short_side: int | None = 
     Raises:
         ValueError: as `open_rgb`.
     """
-    return centre_crop(decode_whole(encoded, short_side or image_size, file), image_size)
+    return center_crop(decode_whole(encoded, short_side or image_size, file), image_size)

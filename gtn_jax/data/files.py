@@ -22,7 +22,7 @@ def relative_name(name: str, where: str) -> str:
     pure = PurePosixPath(name)
     if "\0" in name or pure.is_absolute() or ".." in pure.parts or not pure.parts:
         raise ValueError(
-            f"{where}: {name!r} does not work as the name of a file; wanted a relative one, "
+            f"{where}: {name!r} is not a valid file name; expected a relative one, "
             "without '..' and NUL"
         )
     return str(pure)
@@ -50,7 +50,7 @@ def regular_file(root: Path, name: str, where: str) -> Path | None:
     except OSError as error:
         raise ValueError(f"{where}: {name} cannot be read ({error.strerror})") from error
     if not stat.S_ISREG(mode):
-        raise ValueError(f"{where}: {name} is no regular file; put an image there")
+        raise ValueError(f"{where}: {name} is not a regular file; put an image there")
     return Path(real)
 
 
@@ -64,5 +64,5 @@ def read_regular(path: Path) -> bytes:
     # O_NONBLOCK: opening a pipe that nobody writes to would wait for ever.
     with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise ValueError(f"{path} is no regular file; put an image there")
+            raise ValueError(f"{path} is not a regular file; put an image there")
         return file.read()

@@ -29,7 +29,7 @@ SPLIT_FOLDERS = {
 _NAMED_AT_MOST = 5
 
 
-class Labelled(NamedTuple):
+class Labeled(NamedTuple):
     """One image file.
 
     Attributes:
@@ -55,7 +55,7 @@ class FolderListing:
 
     root: Path
     classes: tuple[str, ...]
-    splits: dict[str, list[Labelled]]
+    splits: dict[str, list[Labeled]]
     others: dict[str, int]
 
     @property
@@ -99,7 +99,7 @@ def read_folder(path: str | Path) -> FolderListing:
     for split, (place, part) in parts.items():
         pairs = sorted((labels[_key(name)], name) for name in part.folders if _key(name) in labels)
         splits[split] = [
-            Labelled(file, label)
+            Labeled(file, label)
             for label, name in pairs
             for file in sorted(part.folders[name].all_images(f"{place}{name}/"))
         ]
@@ -124,7 +124,7 @@ def _split_folders(tree: Tree, path: Path) -> _Parts:
         part = tree.folders[name]
         if split is None and part.has_images():
             raise ValueError(
-                f"folder {path}: {shown(name)}/ is no split; beside train/ there may be val/ "
+                f"folder {path}: {shown(name)}/ is not a split; beside train/ there may be val/ "
                 "(valid/, validation/) and test/ only"
             )
         if split is None:

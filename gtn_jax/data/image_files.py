@@ -1,6 +1,6 @@
 """Paths that a person names -> the image files that they mean.
 
-For predicting and calibrating, where images come without labels. Decoding is decode.py's; labelled
+For predicting and calibrating, where images come without labels. Decoding is decode.py's; labeled
 data sets are sources.py's.
 """
 

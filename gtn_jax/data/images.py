@@ -14,7 +14,7 @@ from gtn_jax.config import DataConfig
 from gtn_jax.data.clips import clip_ids
 from gtn_jax.data.decode import decode, decode_whole, whole_size
 from gtn_jax.data.splits import Split
-from gtn_jax.data.subsets import Part
+from gtn_jax.data.subsets import Subset
 from gtn_jax.data.threads import ordered_map
 
 MEMORY_LIMIT_BYTES = 2 * 2**30
@@ -30,7 +30,7 @@ class View:
     Attributes:
         image_size: side of the central square in pixels, unless `whole`.
         short_side: of the resized image, in pixels.
-        whole: the resized image, for random crops, instead of the centre square.
+        whole: the resized image, for random crops, instead of the center square.
     """
 
     image_size: int
@@ -72,7 +72,7 @@ class Images:
         place: where they are and why, in words.
     """
 
-    part: Part
+    part: Subset
     view: View
     height: int
     width: int
@@ -137,7 +137,7 @@ def fields_of(images: Images) -> dict[str, Any]:
     return {field.name: getattr(images, field.name) for field in dataclasses.fields(Images)}
 
 
-def open_images(part: Part, view: View) -> Images:
+def open_images(part: Subset, view: View) -> Images:
     """Make a part ready to be batched, nothing of it decoded yet."""
     sizes = np.array([view.size(height, width) for height, width in part.sizes.tolist()])
     height, width = sizes.max(axis=0).tolist()
@@ -162,7 +162,7 @@ def keep_in_memory(images: Images) -> ImagesInMemory:
     return ImagesInMemory(**fields_of(images), pixels=pixels)
 
 
-def load(part: Part, view: View) -> Images:
+def load(part: Subset, view: View) -> Images:
     """Make a part ready to be batched, in the host's memory if it fits there.
 
     Raises:

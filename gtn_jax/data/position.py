@@ -18,7 +18,7 @@ _FIELDS = (
     "random_shift_pixels",
     "small_image_size",
     "small_image_epochs",
-    "cache_views",
+    "feature_cache_views",
 )
 
 

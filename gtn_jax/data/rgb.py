@@ -46,7 +46,7 @@ _BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
 def open_rgb(encoded: bytes, file: str, max_megapixels: float = MAX_MEGAPIXELS) -> Image.Image:
     """Decode to upright 8-bit RGB.
 
-    EXIF orientation (or XMP's, where there is none) is applied. Grey, palette, CMYK and 1-bit
+    EXIF orientation (or XMP's, where there is none) is applied. Gray, palette, CMYK and 1-bit
     images become RGB; what is transparent shows white; of 16 bits a channel the high byte is kept;
     of an animation the first frame.
 
@@ -143,7 +143,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         return image if image.mode == "RGB" else image.convert("RGB")
     transparency = image.info.get("transparency")
     if isinstance(transparency, tuple) and max(transparency) > 255:
-        # Pillow reads the high byte of 16-bit colours, but keeps the 16 bits of the one to hide.
+        # Pillow reads the high byte of 16-bit colors, but keeps the 16 bits of the one to hide.
         image.info["transparency"] = tuple(level >> 8 for level in transparency)
     layered = image.convert("RGBA")
     white = Image.new("RGBA", layered.size, (255, 255, 255, 255))
@@ -151,15 +151,15 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _high_byte(image: Image.Image) -> Image.Image:
-    """16-bit grey -> 8-bit grey; with alpha 0 at the level that a PNG names as transparent."""
+    """16-bit gray -> 8-bit gray; with alpha 0 at the level that a PNG names as transparent."""
     levels = np.asarray(image).astype(np.uint16)
     transparent = image.info.get("transparency")
     fields = image.tag_v2 if isinstance(image, TiffImageFile) else {}
     bits = _whole(fields.get(_BITS_PER_SAMPLE, 16))
-    grey = (levels >> (bits - 8)).astype(np.uint8)  # a TIFF's 12 bits come unscaled
+    gray = (levels >> (bits - 8)).astype(np.uint8)  # a TIFF's 12 bits come unscaled
     if _whole(fields.get(_PHOTOMETRIC, 1)) == _WHITE_IS_ZERO:
-        grey = 255 - grey
+        gray = 255 - gray
     if not isinstance(transparent, int):
-        return Image.fromarray(grey)
+        return Image.fromarray(gray)
     alpha = np.where(levels == transparent, 0, 255).astype(np.uint8)
-    return Image.merge("LA", [Image.fromarray(grey), Image.fromarray(alpha)])
+    return Image.merge("LA", [Image.fromarray(gray), Image.fromarray(alpha)])

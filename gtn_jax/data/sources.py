@@ -82,7 +82,7 @@ def prepare(
     say = say or (lambda line: None)
     builder_class, variant, needs_source = _look_up(name)
     if short_side is not None and short_side < 1:
-        raise UsageError(f"--short-side: {short_side} does not work; wanted at least 1 pixel")
+        raise UsageError(f"--short-side: invalid value {short_side}; expected at least 1 pixel")
     if builder_class.keeps_files:
         short_side = None
     folder = stores.parent_folder(data_dir, name, variant, short_side) / stores.VERSION
@@ -235,7 +235,7 @@ def _check_whole(
         published = f": {known}" if known and prepared.counts != known else ""
         raise ValueError(
             f"{folder} holds {prepared.counts} {prepared.unit}, not the published data set"
-            f"{published}; remove it and prepare {name} anew, or be content with --allow-partial"
+            f"{published}; remove it and prepare {name} anew, or pass --allow-partial"
         )
 
 

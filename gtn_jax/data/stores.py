@@ -1,6 +1,6 @@
 """Where prepared data sets lie: DATA_DIR/dtd/1-256px/1.0.0, TFDS's layout.
 
-A store is a folder that TFDS finished: it works in a neighbour named "incomplete.XXXXXX_1.0.0"
+A store is a folder that TFDS finished: it works in a neighbor named "incomplete.XXXXXX_1.0.0"
 and renames it at the end. What is in a store is sources.py's.
 """
 

@@ -17,7 +17,7 @@ from gtn_jax.data.splits import Split
 _VALIDATION, _CHOICE = 2, 1  # streams of one seed
 
 
-class Part(NamedTuple):
+class Subset(NamedTuple):
     """Some images of a split.
 
     Attributes:
@@ -36,13 +36,13 @@ class Part(NamedTuple):
     sizes: np.ndarray
     split_sizes: np.ndarray | None = None
 
-    def only(self, rows: np.ndarray) -> "Part":
+    def only(self, rows: np.ndarray) -> "Subset":
         """These rows of the part: bool B, or sorted integers."""
         labels, files, sizes = (array[rows] for array in (self.labels, self.files, self.sizes))
-        return Part(self.split, self.positions[rows], labels, files, sizes, self.split_sizes)
+        return Subset(self.split, self.positions[rows], labels, files, sizes, self.split_sizes)
 
 
-def choose(splits: dict[str, Split], data: DataConfig, seed: int) -> dict[str, Part]:
+def choose(splits: dict[str, Split], data: DataConfig, seed: int) -> dict[str, Subset]:
     """What a run trains, validates and tests on.
 
     Args:
@@ -58,7 +58,7 @@ def choose(splits: dict[str, Split], data: DataConfig, seed: int) -> dict[str, P
     return divide({name: whole(split) for name, split in splits.items()}, data, seed)
 
 
-def divide(parts: dict[str, Part], data: DataConfig, seed: int) -> dict[str, Part]:
+def divide(parts: dict[str, Subset], data: DataConfig, seed: int) -> dict[str, Subset]:
     """`choose`, of the parts that are whole splits."""
     parts = {**parts}
     only_train = set(parts) == {"train"}
@@ -76,7 +76,7 @@ def divide(parts: dict[str, Part], data: DataConfig, seed: int) -> dict[str, Par
     return {name: parts[name] for name in sorted(parts, key=order.index)}
 
 
-def whole(split: Split) -> Part:
+def whole(split: Split) -> Subset:
     """All images of a split.
 
     Raises:
@@ -98,10 +98,10 @@ def whole(split: Split) -> Part:
             f"{len(split.classes) - 1}; prepare the data set again"
         )
     distinct = np.unique(sizes, axis=0)
-    return Part(split, np.arange(len(split)), labels.astype(np.int32), files, sizes, distinct)
+    return Subset(split, np.arange(len(split)), labels.astype(np.int32), files, sizes, distinct)
 
 
-def fingerprint(part: Part) -> dict[str, Any]:
+def fingerprint(part: Subset) -> dict[str, Any]:
     """Which images a part holds: their number, and a digest of their labels and names in order."""
     rows = zip(part.labels.tolist(), part.files.tolist(), strict=True)
     lines = "".join(f"{label} {file}\n" for label, file in rows)
@@ -152,7 +152,7 @@ def stratified(
     return np.isin(units, np.concatenate(chosen))
 
 
-def _hold_out(parts: dict[str, Part], name: str, fraction: float, seeds: Sequence[int]) -> None:
+def _hold_out(parts: dict[str, Subset], name: str, fraction: float, seeds: Sequence[int]) -> None:
     """Move a share of the part `train` to a new part."""
     train = parts["train"]
     units = group_ids(train.files) if train.split.clips else np.arange(len(train.labels))

@@ -67,7 +67,7 @@ def open_stock(name: str, data_dir: str, say: Callable[[str], None] = print) -> 
     """
     plain = name.removeprefix(PREFIX)
     if not _NAME.fullmatch(plain):
-        raise ValueError(f"data.name: {name!r} does not work; wanted {PREFIX}NAME or NAME/CONFIG")
+        raise ValueError(f"data.name: invalid value {name!r}; expected {PREFIX}NAME or NAME/CONFIG")
     folder = Path(data_dir).expanduser()
     prepared = _find(folder, plain)
     if prepared is None:
@@ -93,7 +93,7 @@ def open_stock(name: str, data_dir: str, say: Callable[[str], None] = print) -> 
             splits[split] = found
     if "train" not in splits:
         there = ", ".join(map(str, builder.info.splits))
-        raise ValueError(f"{name}: no labelled split called train; there are {there}")
+        raise ValueError(f"{name}: no labeled split called train; there are {there}")
     return splits
 
 

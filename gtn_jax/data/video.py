@@ -1,6 +1,6 @@
 """Video files -> a few evenly spaced frames, by PyAV (https://pyav.org), an optional extra.
 
-Colours are FFmpeg's conversion to 8-bit RGB. Sound, rotation flags and timestamps are ignored:
+Colors are FFmpeg's conversion to 8-bit RGB. Sound, rotation flags and timestamps are ignored:
 frames count in the order in which they are shown.
 """
 

@@ -1,4 +1,5 @@
-"""A run -> its trunk and classifier as one safetensors file, to be pretrained weights for others.
+"""A run -> its backbone and classifier as one safetensors file, to be pretrained weights for
+others.
 
 Names and layouts are torchvision's (weights/keymaps.py), so other tools read the file too. Mean
 and std of the images travel in its metadata.

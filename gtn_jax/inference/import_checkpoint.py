@@ -48,7 +48,7 @@ class Adopted(NamedTuple):
 def adopt(src: Path, dst: Path, classes_file: Path | None, data: str, data_dir: str) -> Adopted:
     """Write a run folder with the weights of a checkpoint; it appears complete or not at all.
 
-    Images are normalised as theirs, with ImageNet's mean and deviation, at 224 x 224 pixels.
+    Images are normalized as theirs, with ImageNet's mean and deviation, at 224 x 224 pixels.
 
     Args:
         src: .pth that their script wrote, or that `gtn export --to torch` did.
@@ -101,13 +101,13 @@ def read_classes(path: Path, expected: int) -> tuple[str, ...]:
 
 def _model_config(tensors: Mapping[str, np.ndarray], src: Path) -> Config:
     """The authors' model; what a checkpoint can tell (backbone, gate width) is read from it."""
-    trunk = similar({name: tensor.shape for name, tensor in tensors.items()}, "gtn_authors")
+    backbone = similar({name: tensor.shape for name, tensor in tensors.items()}, "gtn_authors")
     # The port says in detail what is missing from a checkpoint that looks like no backbone.
     hidden, features = _tensor(tensors, "fc.0.weight", src).shape
     return override(
         official(override(Config(), {"data.image_size": 224})),
         {
-            "model.backbone": trunk.backbone if trunk else "resnet50",
+            "model.backbone": backbone.backbone if backbone else "resnet50",
             "model.gate_reduction": max(1, features // hidden),
         },
     )
@@ -130,7 +130,7 @@ def check_new_folder(dst: Path) -> None:
     """Refuse a place where no new run can be.
 
     Raises:
-        ValueError: something is there, or there is no folder around it.
+        ValueError: something is there, or there is not a directory around it.
     """
     if dst.exists() and (not dst.is_dir() or any(dst.iterdir())):
         raise ValueError(f"{dst}: exists already; remove it, or name another folder to write")

@@ -215,7 +215,7 @@ Classes: {names}.
 
 Selected by `{select}`; accuracy on the split that selects is a little too high.
 
-- **Started from** {weights}. Their terms go with these numbers: {licence}.
+- **Started from** {weights}. Their terms go with these numbers: {license}.
 - **Input**: uint8 RGB, {side} x {side} pixels, cut as `preprocessing.json` says. Mean and deviation
   are applied inside.
 - **Output**: probabilities in the order of `labels.json`. One of these classes is always named,
@@ -256,7 +256,7 @@ def card(
     """
     weights = config.model.weights
     known = {**WEIGHTS, **{PREFIX + name: info for name, info in HUB.items()}}
-    licence = known[weights].licence if weights in known else ""
+    license = known[weights].license if weights in known else ""
     figures = [
         f"| {split} | {100 * summary[f'{split}_accuracy']:.2f} % | {summary[f'{split}_images']:,} |"
         for split in ("validation", "test")
@@ -273,7 +273,7 @@ def card(
         figures="\n".join(figures) or "| none was evaluated | | |",
         select=config.training.select,
         weights=f"the weights `{weights}`" if weights else "random numbers",
-        licence=licence or ("see where they come from" if weights else "yours"),
+        license=license or ("see where they come from" if weights else "yours"),
         side=config.data.evaluation_size,
         platforms=", ".join(platforms),
         jax_version=jax.__version__,

@@ -144,7 +144,7 @@ def predict_paths(
     run: str | Path | Restored,
     paths: Sequence[Path],
     topk: int,
-    complain: Callable[[str], None],
+    print_error: Callable[[str], None],
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[list[Prediction], int]:
     """Everything that `gtn predict` does before it shows or writes.
@@ -153,7 +153,8 @@ def predict_paths(
         run: run folder, or what `restore` made of one.
         paths: image files, folders of them, and patterns.
         topk: classes a file.
-        complain: takes a line for every path that could not be predicted, as soon as it is known.
+        print_error: takes a line for every path that could not be predicted, as soon as it is
+        known.
         progress: takes how many files are done, of how many.
 
     Returns:
@@ -167,14 +168,14 @@ def predict_paths(
     files, problems = image_files(paths)
     restored = run if isinstance(run, Restored) else restore(Path(run))
     for problem in problems:
-        complain(problem)
+        print_error(problem)
     good, bad = [], len(problems)
     for done, answer in enumerate(predict_files(restored, files, topk), 1):
         progress(done, len(files))
         if isinstance(answer, Prediction):
             good.append(answer)
         else:
-            complain(answer.reason)
+            print_error(answer.reason)
             bad += 1
     return good, bad
 

@@ -83,8 +83,8 @@ def check_authors_model(model: ModelConfig, workdir: Path) -> None:
     ):
         if not fits:
             raise ValueError(
-                f"{workdir}: model.{field} is {found}, the authors' model has {theirs}; trunk and "
-                "classifier alone go into a file with: gtn convert RUN FILE.safetensors"
+                f"{workdir}: model.{field} is {found}, the authors' model has {theirs}; backbone "
+                "and classifier alone go into a file with: gtn convert RUN FILE.safetensors"
             )
 
 

@@ -1,1 +1,1 @@
-"""Images -> Outputs: residual trunks, gates, heads and their composition."""
+"""Images -> Outputs: residual backbones, gates, heads and their composition."""

@@ -1,4 +1,4 @@
-"""Trunks by name: a table of ResNets, open for others (docs/extending.md).
+"""Backbones by name: a table of ResNets, open for others (docs/extending.md).
 
 Depths 18 to 152 are torchvision's, 20 to 110 (of the form 6n+2) the CIFAR family of arXiv
 1512.03385, section 4.2. What they are made of is resnet.py's.
@@ -36,11 +36,11 @@ def _cifar(depth: int) -> ResNetShape:
     return ResNetShape("basic", (blocks,) * 3, width=16, stem="small", shortcut="pad")
 
 
-TrunkBuilder = Callable[[int | None, Any, str | None], nn.Module]
+BackboneBuilder = Callable[[int | None, Any, str | None], nn.Module]
 """(stages to keep or None, compute dtype, module name) -> a module that is called as `ResNet` is:
 (images B H W 3, use_running_average) -> one map B H' W' C' a stage, the last one last."""
 
-BACKBONES: dict[str, ResNetShape | TrunkBuilder] = {
+BACKBONES: dict[str, ResNetShape | BackboneBuilder] = {
     "resnet18": ResNetShape("basic", (2, 2, 2, 2)),
     "resnet34": ResNetShape("basic", (3, 4, 6, 3)),
     "resnet50": ResNetShape("bottleneck", (3, 4, 6, 3)),
@@ -51,7 +51,7 @@ BACKBONES: dict[str, ResNetShape | TrunkBuilder] = {
 }
 """Name -> shape. 18 to 152 are torchvision's, 20 to 110 (of the form 6n+2) the CIFAR family;
 resnet8_wide is ours, few and wide layers on a quarter of the pixels, for training on CPUs.
-Open: entries may be added, also functions that build another trunk (docs/extending.md)."""
+Open: entries may be added, also functions that build another backbone (docs/extending.md)."""
 
 
 def build_backbone(
@@ -60,7 +60,7 @@ def build_backbone(
     dtype: Any = jnp.float32,
     module_name: str | None = None,
     torch_running_variance: bool = False,
-    rematerialise: bool = False,
+    remat: bool = False,
 ) -> nn.Module:
     """The backbone called `name`, cut off after `stages` stages (None: all).
 
@@ -69,21 +69,21 @@ def build_backbone(
         stages: how many to keep.
         dtype: compute dtype.
         module_name: of the module, inside another one.
-        torch_running_variance: see `BatchNorm`; a trunk of another builder does not know it.
-        rematerialise: see `ResNet`.
+        torch_running_variance: see `BatchNorm`; a backbone of another builder does not know it.
+        remat: see `ResNet`.
 
     Raises:
-        ValueError: unknown name, more stages than there are, or `rematerialise` and a trunk of
+        ValueError: unknown name, more stages than there are, or `remat` and a backbone of
             another builder, whose blocks are not known here.
     """
     if name not in BACKBONES:
         raise unknown_name("backbone", name, BACKBONES)
     shape = BACKBONES[name]
     if not isinstance(shape, ResNetShape):
-        if rematerialise:
+        if remat:
             raise ValueError(
-                f"training.rematerialise: {name} is no ResNet of this package; set it to none, "
-                "and use flax.linen.remat inside that trunk"
+                f"training.remat: {name} is no ResNet of this package; set it to none, "
+                "and use flax.linen.remat inside that backbone"
             )
         return shape(stages, dtype, module_name)
     available = len(shape.blocks_per_stage)
@@ -93,7 +93,7 @@ def build_backbone(
     return ResNet(
         **shape._asdict(),
         torch_running_variance=torch_running_variance,
-        rematerialise=rematerialise,
+        remat=remat,
         dtype=dtype,
         name=module_name,
     )

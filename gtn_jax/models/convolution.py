@@ -119,7 +119,7 @@ def _row_products(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:
     """
     assert stride == 1
     size, around = kernel.shape[0], kernel.shape[0] // 2
-    beside = _neighbours(x, size, axis=2)
+    beside = _neighbors(x, size, axis=2)
     rows = [
         lax.dot_general(beside, row.reshape(-1, row.shape[-1]), (((3,), (0,)), ((), ())))
         for row in kernel
@@ -163,13 +163,13 @@ def _weight_gradient(x: jax.Array, slope: jax.Array, size: int, stride: int) -> 
     """k k C O from B H W C and B H' W' O, as a product over all pixels.
 
     A stride has all pixels under the kernel side by side. Without one, a pixel of the slope meets
-    one of x for every row and column of the kernel: rows are neighbours of the one and columns of
+    one of x for every row and column of the kernel: rows are neighbors of the one and columns of
     the other, which is k + k copies instead of k * k, and a product of better proportions. The
     columns of the slope are what `_row_products` takes for the input gradient.
     """
     channels, features = x.shape[-1], slope.shape[-1]
     if stride == 1:
-        above, beside = _neighbours(x, size, axis=1), _neighbours(slope, size, axis=2)
+        above, beside = _neighbors(x, size, axis=1), _neighbors(slope, size, axis=2)
         product = contract_pixels(above, beside).reshape(size, channels, size, features)
         return jnp.flip(product.transpose(0, 2, 1, 3), 1)  # x one to the right: slope to the left
     around = size // 2
@@ -182,7 +182,7 @@ def _weight_gradient(x: jax.Array, slope: jax.Array, size: int, stride: int) -> 
     return product.reshape(size, size, channels, features)
 
 
-def _neighbours(x: jax.Array, size: int, axis: int) -> jax.Array:
+def _neighbors(x: jax.Array, size: int, axis: int) -> jax.Array:
     """B H W C -> B H W size*C: the `size` pixels around each one along `axis`, zeros outside."""
     shifts = [_shifted(x, k - size // 2, axis) for k in range(size)]
     return lax.optimization_barrier(jnp.concatenate(shifts, axis=-1))

@@ -46,7 +46,7 @@ class ConstantGate(nn.Module):
         return gate * features, gate
 
 
-class TwoLayers(nn.Module):
+class GateMLP(nn.Module):
     """W2 . dropout(relu(W1 . f)), K -> hidden -> K: what gates that look at the image share.
 
     Attributes:
@@ -65,7 +65,7 @@ class TwoLayers(nn.Module):
         return linear(width, "fc2", kernel_init=last_init)(hidden)
 
 
-class SigmoidGate(TwoLayers):
+class SigmoidGate(GateMLP):
     """The paper's gate: sigmoid(W2 . dropout(relu(W1 . f))); it starts near 1/2."""
 
     @nn.compact
@@ -75,7 +75,7 @@ class SigmoidGate(TwoLayers):
         return gate * features, gate
 
 
-class IdentityGate(TwoLayers):
+class IdentityGate(GateMLP):
     """2 sigmoid(W2 relu(W1 f)) with W2 = 0 at the start: the identity, free to leave it."""
 
     @nn.compact
@@ -85,7 +85,7 @@ class IdentityGate(TwoLayers):
         return gate * features, gate
 
 
-class MlpGate(TwoLayers):
+class MlpGate(GateMLP):
     """f + W2 relu(W1 f), W2 = 0 at the start: the gate's parameters without a gate."""
 
     @nn.compact
@@ -113,7 +113,7 @@ def build_gate(kind: str, name: str | None = None, **offered: float | jax.Array)
     Args:
         kind: name in `GATES`.
         name: of the module; None where it stands alone.
-        **offered: values of fields, for gates that have them; `TwoLayers` says what they are.
+        **offered: values of fields, for gates that have them; `GateMLP` says what they are.
 
     Raises:
         ValueError: unknown kind.

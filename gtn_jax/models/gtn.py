@@ -1,6 +1,7 @@
-"""The gated transfer network: a residual trunk, a gate, a classifier and an auxiliary classifier.
+"""The gated transfer network: a residual backbone, a gate, a classifier and an auxiliary
+classifier.
 
-    h = stages 1..S-1 of the trunk        f = pool(stage S)
+    h = stages 1..S-1 of the backbone        f = pool(stage S)
     logits = classifier(gate(f))          aux_logits = aux_classifier(pool(h))
 
 "Gated Transfer Network for Transfer Learning" (arXiv 1810.12521, ACCV 2018), after its code
@@ -22,21 +23,21 @@ from gtn_jax.models.heads import Classifier, pool
 
 
 class GTN(nn.Module):
-    """Trunk, gate and heads in one module.
+    """BackboneName, gate and heads in one module.
 
     Attributes:
         backbone: name in `BACKBONES`.
         num_classes: N.
         gate: name in `GATES`.
-        stages: keep this many stages of the trunk; None keeps all.
+        stages: keep this many stages of the backbone; None keeps all.
         gate_reduction: K / hidden width of the gate.
         gate_dropout: rate on the gate's hidden units.
         classifier_dropout: rate on the gated features.
         classifier_bias: whether the classifier has a bias (the paper's has none).
         auxiliary: whether to build the auxiliary classifier.
         torch_running_variance: see `gtn_jax.models.layers.BatchNorm`.
-        rematerialise: see `gtn_jax.models.resnet.ResNet`.
-        dtype: compute dtype of the trunk; gate and heads compute in float32.
+        remat: see `gtn_jax.models.resnet.ResNet`.
+        dtype: compute dtype of the backbone; gate and heads compute in float32.
     """
 
     backbone: str
@@ -49,28 +50,28 @@ class GTN(nn.Module):
     classifier_bias: bool = False
     auxiliary: bool = True
     torch_running_variance: bool = False
-    rematerialise: bool = False
+    remat: bool = False
     dtype: Any = jnp.float32
 
     def setup(self) -> None:
-        """Only the trunk: what `heads` works with is made there, as it depends on the trunk."""
-        self.trunk = build_backbone(
+        """Only the backbone: the modules of `heads` depend on the width of its maps."""
+        self.stage_maps = build_backbone(
             self.backbone,
             self.stages,
             self.dtype,
             "backbone",
             self.torch_running_variance,
-            self.rematerialise,
+            self.remat,
         )
 
     def __call__(self, images: jax.Array, train: bool, freeze_batch_norm: bool = False) -> Outputs:
         """Classify a batch.
 
         Args:
-            images: float B H W 3, normalised.
-            train: drop out, and normalise with the statistics of the batch; then needs an rng
+            images: float B H W 3, normalized.
+            train: drop out, and normalize with the statistics of the batch; then needs an rng
                 "dropout" (if any rate is above 0) and `mutable=["batch_stats"]`.
-            freeze_batch_norm: normalise with the running statistics even in training.
+            freeze_batch_norm: normalize with the running statistics even in training.
 
         Returns:
             `Outputs`, float32.
@@ -78,16 +79,16 @@ class GTN(nn.Module):
         return self.heads(self.pooled(images, freeze_batch_norm or not train), train)
 
     def pooled(self, images: jax.Array, use_running_average: bool) -> Pooled:
-        """The trunk's half: `model.apply(variables, images, True, method=GTN.pooled)`.
+        """The backbone's half: `model.apply(variables, images, True, method=GTN.pooled)`.
 
         Args:
-            images: float B H W 3, normalised.
-            use_running_average: normalise with the running statistics.
+            images: float B H W 3, normalized.
+            use_running_average: normalize with the running statistics.
 
         Raises:
             ValueError: an auxiliary classifier, and no stage to feed it.
         """
-        maps = self.trunk(images, use_running_average=use_running_average)
+        maps = self.stage_maps(images, use_running_average=use_running_average)
         if not self.auxiliary:
             return Pooled(pool(maps[-1]), None)
         if len(maps) < 2:
@@ -102,18 +103,18 @@ class GTN(nn.Module):
         """The other half, gate and classifiers; needs their parameters only.
 
         Args:
-            pooled: of the trunk; its `before_last` is None without an auxiliary classifier.
+            pooled: of the backbone; its `penultimate` is None without an auxiliary classifier.
             train: drop out; see `__call__`.
         """
-        gated, factors = gate_of(self, "gate")(pooled.last, train)
+        gated, factors = gate_of(self, "gate")(pooled.final, train)
         head = Classifier(
             self.num_classes, self.classifier_dropout, self.classifier_bias, name="classifier"
         )
         aux_logits = None
-        if pooled.before_last is not None:
+        if pooled.penultimate is not None:
             auxiliary = Classifier(self.num_classes, name="aux_classifier")
-            aux_logits = auxiliary(pooled.before_last, train)
-        return Outputs(head(gated, train), aux_logits, factors, pooled.last)
+            aux_logits = auxiliary(pooled.penultimate, train)
+        return Outputs(head(gated, train), aux_logits, factors, pooled.final)
 
 
 def gate_of(model: GTN, name: str | None = None) -> nn.Module:
@@ -157,9 +158,10 @@ class Traced(NamedTuple):
 
 
 def init_heads(model: GTN, seed: int, traced: Traced) -> Variables:
-    """The part of `init_variables(model, seed)["params"]` that is not the trunk's.
+    """The part of `init_variables(model, seed)["params"]` that is not the backbone's.
 
-    The trunk is not traced again, which takes a second for a deep one, and its start not compiled.
+    The backbone is not traced again, which takes a second for a deep one, and its start not
+    compiled.
 
     Args:
         model: any GTN.
@@ -181,8 +183,8 @@ def init_heads(model: GTN, seed: int, traced: Traced) -> Variables:
 
 
 def _run_once(init: Callable[[jax.Array], Variables], seed: int) -> Variables:
-    # A CPU would spend far longer on optimising it than on running it (ResNet-20: 11 s to compile,
-    # 2 s unoptimised).
+    # A CPU would spend far longer on optimizing it than on running it (ResNet-20: 11 s to compile,
+    # 2 s unoptimized).
     is_cpu = jax.default_backend() == "cpu"
     options = {"xla_backend_optimization_level": 0} if is_cpu else None
 

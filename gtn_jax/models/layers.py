@@ -60,7 +60,7 @@ class BatchNorm(nn.BatchNorm):
         *,
         mask: jax.Array | None = None,
     ) -> jax.Array:
-        """B H W C -> the same shape, normalised, scaled and shifted per channel.
+        """B H W C -> the same shape, normalized, scaled and shifted per channel.
 
         `use_running_average` and `mask` are there because Flax has them; nothing here uses them.
         """
@@ -70,11 +70,11 @@ class BatchNorm(nn.BatchNorm):
         if not (trains and self.torch_running_variance):
             return super().__call__(x)
         kept = self.momentum * self.get_variable("batch_stats", "var")
-        normalised = super().__call__(x)
+        normalized = super().__call__(x)
         added = self.get_variable("batch_stats", "var") - kept
         count = x.size // x.shape[-1]
         self.put_variable("batch_stats", "var", kept + added * (count / (count - 1)))
-        return normalised
+        return normalized
 
 
 def linear(features: int, name: str, use_bias: bool = False, kernel_init=linear_init) -> nn.Dense:

@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from gtn_jax.models.layers import BatchNorm, Conv
 
 Norm = Callable[..., nn.Module]
-"""`BatchNorm` with everything but its name decided, which the trunk does once for all blocks."""
+"""`BatchNorm` with everything but its name decided, which the backbone does once for all blocks."""
 
 
 class ProjectionShortcut(nn.Module):
@@ -117,13 +117,13 @@ class Stage(nn.Module):
     shortcut: str
     norm: Norm
     dtype: Any
-    rematerialise: bool
+    remat: bool
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         """B H W C -> B H/stride W/stride width*expansion."""
         kind = BLOCKS[self.block]
-        if self.rematerialise:
+        if self.remat:
             # Names, parameters and moving statistics are those of the plain class.
             kind = nn.remat(kind)
         for index in range(self.blocks):
@@ -133,7 +133,7 @@ class Stage(nn.Module):
 
 
 class ResNet(nn.Module):
-    """A residual trunk: images in, the feature map of every stage out.
+    """A residual backbone: images in, the feature map of every stage out.
 
     Attributes:
         block: "basic" or "bottleneck".
@@ -143,7 +143,7 @@ class ResNet(nn.Module):
         stem_stride: stride of the small stem; the imagenet stem ignores it.
         shortcut: "projection" or "pad", where the shape changes.
         torch_running_variance: see `BatchNorm`.
-        rematerialise: a backward pass keeps the inputs of blocks only and computes what is inside
+        remat: a backward pass keeps the inputs of blocks only and computes what is inside
             a block a second time: about a third more work for much less memory, the same gradient.
         dtype: compute dtype; parameters and statistics are float32 in any case.
     """
@@ -155,12 +155,12 @@ class ResNet(nn.Module):
     stem_stride: int = 1
     shortcut: Literal["projection", "pad"] = "projection"
     torch_running_variance: bool = False
-    rematerialise: bool = False
+    remat: bool = False
     dtype: Any = jnp.float32
 
     @nn.compact
     def __call__(self, images: jax.Array, use_running_average: bool) -> list[jax.Array]:
-        """Float images B H W 3, normalised -> one map B H' W' C' a stage, compute dtype."""
+        """Float images B H W 3, normalized -> one map B H' W' C' a stage, compute dtype."""
         norm = functools.partial(
             BatchNorm,
             use_running_average=use_running_average,
@@ -184,7 +184,7 @@ class ResNet(nn.Module):
                 shortcut=self.shortcut,
                 norm=norm,
                 dtype=self.dtype,
-                rematerialise=self.rematerialise,
+                remat=self.remat,
                 name=f"layer{index + 1}",
             )
             x = stage(x)

@@ -21,7 +21,7 @@ from gtn_jax.config.serialization import differences, from_tree, to_tree
 from gtn_jax.runs import manifest, orbax_files, state_migration
 from gtn_jax.runs.state_migration import describe, difference
 from gtn_jax.runs.step_folders import StepFolders
-from gtn_jax.runtime.distributed import is_first
+from gtn_jax.runtime.distributed import is_primary
 
 
 class HasStep(Protocol):
@@ -71,7 +71,7 @@ class Checkpoints:
         self._saving: concurrent.futures.Future[None] | None = None
         self._thread = concurrent.futures.ThreadPoolExecutor(1, "checkpoint")
         # Of many processes, all of which hold the whole state, the first saves it.
-        self._writes = not read_only and is_first()
+        self._writes = not read_only and is_primary()
         if self._writes:
             self._steps.open()
 

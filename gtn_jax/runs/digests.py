@@ -49,11 +49,11 @@ def of_file(path: Path, name: str, force: bool = False) -> Digest:
 
     Raises:
         OSError: it cannot be read, or the disk refuses.
-        ValueError: it is no regular file.
+        ValueError: it is not a regular file.
     """
     # A link could change its file later; opening a pipe would wait for ever.
     if not stat.S_ISREG(os.lstat(path).st_mode):
-        raise ValueError(f"{name} is no regular file")
+        raise ValueError(f"{name} is not a regular file")
     with path.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
         size = file.tell()

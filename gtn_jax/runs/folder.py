@@ -32,7 +32,7 @@ _FROM_THE_START = (_CONFIG, _CLASSES, _PREPROCESSING, _DATA, SOURCE)
 
 
 class Preprocessing(NamedTuple):
-    """How images are normalised, which is a matter of the weights that a run started from.
+    """How images are normalized, which is a matter of the weights that a run started from.
 
     Attributes:
         mean: of red, green and blue, of pixels scaled to [0, 1].

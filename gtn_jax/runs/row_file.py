@@ -19,7 +19,7 @@ def read_rows(path: Path, fields: Sequence[str] = ()) -> list[dict[str, Any]]:
         fields: that every row has.
 
     Raises:
-        ValueError: a line is no JSON object, or lacks a field.
+        ValueError: a line is not a JSON object, or lacks a field.
     """
     return parse_rows(path.read_bytes(), path, fields) if path.exists() else []
 
@@ -35,7 +35,7 @@ def parse_rows(content: bytes, path: Path, fields: Sequence[str] = ()) -> list[d
                 f"{path}, line {number}: not JSON ({error}); mend or remove it"
             ) from error
         if not isinstance(row, dict):
-            raise ValueError(f"{path}, line {number}: no JSON object; mend or remove it")
+            raise ValueError(f"{path}, line {number}: not a JSON object; repair or remove it")
         for field in fields:
             if field not in row:
                 raise ValueError(f"{path}, line {number}: no {field!r}; mend or remove it")

@@ -51,7 +51,7 @@ class StepFolders:
         return self.folder / f"{step}{_SAVING}"
 
     def steps(self) -> list[int]:
-        """Those that are there, ascending, whole or not; none if there is no folder."""
+        """Those that are there, ascending, whole or not; none if there is not a directory."""
         if not self.folder.is_dir():
             return []
         names = (path.name for path in self.folder.iterdir() if path.is_dir())
@@ -212,7 +212,7 @@ class StepFolders:
         )
 
 
-def look_over(folder: Path, selected: int | None = None) -> dict[int, Manifest | str]:
+def verify_all(folder: Path, selected: int | None = None) -> dict[int, Manifest | str]:
     """Verify every step.
 
     Args:

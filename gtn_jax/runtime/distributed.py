@@ -38,12 +38,12 @@ LOST = 134
 _END, _SIGNAL, _BEAT = "gtn/end", "gtn/signal", "gtn/beat/"
 
 
-def is_first() -> bool:
+def is_primary() -> bool:
     """Whether this process is the one that writes; true of the only one."""
     return not jax.distributed.is_initialized() or jax.process_index() == 0
 
 
-def agreed(value: int) -> int:
+def broadcast_from_primary(value: int) -> int:
     """The first process's value, in all of them; each must call it."""
     return int(received(value))
 
@@ -57,7 +57,9 @@ def received(tree: Any) -> Any:
 
 
 @contextlib.contextmanager
-def joined(coordinator: str | None, processes: int | None, process: int | None) -> Iterator[None]:
+def distributed_session(
+    coordinator: str | None, processes: int | None, process: int | None
+) -> Iterator[None]:
     """Find the other processes, and leave with them.
 
     Args:
@@ -97,7 +99,7 @@ def joined(coordinator: str | None, processes: int | None, process: int | None) 
     member.start()
     try:
         yield
-        agreed(0)  # nobody leaves before the first has written everything
+        broadcast_from_primary(0)  # nobody leaves before the first has written everything
         member.over.set()
     except BaseException as error:
         if isinstance(error, jax.errors.JaxRuntimeError) and "EXHAUSTED" not in str(error):

@@ -68,7 +68,7 @@ def accumulate(
     zeros = jax.tree.map(jnp.zeros_like, trained)
     zero = jnp.zeros((), jnp.float32)
     carry = (Gradient(zeros, zero, jnp.zeros((), jnp.int32), zero), batch_stats)
-    # XLA for CPUs optimises no convolution inside a loop, which would cost minutes a step
+    # XLA for CPUs optimizes no convolution inside a loop, which would cost minutes a step
     # (https://github.com/jax-ml/jax/issues/12868). Unrolled, it computes parts side by side: the
     # same result, and no memory is saved.
     unroll = jax.default_backend() == "cpu"

@@ -18,7 +18,7 @@ def evaluate_clips(
     batches: Iterable[Batch],
     ids: np.ndarray,
     mesh: jax.sharding.Mesh,
-    clip_eval: str,
+    video_eval: str,
     seed: int,
     draw: int,
 ) -> tuple[dict[str, float], Answers, np.ndarray]:
@@ -31,7 +31,7 @@ def evaluate_clips(
             count.
         ids: int B, the clip of each frame, from `clips.clip_ids`.
         mesh: whose devices share each batch.
-        clip_eval: "mean_of_25" or "random_frame": what `accuracy`, `top5_accuracy` and `loss` are
+        video_eval: "mean_of_25" or "random_frame": what `accuracy`, `top5_accuracy` and `loss` are
             of.
         seed: of the random frames.
         draw: number of that draw, e.g. the training step.
@@ -47,14 +47,14 @@ def evaluate_clips(
         real = np.asarray(batch.mask) > 0
         parts.append(fetch(step(variables, put_batch(batch, mesh)))[real])
         labels.append(np.asarray(batch.labels)[real])
-    return judge(np.concatenate(parts), np.concatenate(labels), ids, clip_eval, seed, draw)
+    return judge(np.concatenate(parts), np.concatenate(labels), ids, video_eval, seed, draw)
 
 
 def judge(
     probabilities: np.ndarray,
     labels: np.ndarray,
     ids: np.ndarray,
-    clip_eval: str,
+    video_eval: str,
     seed: int,
     draw: int,
 ) -> tuple[dict[str, float], Answers, np.ndarray]:
@@ -64,7 +64,7 @@ def judge(
         probabilities: float32 B N.
         labels: int B; one label a clip.
         ids: int B, the clip of each frame.
-        clip_eval: as in `evaluate_clips`, and so `seed` and `draw`.
+        video_eval: as in `evaluate_clips`, and so `seed` and `draw`.
         seed: of the random frames.
         draw: number of that draw.
     """
@@ -77,15 +77,15 @@ def judge(
         "frame": (probabilities, np.arange(len(labels))),
     }
     ranks = {way: label_ranks(found, labels[of]) for way, (found, of) in ways.items()}
-    chosen, of = ways[clip_eval]
+    chosen, of = ways[video_eval]
     truth = labels[of]
     own = chosen[np.arange(len(truth)), truth]
     # A probability too small for float32 is 0; its logarithm should not end the run's average.
     losses = -np.log(np.maximum(own, np.finfo(np.float32).tiny))
     figures = {
         "loss": float(np.mean(losses, dtype=np.float64)),
-        "accuracy": _share(ranks[clip_eval], 1),
-        "top5_accuracy": _share(ranks[clip_eval], 5),
+        "accuracy": _share(ranks[video_eval], 1),
+        "top5_accuracy": _share(ranks[video_eval], 5),
         "clip_accuracy": _share(ranks["mean_of_25"], 1),
         "frame_accuracy": _share(ranks["frame"], 1),
         "random_frame_accuracy": _share(ranks["random_frame"], 1),

@@ -154,7 +154,7 @@ def _steps(config: Config, per_epoch: int) -> str:
     if training.steps is not None:
         counted = f"{total:,}, {per_epoch:,} an epoch"
     frozen = min(total, per_epoch * training.freeze_epochs)
-    return f"{counted}, {frozen:,} of them with the trunk frozen" if frozen else counted
+    return f"{counted}, {frozen:,} of them with the backbone frozen" if frozen else counted
 
 
 def _before(folder: RunFolder) -> list[str]:
@@ -182,12 +182,12 @@ def _made_up(shapes: Variables) -> Variables:
 
 def _weights(weights: str | None) -> str:
     if weights is None:
-        return "none: the trunk starts at random"
+        return "none: the backbone starts at random"
     if not is_here(weights):
         return f"{weights}, not looked at: fetched when training starts"
     path, info = resolve_weights(weights)
     size = f"{path.stat().st_size / 2**20:.1f} MiB"
-    return f"{weights} ({size}, loaded; {info.licence or 'no licence given'})"
+    return f"{weights} ({size}, loaded; {info.license or 'no license given'})"
 
 
 def _step_memory(compiled: Any) -> str:

@@ -18,7 +18,7 @@ from gtn_jax.arrays import Batch
 from gtn_jax.config import Config
 from gtn_jax.data.images import Images
 from gtn_jax.devices import put_batch
-from gtn_jax.runtime.distributed import agreed
+from gtn_jax.runtime.distributed import broadcast_from_primary
 from gtn_jax.training.resolution import evaluations_after, total_steps
 from gtn_jax.training.setup import RunSetup
 from gtn_jax.training.state import TrainState, copied
@@ -30,7 +30,7 @@ PLANNED = 0.93
 _TIMED_SECONDS, _MOST_AT_ONCE = 0.5, 8
 
 Phase = tuple[bool, bool]
-"""(frozen trunk?, small images?): each has a program."""
+"""(frozen backbone?, small images?): each has a program."""
 
 
 class Timing(NamedTuple):
@@ -105,7 +105,7 @@ def work_after(
     steps: dict[Phase, int] = {}
     bounds = sorted({step or 0, total, *(at for at in (frozen, small) if (step or 0) < at < total)})
     for start, end in itertools.pairwise(bounds):
-        if not (config.data.cache_views and start < frozen):
+        if not (config.data.feature_cache_views and start < frozen):
             phase = start < frozen, start < small
             steps[phase] = steps.get(phase, 0) + end - start
     evaluations = evaluations_after(step or 0, total, per_epoch, config)
@@ -168,7 +168,7 @@ def plan(
         return again + work_of(steps).seconds(pace)
 
     left = deadline - time.monotonic()
-    steps = agreed(fitting_steps(most, PLANNED * left, seconds))
+    steps = broadcast_from_primary(fitting_steps(most, PLANNED * left, seconds))
     if steps == 0 < most and not is_solved:
         raise ValueError(
             f"--budget-minutes: not one step fits: {format_seconds(max(0.0, left))} are left, and "
@@ -194,7 +194,9 @@ def time_calls(call: Callable[[], Any], is_compiled: bool = False) -> Timing:
 
     first = 0.0 if is_compiled else timed(1)
     # The first one after compiling still warms up: pages, caches, threads.
-    at_once = agreed(max(1, min(_MOST_AT_ONCE, int(_TIMED_SECONDS / max(timed(1), 1e-9)))))
+    at_once = broadcast_from_primary(
+        max(1, min(_MOST_AT_ONCE, int(_TIMED_SECONDS / max(timed(1), 1e-9))))
+    )
     # Of three, as something else may come in between.
     seconds = statistics.median(timed(at_once) for _ in range(3))
     return Timing(max(0.0, first - seconds), seconds)

@@ -61,7 +61,7 @@ def evaluate_images(setup: RunSetup, variables: Variables, images: Images, draw:
                 batches,
                 images.clips,
                 mesh,
-                config.data.clip_eval,
+                config.data.video_eval,
                 config.seed,
                 draw,
             )

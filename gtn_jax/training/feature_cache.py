@@ -1,6 +1,6 @@
-"""The pooled features of a frozen trunk, computed once for some augmented views of every image.
+"""The pooled features of a frozen backbone, computed once for some augmented views of every image.
 
-A trunk without gradient that normalises with its running statistics is a fixed function, so its
+A backbone without gradient that normalizes with its running statistics is a fixed function, so its
 epochs need it once per view, not once per epoch. View v of image i (its row in the training part)
 is the training transform with the key that `view_key` gives for v, folded with i: it depends on
 seed, v and i alone, not on batches or devices. Epoch e trains on view e mod V.
@@ -60,11 +60,11 @@ def compute_features(
     batch_size: int,
     mesh: jax.sharding.Mesh,
 ) -> FeatureCache:
-    """Run every view of every image through the trunk once.
+    """Run every view of every image through the backbone once.
 
     Args:
         step: jitted, from `make_pooling_step`.
-        variables: replicated on the mesh; a trunk that has not moved since.
+        variables: replicated on the mesh; a backbone that has not moved since.
         key: of the `TrainState`.
         images: of the training part; each is decoded once.
         views: V.
@@ -105,7 +105,7 @@ def _write(pooled: Pooled, view: int, start: int, part: Pooled) -> None:
 def frozen_gather(
     cache: FeatureCache, images: Images, per_epoch: int, frozen_epochs: int
 ) -> Gather:
-    """Features while the trunk is frozen, from then on what `images.take` gives.
+    """Features while the backbone is frozen, from then on what `images.take` gives.
 
     Args:
         cache: of `images`.
@@ -113,7 +113,7 @@ def frozen_gather(
         per_epoch: steps an epoch.
         frozen_epochs: how many epochs, from the first.
     """
-    views = cache.pooled.last.shape[0]
+    views = cache.pooled.final.shape[0]
 
     def gather(step: int, rows: np.ndarray) -> Any:
         epoch = step // per_epoch

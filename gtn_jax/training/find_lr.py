@@ -43,7 +43,7 @@ class RangeTest(NamedTuple):
         losses: float64 S, of each step's batch, before its update.
         smoothed: float64 S, their running mean, as if from the first loss on.
         suggested: a tenth of `highest`.
-        highest: the rate of the lowest smoothed loss; a little beyond it training comes apart.
+        highest: the rate of the lowest smoothed loss; a little beyond it training diverges.
     """
 
     rates: np.ndarray
@@ -58,7 +58,7 @@ def find_lr(
 ) -> RangeTest:
     """Train up to `STEPS` steps at rates from `LOWEST` to `HIGHEST`; nothing is written.
 
-    Trunk and heads both learn, unless the config freezes the trunk in all epochs.
+    BackboneName and heads both learn, unless the config freezes the backbone in all epochs.
 
     Args:
         config: of the run.
@@ -74,11 +74,14 @@ def find_lr(
     config = override(
         dataclasses.replace(config, data=absolute(config.data)),
         {
-            "optimizer.schedule": "constant", "optimizer.warmup_epochs": 0.0,
-            "data.cache_views": 0, "training.freeze_epochs": training.epoch_count if frozen else 0,
-            "training.select": "last", "training.patience_evaluations": 0,
+            "optimizer.schedule": "constant",
+            "optimizer.warmup_epochs": 0.0,
+            "data.feature_cache_views": 0,
+            "training.freeze_epochs": training.epoch_count if frozen else 0,
+            "training.select": "last",
+            "training.early_stopping_patience": 0,
         },
-    )  # fmt: skip
+    )
     setup, parts = open_setup(config, devices)
     train = load_images(setup.config, {"train": parts["train"]}, setup.mesh)["train"]
     programs, mesh = setup.programs, setup.mesh
@@ -106,7 +109,7 @@ def find_lr(
         if len(losses) > STEPS // 10 and smooth(losses)[-1] > _HOPELESS * min(smooth(losses)):
             break
     say(f"{len(losses)} steps, the last at rate {rates[max(len(losses) - 1, 0)]:.2g}")
-    return summarise(rates[: len(losses)], np.array(losses))
+    return summarize(rates[: len(losses)], np.array(losses))
 
 
 def smooth(losses: Sequence[float] | np.ndarray) -> np.ndarray:
@@ -118,7 +121,7 @@ def smooth(losses: Sequence[float] | np.ndarray) -> np.ndarray:
     return np.array(found)
 
 
-def summarise(rates: np.ndarray, losses: np.ndarray) -> RangeTest:
+def summarize(rates: np.ndarray, losses: np.ndarray) -> RangeTest:
     """What a curve suggests.
 
     Args:

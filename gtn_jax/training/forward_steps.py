@@ -12,21 +12,21 @@ import jax.numpy as jnp
 from gtn_jax.arrays import Array, Batch, Outputs, Pooled, Variables
 from gtn_jax.data.augment import Transform, one_by_one
 from gtn_jax.models.gtn import GTN, gate_of
-from gtn_jax.training.metrics import Answers, Sums, answers, sums
+from gtn_jax.training.metrics import Answers, MetricTotals, answers, sums
 
 PoolingStep = Callable[[Variables, Batch, jax.Array, Array], Pooled]
 GatedStep = Callable[[Variables, Batch, Array], tuple[jax.Array, jax.Array | None]]
 Forward = Callable[..., Outputs]
 """(variables, uint8 images B H W 3, sizes or None) -> outputs."""
-EvaluationStep = Callable[[Variables, Batch], tuple[Sums, Answers]]
+EvaluationStep = Callable[[Variables, Batch], tuple[MetricTotals, Answers]]
 ProbabilitiesStep = Callable[[Variables, Batch], jax.Array]
 
 
 def make_pooling_step(model: GTN, transform: Transform) -> PoolingStep:
-    """Build `pooling_step(variables, batch, key, rows) -> Pooled`, of a trunk that stands still.
+    """Build `pooling_step(variables, batch, key, rows) -> Pooled`, of a backbone that stands still.
 
     Args:
-        model: a GTN; only its trunk is used, with the running statistics.
+        model: a GTN; only its backbone is used, with the running statistics.
         transform: from `augment.training_transform`. Image i, numbered int32 B by `rows`, is
             augmented with the key `fold_in(key, i)`, whatever batch it is in.
     """
@@ -59,8 +59,8 @@ def make_gated_step(model: GTN, transform: Transform) -> GatedStep:
         images = jnp.where(mirror, images[:, :, ::-1], images)
         pooled = cast(Pooled, model.apply(variables, images, True, method=GTN.pooled))
         gate = {"params": variables["params"].get("gate", {})}
-        gated, _ = cast(tuple, gate_of(model).apply(gate, pooled.last, False))
-        return gated, pooled.before_last
+        gated, _ = cast(tuple, gate_of(model).apply(gate, pooled.final, False))
+        return gated, pooled.penultimate
 
     return gated_step
 
@@ -93,14 +93,14 @@ def make_forward(model: GTN, transform: Transform, mirror: bool = False) -> Forw
 
 
 def make_evaluation_step(forward: Forward) -> EvaluationStep:
-    """Build `evaluation_step(variables, batch) -> (Sums, Answers)`; answers to padded rows mean
-    nothing.
+    """Build `evaluation_step(variables, batch) -> (MetricTotals, Answers)`; answers to padded rows
+    mean nothing.
 
     Args:
         forward: from `make_forward`.
     """
 
-    def evaluation_step(variables: Variables, batch: Batch) -> tuple[Sums, Answers]:
+    def evaluation_step(variables: Variables, batch: Batch) -> tuple[MetricTotals, Answers]:
         logits = forward(variables, batch.images, batch.sizes).logits
         return sums(logits, batch.labels, batch.mask), answers(logits, jnp.asarray(batch.labels))
 

@@ -15,9 +15,9 @@ import numpy as np
 from gtn_jax.arrays import Variables
 from gtn_jax.data.clips import clip_ids, clip_rows
 from gtn_jax.data.images import Images
-from gtn_jax.data.subsets import Part
+from gtn_jax.data.subsets import Subset
 from gtn_jax.devices import fetch
-from gtn_jax.runtime.distributed import is_first, received
+from gtn_jax.runtime.distributed import is_primary, received
 from gtn_jax.training.forward_steps import GatedStep
 from gtn_jax.training.head_solver import SolvedHead, solve_head, solve_heads
 from gtn_jax.training.image_store import ordered_batches
@@ -78,7 +78,7 @@ def solve_start(
     solved = SolvedHead(main["kernel"], main["bias"], 0.0, 1, "", 0, None)
     auxiliary = "aux_classifier" in params
     aux_kernel = np.asarray(params["aux_classifier"]["fc"]["kernel"]) if auxiliary else None
-    if is_first():
+    if is_primary():
         gated = np.stack([last for last, _ in views])
         solved = solve_head(gated, labels, num_classes, held_out, seed=seed)
         if auxiliary:
@@ -97,7 +97,7 @@ def solve_start(
     return HeadStart({**variables, "params": {**params, **heads}}, solved)
 
 
-def single_frames(part: Part) -> Part:
+def single_frames(part: Subset) -> Subset:
     """The same part; of videos, the middle frame of each clip."""
     if not part.split.clips:
         return part

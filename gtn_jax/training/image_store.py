@@ -24,7 +24,7 @@ from gtn_jax.data import images as data_images
 from gtn_jax.data.images import Images, decoded_chunks, fields_of
 from gtn_jax.data.pipeline import evaluation_batches
 from gtn_jax.devices import batch_sharding, own_rows, put_batch, replicate
-from gtn_jax.runtime.distributed import agreed
+from gtn_jax.runtime.distributed import broadcast_from_primary
 from gtn_jax.training.state import TrainState
 from gtn_jax.training.steps import Metrics, TrainStep
 
@@ -179,7 +179,7 @@ def place_images(images: Images, store: str, mesh: Mesh) -> Images:
     if store == "auto":
         store, reason = _automatic(images, mesh)
         # Processes may have unequal room, and all must run the same programs.
-        store = STORES[agreed(STORES.index(store))]
+        store = STORES[broadcast_from_primary(STORES.index(store))]
     else:
         reason = _forced(images, store, mesh)
     if store == "device":
@@ -227,7 +227,7 @@ def _forced(images: Images, store: str, mesh: Mesh) -> str:
         where = "free on a device" if on_device else "of memory in this machine"
         raise ValueError(
             f"data.image_store: {store} does not work for {_text(needed)} of images, with "
-            f"{_text(room)} {where}; wanted stream or auto"
+            f"{_text(room)} {where}; expected stream or auto"
         )
     return f"{_text(needed)}, as data.image_store says"
 

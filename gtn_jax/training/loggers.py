@@ -47,11 +47,11 @@ class ProfiledSteps(NamedTuple):
         """
         first, _, last = text.partition(":")
         if not (first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last)):
-            raise UsageError(f"--profile: {text!r} does not work; wanted FIRST:LAST, e.g. 10:20")
+            raise UsageError(f"--profile: invalid value {text!r}; expected FIRST:LAST, e.g. 10:20")
         return cls(int(first), int(last))
 
 
-class Watching:
+class RunLogger:
     """Tells every logger of every row, and traces some steps."""
 
     def __init__(
@@ -89,7 +89,7 @@ class Watching:
         self._is_tracing = False
         jax.profiler.stop_trace()
 
-    def __enter__(self) -> "Watching":
+    def __enter__(self) -> "RunLogger":
         """As a context it ends whatever happened."""
         return self
 

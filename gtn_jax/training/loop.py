@@ -24,11 +24,11 @@ from gtn_jax.data.sources import absolute
 from gtn_jax.devices import Devices, data_mesh, in_words, put_batch, replicate
 from gtn_jax.runs.folder import RunFolder
 from gtn_jax.runs.lock import locked
-from gtn_jax.runtime.distributed import agreed, is_first
+from gtn_jax.runtime.distributed import broadcast_from_primary, is_primary
 from gtn_jax.runtime.interruption import EVALUATION_SECONDS, Interrupted, active
 from gtn_jax.training.divergence import refused_step
 from gtn_jax.training.evaluate import evaluate_images
-from gtn_jax.training.loggers import Logger, ProfiledSteps, Watching
+from gtn_jax.training.loggers import Logger, ProfiledSteps, RunLogger
 from gtn_jax.training.progress import ProgressBar, near_chance
 from gtn_jax.training.resolution import adopt, is_evaluation_due, with_start
 from gtn_jax.training.score import (
@@ -69,7 +69,7 @@ def run(
         The summary, as in `summary.json`: accuracies in 0..1, times in seconds.
 
     Raises:
-        ValueError: anything about config, data, weights or folder that does not work; another
+        ValueError: invalid value anything about config, data, weights or folder that; another
             process trains in the folder; or a loss or gradient is not finite.
         Interrupted: a signal came, inside `interruption.caught` only; what was trained is saved.
     """
@@ -77,10 +77,10 @@ def run(
     deadline = None if budget_minutes is None else time.monotonic() + 60 * budget_minutes
     workdir = Path(workdir)
     config = dataclasses.replace(config, data=absolute(config.data))
-    folder = RunFolder(workdir, writes=is_first())
+    folder = RunFolder(workdir, writes=is_primary())
     if folder.is_run():
         config = adopt(config, folder.config(), is_budgeted=deadline is not None)
-        if deadline is not None and not quiet and is_first():
+        if deadline is not None and not quiet and is_primary():
             print(f"budget  changes nothing: {workdir} holds a run, whose length is decided")
         deadline = None
     else:
@@ -88,20 +88,20 @@ def run(
     folder.check(config)
     # One that should be there and is gone is made anew; for who only reads it is an error.
     finished = folder.summary() if folder.is_finished() else None
-    if agreed(finished is not None):
-        if folder.unsealed() and is_first():
+    if broadcast_from_primary(finished is not None):
+        if folder.unsealed() and is_primary():
             # A kill came before the digests, or an older version wrote it. If somebody is at it,
             # or nothing can be written there, it is not this process's to do.
             with contextlib.suppress(ValueError), locked(workdir):
                 folder.seal()
         return finished or {}
     folder.check_writable()
-    with locked(workdir) if is_first() else contextlib.nullcontext():
+    with locked(workdir) if is_primary() else contextlib.nullcontext():
         # Whoever had the lock may have finished just now.
         finished = folder.summary() if folder.is_finished() else None
-        if agreed(finished is not None):
+        if broadcast_from_primary(finished is not None):
             return finished or {}
-        watching = Watching(loggers if is_first() else (), profiled, workdir / "profile")
+        watching = RunLogger(loggers if is_primary() else (), profiled, workdir / "profile")
         return _train(config, folder, quiet, devices, watching, deadline)
 
 
@@ -110,11 +110,11 @@ def _train(
     folder: RunFolder,
     quiet: bool,
     devices: Devices,
-    watching: Watching,
+    watching: RunLogger,
     deadline: float | None,
 ) -> dict:
     """The rest of `run`, in a folder that nobody else writes into."""
-    is_timed, quiet = not quiet, quiet or not is_first()
+    is_timed, quiet = not quiet, quiet or not is_primary()
     if not quiet:  # before the images, which can take a while
         print(f"device  {in_words(data_mesh(devices))}", flush=True)
     start = prepare_run(config, folder, devices, is_timed, deadline)
@@ -136,7 +136,7 @@ def _train(
 class Training:
     """A run between its start and its end: the state, where it is, and what it has found so far."""
 
-    def __init__(self, start: RunStart, folder: RunFolder, watching: Watching, bar: ProgressBar):
+    def __init__(self, start: RunStart, folder: RunFolder, watching: RunLogger, bar: ProgressBar):
         """Open the batches; features of a frozen backbone are computed here.
 
         Args:
@@ -187,7 +187,7 @@ class Training:
             Interrupted: a signal came; what was trained is saved.
         """
         setup, config, training = self.setup, self.config, self.config.training
-        per_epoch, patience = setup.epoch.steps, training.patience_evaluations
+        per_epoch, patience = setup.epoch.steps, training.early_stopping_patience
         compiled: set[tuple[bool, bool, int]] = set()
         if self.start.position is None and self.start.head is not None:
             self.judge()  # what the run has found if it never comes to a better one

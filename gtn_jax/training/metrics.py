@@ -10,7 +10,7 @@ import optax
 from gtn_jax.arrays import Array
 
 
-class Sums(NamedTuple):
+class MetricTotals(NamedTuple):
     """What one evaluation step adds up; divide by `images` for the means.
 
     Attributes:
@@ -53,8 +53,8 @@ def answers(logits: jax.Array, labels: Array) -> Answers:
     return Answers(predicted, jnp.max(probabilities, axis=1), own)
 
 
-def sums(logits: jax.Array, labels: Array, mask: Array) -> Sums:
-    """Sums over the rows with mask 1.
+def sums(logits: jax.Array, labels: Array, mask: Array) -> MetricTotals:
+    """MetricTotals over the rows with mask 1.
 
     Args:
         logits: float32 B N.
@@ -64,7 +64,7 @@ def sums(logits: jax.Array, labels: Array, mask: Array) -> Sums:
     real = mask.astype(bool)
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
     ranks = label_ranks(logits, labels)
-    return Sums(
+    return MetricTotals(
         loss=jnp.sum(jnp.where(real, losses, 0.0)),
         correct=jnp.sum(real & (ranks == 0), dtype=jnp.int32),
         correct_top5=jnp.sum(real & (ranks < 5), dtype=jnp.int32),

@@ -2,7 +2,7 @@
 
 For code that is built on pmap, and for those who want BatchNorm per device. What this package runs
 itself is jit over a mesh (devices.py, loop.py), whose results do not depend on the number of
-devices. With pmap they do: each device normalises with the statistics of its own rows and draws
+devices. With pmap they do: each device normalizes with the statistics of its own rows and draws
 its own augmentation and dropout; gradients, running statistics and metrics are then averaged, so
 the state stays the same on every device. There is no evaluation step here: running statistics are
 the same on all devices, so jit over a mesh gives the same numbers.

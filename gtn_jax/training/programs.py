@@ -85,7 +85,7 @@ def build_module(config: Config, num_classes: int) -> GTN:
         classifier_bias=section.classifier_bias,
         auxiliary=section.aux_weight > 0,
         torch_running_variance=section.torch_running_variance,
-        rematerialise=config.training.rematerialise == "blocks",
+        remat=config.training.remat == "blocks",
         dtype=jnp.dtype(section.compute_dtype),
     )
 
@@ -126,7 +126,8 @@ def load_variables(config: Config, model: GTN) -> Variables:
     weights = config.model.weights
     if weights is None:
         return init_variables(model, config.seed)
-    return load_weights(model, weights, config.seed, config.model.weights_heads)
+    heads = "load" if config.model.load_heads else "fresh"
+    return load_weights(model, weights, config.seed, heads)
 
 
 def initial_state(config: Config, programs: Programs, variables: Variables) -> TrainState:

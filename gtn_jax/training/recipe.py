@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from gtn_jax.config import Config, override
 from gtn_jax.models.backbones import BACKBONES, ResNetShape
-from gtn_jax.weights.recognize import trunk_of
+from gtn_jax.weights.recognize import backbone_of
 
 ACCELERATOR_WEIGHTS, CPU_WEIGHTS = "hf:timm/resnet50.tv_in1k", "hf:timm/resnet18.tv_in1k"
 CPU_IMAGES, CPU_MINUTES = 2_000, 30.0
@@ -47,18 +47,18 @@ def choose(
         budget_minutes: of the whole command; None: by the device.
 
     Raises:
-        ValueError: as `trunk_of`.
+        ValueError: as `backbone_of`.
     """
     weights = weights or (ACCELERATOR_WEIGHTS if is_accelerator else CPU_WEIGHTS)
-    trunk = trunk_of(weights)
-    shape = BACKBONES[trunk.backbone]
+    found = backbone_of(weights)
+    shape = BACKBONES[found.backbone]
     is_small = isinstance(shape, ResNetShape) and shape.stem == "small"
     kind = "small" if is_small else "accelerator" if is_accelerator else "cpu"
     size, short_side = _SIZES[kind]
     if budget_minutes is None and kind == "cpu" and images > CPU_IMAGES:
         budget_minutes = CPU_MINUTES
     values = {
-        "model.weights": weights, "model.backbone": trunk.backbone, "model.stages": trunk.stages,
+        "model.weights": weights, "model.backbone": found.backbone, "model.stages": found.stages,
         "data.image_size": size, "data.resize_size": short_side, "data.bad_images": "skip",
     }  # fmt: skip
     return Recipe(override(config, values), budget_minutes)

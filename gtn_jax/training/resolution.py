@@ -55,7 +55,7 @@ def with_start(config: Config) -> Config:
     config = with_backbone(config)
     training, model = config.training, config.model
     if training.head_start == "solved":
-        if model.weights is None or model.weights_heads == "load":
+        if model.weights is None or model.load_heads:
             config = override(config, {"training.head_start": "random"})
         else:
             config = override(config, {"model.classifier_bias": True})
@@ -66,8 +66,8 @@ def with_start(config: Config) -> Config:
         fix = "set training.head_start to solved"
         if model.weights is None:
             fix += ", and model.weights"
-        elif model.weights_heads == "load":
-            fix += ", and model.weights_heads to fresh"
+        elif model.load_heads:
+            fix += ", and model.load_heads to False"
         raise ValueError(f"{field}: 0 trains nothing; {fix}")
     return config
 

@@ -5,7 +5,7 @@ from typing import Any
 
 from gtn_jax.config import Config
 from gtn_jax.runs.predictions import Predictions
-from gtn_jax.runtime.distributed import agreed, is_first
+from gtn_jax.runtime.distributed import broadcast_from_primary, is_primary
 from gtn_jax.runtime.interruption import active
 from gtn_jax.training.clock import Clock
 from gtn_jax.training.evaluate import evaluate_images, predictions_of
@@ -40,12 +40,12 @@ def evaluate_selected(
     setup, checkpoints = start.setup, start.checkpoints
     watched = SELECTED_ON.get(setup.config.training.select)
     selected_on = watched if watched in start.images else None
-    best = checkpoints.best_step() if selected_on and is_first() else None
+    best = checkpoints.best_step() if selected_on and is_primary() else None
     if best is not None and start.head is not None and step == setup.total_steps:
         own = {row["step"]: row for row in rows if row.get("split") == selected_on}
         if step in own and is_as_good(own[step], own[best], own[0]["accuracy"]):
             best = step
-    selected = agreed(step if best is None else best)
+    selected = broadcast_from_primary(step if best is None else best)
     if selected != step:
         state, _ = checkpoints.restore(state, selected)
     found: dict[str, Any] = {"selected_step": selected, "selected_on": selected_on}

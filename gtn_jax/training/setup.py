@@ -14,7 +14,7 @@ from gtn_jax.config import Config
 from gtn_jax.data import pipeline
 from gtn_jax.data.images import Images, View, load, open_images
 from gtn_jax.data.sources import open_data
-from gtn_jax.data.subsets import Part, choose
+from gtn_jax.data.subsets import Subset, choose
 from gtn_jax.devices import Devices, data_mesh, replicate
 from gtn_jax.models.gtn import GTN, variable_shapes
 from gtn_jax.runs.folder import Preprocessing
@@ -137,7 +137,7 @@ def setup_of(
 
 def open_setup(
     config: Config, devices: Devices = None, preprocessing: Preprocessing | None = None
-) -> tuple[RunSetup, dict[str, Part]]:
+) -> tuple[RunSetup, dict[str, Subset]]:
     """The setup of a run, and its images by split, none of them decoded yet.
 
     Args:
@@ -146,7 +146,7 @@ def open_setup(
         preprocessing: mean and deviation; None: those of the weights.
 
     Raises:
-        ValueError: data, a network or devices that do not work.
+        ValueError: invalid value data, a network or devices that.
     """
     mesh = data_mesh(devices)
     parts = choose(open_data(config.data), config.data, config.seed)
@@ -157,7 +157,7 @@ def open_setup(
     return RunSetup(config, classes, preprocessing or preprocessing_of(config), mesh, epoch), parts
 
 
-def epoch_of(config: Config, train: Part, devices: int) -> Epoch:
+def epoch_of(config: Config, train: Subset, devices: int) -> Epoch:
     """The size of an epoch, before any image is decoded.
 
     Args:
@@ -176,7 +176,7 @@ def epoch_of(config: Config, train: Part, devices: int) -> Epoch:
 
 
 def load_images(
-    config: Config, parts: dict[str, Part], mesh: jax.sharding.Mesh
+    config: Config, parts: dict[str, Subset], mesh: jax.sharding.Mesh
 ) -> dict[str, Images]:
     """Every part in the config's view: whole images to crop from in training, squares elsewhere.
 
@@ -192,7 +192,7 @@ def load_images(
     return images | {name: load(parts[name], view) for name in parts if name != "train"}
 
 
-def check_parts(config: Config, parts: dict[str, Part]) -> None:
+def check_parts(config: Config, parts: dict[str, Subset]) -> None:
     """Refuse images that this config cannot train on, before any of them is decoded.
 
     Raises:
@@ -204,10 +204,10 @@ def check_parts(config: Config, parts: dict[str, Part]) -> None:
     if len(classes) < 2:
         found = ", ".join(classes)
         raise ValueError(f"data.name: {data.name} has one class ({found}); bring at least two")
-    if data.cache_views and parts["train"].split.clips:
+    if data.feature_cache_views and parts["train"].split.clips:
         raise ValueError(
-            f"data.cache_views: {data.name} holds videos, of which each epoch draws other frames; "
-            "set it to 0"
+            f"data.feature_cache_views: {data.name} holds videos, and each epoch draws other frames of "
+            "them; set it to 0"
         )
     if config.training.select == "test_best" and "test" not in parts:
         raise ValueError(f"training.select: {data.name} has no test split; use val or last")

@@ -19,7 +19,7 @@ from gtn_jax.runs.checkpoints import Checkpoints, note
 from gtn_jax.runs.folder import RunFolder
 from gtn_jax.runs.provenance import start_row
 from gtn_jax.runs.step_folders import StepFolders
-from gtn_jax.runtime.distributed import agreed, is_first
+from gtn_jax.runtime.distributed import broadcast_from_primary, is_primary
 from gtn_jax.training.clock import Clock
 from gtn_jax.training.duration import (
     TIMED_FROM,
@@ -94,7 +94,7 @@ def prepare_run(
         deadline: when a new run should be over, by `time.monotonic`; None: any time.
 
     Raises:
-        ValueError: data, weights or devices that do not work, or a folder of another run.
+        ValueError: invalid value data, weights or devices that, or a folder of another run.
     """
     clock = Clock()
     with clock.timed("start"):
@@ -104,7 +104,9 @@ def prepare_run(
         variables = load_variables(setup.config, setup.model)
         images = load_images(setup.config, parts, setup.mesh)
         # Of many processes the first looks.
-        reached = agreed(max(StepFolders(folder.checkpoints, note).steps(), default=_NOTHING))
+        reached = broadcast_from_primary(
+            max(StepFolders(folder.checkpoints, note).steps(), default=_NOTHING)
+        )
         head = None
         if reached == _NOTHING and setup.config.training.head_start == "solved":
             with clock.timed("head"):
@@ -122,8 +124,8 @@ def prepare_run(
         folder.keep_data(fingerprints)
         checkpoints = Checkpoints(folder.checkpoints, config=setup.config, classes=setup.classes)
         # The first process alone may tidy the folder up.
-        newest = checkpoints.latest_step() if is_first() else None
-        step, position = agreed(_NOTHING if newest is None else newest), None
+        newest = checkpoints.latest_step() if is_primary() else None
+        step, position = broadcast_from_primary(_NOTHING if newest is None else newest), None
         data, seed = setup.config.data, setup.config.seed
         order = data_position.describe(data, fingerprints["train"], setup.epoch.batch_size, seed)
         if step != _NOTHING:
@@ -272,7 +274,7 @@ def open_feed(start: RunStart) -> tuple[grain.DatasetIterator[Any], str | None]:
     """
     setup, state, train = start.setup, start.state, start.images["train"]
     data, epoch = setup.config.data, setup.epoch
-    frozen_epochs, views = setup.config.training.freeze_epochs, data.cache_views
+    frozen_epochs, views = setup.config.training.freeze_epochs, data.feature_cache_views
     gather, line = None, None
     if views and start.step < frozen_epochs * epoch.steps:
         started = time.monotonic()

@@ -44,15 +44,15 @@ class Record(NamedTuple):
         mean: RGB, pixels scaled to [0, 1].
         std: of the same.
         interpolation: "bilinear", "bicubic", ...
-        crop: side of the centre square / short side of the resized image.
-        licence: of the weights.
+        crop: side of the center square / short side of the resized image.
+        license: of the weights.
     """
 
     mean: tuple[float, float, float] | None = None
     std: tuple[float, float, float] | None = None
     interpolation: str | None = None
     crop: float | None = None
-    licence: str | None = None
+    license: str | None = None
 
 
 def parse_name(name: str) -> HubName:
@@ -180,5 +180,5 @@ def rgb(values: Any, above: float = -math.inf) -> tuple[float, float, float] | N
 
 
 def _of(kind: Any, value: Any) -> Any:
-    """A value of somebody's JSON, if it is of this kind (True is no number); else None."""
+    """A value of somebody's JSON, if it is of this kind (True is not a number); else None."""
     return value if isinstance(value, kind) and not isinstance(value, bool) else None

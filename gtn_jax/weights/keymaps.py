@@ -24,8 +24,8 @@ Row = tuple[str, str]
 """Pattern of a source module's whole name, our module (both dotted)."""
 
 
-def _trunk(stem: tuple[str, str], stages: Iterable[str]) -> tuple[Row, ...]:
-    """Rows of a trunk whose first convolution, first norm and stages have these patterns."""
+def _backbone(stem: tuple[str, str], stages: Iterable[str]) -> tuple[Row, ...]:
+    """Rows of a backbone whose first convolution, first norm and stages have these patterns."""
     rows = [(stem[0], "backbone.conv1"), (stem[1], "backbone.bn1")]
     for number, stage in enumerate(stages, start=1):
         ours = rf"backbone.layer{number}.\1"
@@ -36,7 +36,7 @@ def _trunk(stem: tuple[str, str], stages: Iterable[str]) -> tuple[Row, ...]:
 
 
 def _huggingface() -> tuple[Row, ...]:
-    """Rows of transformers' names; "resnet." is absent in files of the trunk alone."""
+    """Rows of transformers' names; "resnet." is absent in files of the backbone alone."""
     stem = r"(?:resnet\.)?embedder\.embedder"
     rows = [
         (rf"{stem}\.convolution", "backbone.conv1"),
@@ -56,11 +56,11 @@ def _huggingface() -> tuple[Row, ...]:
 
 FAMILIES: dict[str, tuple[Row, ...]] = {
     "torchvision": (
-        *_trunk(("conv1", "bn1"), ("layer1", "layer2", "layer3", "layer4")),
+        *_backbone(("conv1", "bn1"), ("layer1", "layer2", "layer3", "layer4")),
         ("fc", "classifier.fc"),
     ),
     "gtn_authors": (
-        *_trunk(
+        *_backbone(
             (r"feature_extract\.0", r"feature_extract\.1"),
             (r"feature_extract\.4", r"feature_extract\.5", r"feature_extract\.6", r"layer4\.0"),
         ),
@@ -70,7 +70,7 @@ FAMILIES: dict[str, tuple[Row, ...]] = {
         (r"classify\.1", "classifier.fc"),
     ),
     "cifar": (
-        *_trunk(("conv1", "bn1"), ("layer1", "layer2", "layer3")),
+        *_backbone(("conv1", "bn1"), ("layer1", "layer2", "layer3")),
         ("linear", "classifier.fc"),
     ),
     "huggingface": _huggingface(),
@@ -119,9 +119,9 @@ def detect_family(names: Iterable[str]) -> str | None:
 def is_folded(names: Iterable[str], family: str) -> bool:
     """Whether BatchNorm is folded in: convolutions with biases, and no running statistics."""
     paths = [our_path(name, family) for name in names if not is_ignored(name)]
-    trunk = [path for path in paths if path and path[1] == "backbone"]
-    biases = [path for path in trunk if path[-1] == "bias" and path[-2].startswith("conv")]
-    return bool(biases) and not any(path[0] == "batch_stats" for path in trunk)
+    backbone = [path for path in paths if path and path[1] == "backbone"]
+    biases = [path for path in backbone if path[-1] == "bias" and path[-2].startswith("conv")]
+    return bool(biases) and not any(path[0] == "batch_stats" for path in backbone)
 
 
 def our_path(name: str, family: str) -> LeafPath | None:
@@ -160,7 +160,7 @@ def torch_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def to_torchvision(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Trunk and classifier of a GTN under torchvision's names and in PyTorch's layouts.
+    """BackboneName and classifier of a GTN under torchvision's names and in PyTorch's layouts.
 
     The gate and the auxiliary classifier have no name there and are left out.
 
@@ -195,7 +195,7 @@ def to_authors(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
     """Every leaf of a GTN under the names of the authors' model, in PyTorch's layouts.
 
     Args:
-        variables: {"params": ..., "batch_stats": ...} of a GTN with a trunk of four stages, the
+        variables: {"params": ..., "batch_stats": ...} of a GTN with a backbone of four stages, the
             gate "sigmoid", an auxiliary classifier and no bias: what their model has.
 
     Returns:
@@ -216,7 +216,8 @@ def to_authors(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 
 def torch_module(words: LeafPath) -> str:
-    """Torchvision's name of a module of our trunk: ("layer1", "0", "downsample", "bn") -> ...1."""
+    """Torchvision's name of a module of our backbone: ("layer1", "0", "downsample", "bn") ->
+    ...1."""
     module = ".".join(words).replace("downsample.conv", "downsample.0")
     return module.replace("downsample.bn", "downsample.1")
 

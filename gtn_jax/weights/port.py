@@ -22,7 +22,7 @@ HeadPolicy = Literal["fresh", "load"]
 """What becomes of gate, classifier and auxiliary classifier; see `port`."""
 
 HEADS = ("gate", "classifier", "aux_classifier")
-"""The parts of a GTN that are not its trunk."""
+"""The parts of a GTN that are not its backbone."""
 
 
 class Problem(NamedTuple):
@@ -49,9 +49,9 @@ def port(
 
     `num_batches_tracked` is ignored in any case. Beyond that, `heads` is the policy:
 
-    - "fresh", for fine-tuning on other classes: the whole trunk must be filled; gate, classifier
+    - "fresh", for fine-tuning on other classes: the whole backbone must be filled; gate, classifier
       and auxiliary classifier stay as they are in `template`. Ignored of the source: its own
-      heads, and stages after the last one that `template` has (a trunk cut off by `stages`).
+      heads, and stages after the last one that `template` has (a backbone cut off by `stages`).
     - "load", for a complete checkpoint: every leaf must be filled and every tensor used.
 
     Args:

@@ -1,4 +1,4 @@
-"""A GTN and its variables in one call, the trunk pretrained if weights are given.
+"""A GTN and its variables in one call, the backbone pretrained if weights are given.
 
 `create` is `gtn_jax.create`. Finding, reading and mapping weights are registry.py, read.py and
 port.py; nothing is trained here.
@@ -36,8 +36,8 @@ def create(
         gate: name in `GATES`; "sigmoid" is the paper's.
         weights: None for a random start, a name in `WEIGHTS`, "hf:OWNER/NAME" or the path of a
             .safetensors file.
-        seed: of everything random: the heads, and the trunk without `weights`.
-        heads: "fresh" takes only the trunk from `weights`, "load" everything (see `port`).
+        seed: of everything random: the heads, and the backbone without `weights`.
+        heads: "fresh" takes only the backbone from `weights`, "load" everything (see `port`).
         **model_arguments: further fields of `GTN`, e.g. `stages=3` or `dtype=jnp.bfloat16`.
 
     Returns:
@@ -57,7 +57,7 @@ def create(
 def load_weights(
     model: GTN, weights: str | Path, seed: int = 0, heads: HeadPolicy = "fresh"
 ) -> Variables:
-    """Variables of `model` with its trunk ("fresh") or all of it ("load") from `weights`.
+    """Variables of `model` with its backbone ("fresh") or all of it ("load") from `weights`.
 
     A file that is not ours and holds halves is noted in one line of the log (level warning).
 
@@ -71,7 +71,7 @@ def load_weights(
         ValueError: as in `create`.
     """
     path, info = resolve(weights)
-    # A trunk of another builder may have the names and shapes of one in the table; `port` looks.
+    # A backbone of another builder may have the names and shapes of one in the table; `port` looks.
     is_ours = isinstance(BACKBONES.get(model.backbone), ResNetShape)
     if is_ours and info.backbone not in (None, model.backbone):
         raise ValueError(

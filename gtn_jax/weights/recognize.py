@@ -22,7 +22,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 """Name of a tensor -> shape, as in PyTorch."""
 
 
-class Trunk(NamedTuple):
+class BackboneName(NamedTuple):
     """A row of `BACKBONES`, or its beginning.
 
     Attributes:
@@ -38,8 +38,9 @@ class Trunk(NamedTuple):
         return self.backbone + (f" with stages={self.stages}" if self.stages else "")
 
 
-def similar(shapes: Shapes, family: str) -> Trunk | None:
-    """The trunk with these numbers of blocks, kind of block and width of the stem; None: none."""
+def similar(shapes: Shapes, family: str) -> BackboneName | None:
+    """The backbone with these numbers of blocks, kind of block and width of the stem; None:
+    none."""
     ours = {keymaps.our_path(name, family): shape for name, shape in shapes.items()}
     blocks = {path[2:4] for path in ours if path and len(path) == 6 and path[1] == "backbone"}
     stages = sorted({stage for stage, _ in blocks})
@@ -48,20 +49,20 @@ def similar(shapes: Shapes, family: str) -> Trunk | None:
     width = (*ours.get(("params", "backbone", "conv1", "kernel"), ()), 0)[0]
     beginnings = []
     for name, row in BACKBONES.items():
-        if not isinstance(row, ResNetShape):  # somebody's own trunk: nothing known to compare
+        if not isinstance(row, ResNetShape):  # somebody's own backbone: nothing known to compare
             continue
         same_kind = (row.block == "bottleneck") == is_bottleneck and row.width == width
         if same_kind and row.blocks_per_stage == counts:
-            return Trunk(name, None)
+            return BackboneName(name, None)
         if counts and same_kind and row.blocks_per_stage[: len(counts)] == counts:
-            beginnings.append(Trunk(name, len(counts)))
+            beginnings.append(BackboneName(name, len(counts)))
     return beginnings[0] if beginnings else None
 
 
-def recognize(shapes: Shapes) -> Trunk | None:
-    """The trunk with these convolutions, where every tensor has a name that is known.
+def recognize(shapes: Shapes) -> BackboneName | None:
+    """The backbone with these convolutions, where every tensor has a name that is known.
 
-    Heads may be any; None: there is no such trunk in `BACKBONES`.
+    Heads may be any; None: there is no such backbone in `BACKBONES`.
     """
     family = keymaps.detect_family(shapes)
     shapes = {name: shape for name, shape in shapes.items() if not keymaps.is_ignored(name)}
@@ -70,7 +71,7 @@ def recognize(shapes: Shapes) -> Trunk | None:
         return None
     module = GTN(found.backbone, 2, gate="none", stages=found.stages, auxiliary=False)
     leaves = cast(dict[Any, Any], traverse_util.flatten_dict(dict(variable_shapes(module))))
-    # Kernels tell trunks apart; what BatchNorm lacks is port.py's to say, which knows how that
+    # Kernels tell backbones apart; what BatchNorm lacks is port.py's to say, which knows how that
     # comes.
     expected = {
         path: keymaps.torch_shape(leaf.shape) for path, leaf in leaves.items() if _is_kernel(path)
@@ -99,24 +100,24 @@ def with_backbone(config: Config) -> Config:
         return config
     if model.weights is None:
         raise ValueError("model.backbone: auto is that of model.weights; set them, or name one")
-    trunk = trunk_of(model.weights)
-    stages = trunk.stages if model.stages is None else model.stages
-    return override(config, {"model.backbone": trunk.backbone, "model.stages": stages})
+    backbone = backbone_of(model.weights)
+    stages = backbone.stages if model.stages is None else model.stages
+    return override(config, {"model.backbone": backbone.backbone, "model.stages": stages})
 
 
-def trunk_of(weights: str) -> Trunk:
-    """The trunk that weights are of.
+def backbone_of(weights: str) -> BackboneName:
+    """The backbone that weights are of.
 
     Args:
         weights: as `registry.resolve` takes them.
 
     Raises:
-        ValueError: as `registry.resolve`; or there is no such trunk.
+        ValueError: as `registry.resolve`; or there is no such backbone.
     """
     if weights.startswith(hub.PREFIX):
         row = HUB.get(hub.parse_name(weights).repository)
         if row is not None and row.backbone is not None:
-            return Trunk(row.backbone, None)
+            return BackboneName(row.backbone, None)
     path, _ = resolve(weights)
     found = recognize({name: tensor.shape for name, tensor in read_safetensors(path).items()})
     if found is None:

@@ -1,4 +1,4 @@
-"""Known weights: what `model.weights` may name, and how images are normalised for them.
+"""Known weights: what `model.weights` may name, and how images are normalized for them.
 
 Three kinds of names resolve to a .safetensors file: a row of `WEIGHTS` (the file comes with this
 package), "hf:OWNER/NAME" (see hub.py) and a path. Reading the file is read.py.
@@ -28,7 +28,7 @@ IMAGENET_STD: Rgb = (0.229, 0.224, 0.225)
 class WeightsInfo:
     """What has to travel with a weights file.
 
-    Mean and deviation are what images are normalised with. Interpolation and crop record how the
+    Mean and deviation are what images are normalized with. Interpolation and crop record how the
     weights were evaluated where they come from; data/decode.py resizes bilinearly and crops as the
     config says, whatever stands here.
 
@@ -37,11 +37,11 @@ class WeightsInfo:
         backbone: name in `BACKBONES` that it was trained as; None if not recorded.
         mean: of the training images, RGB, pixels scaled to [0, 1].
         std: of the same.
-        licence: of the weights, which need not be that of the code; empty if not recorded.
+        license: of the weights, which need not be that of the code; empty if not recorded.
         description: one line for `gtn list`.
         sha256: hexadecimal digest of the file, compared on use; empty skips that.
         interpolation: of resizing, e.g. "bilinear".
-        crop: side of the centre square / short side of the resized image.
+        crop: side of the center square / short side of the resized image.
         revision: commit of the repository that a row of `HUB` is pinned to; empty: the newest.
     """
 
@@ -49,7 +49,7 @@ class WeightsInfo:
     backbone: str | None = None
     mean: Rgb = IMAGENET_MEAN
     std: Rgb = IMAGENET_STD
-    licence: str = ""
+    license: str = ""
     description: str = ""
     sha256: str = ""
     interpolation: str = "bilinear"
@@ -61,7 +61,7 @@ WEIGHTS: dict[str, WeightsInfo] = {
     "tiny_imagenet": WeightsInfo(
         file="tiny_imagenet.safetensors",
         backbone="resnet8_wide",
-        licence="non-commercial research and education, as Tiny-ImageNet",
+        license="non-commercial research and education, as Tiny-ImageNet",
         description="resnet8_wide from scratch on Tiny-ImageNet at 32 px; card: tiny_imagenet.md",
         sha256="60c0bcf63060d8913616c53d3e382d617bf8a2347c00c4558b1922659d867864",
     ),
@@ -70,14 +70,14 @@ WEIGHTS: dict[str, WeightsInfo] = {
 
 # Revisions and digests of model.safetensors are those that other public projects pin and compare;
 # nobody has downloaded these files through this package yet. Where none was found, the field is
-# empty: then the newest revision is taken, or the file not compared. Licences and transforms are
+# empty: then the newest revision is taken, or the file not compared. Licenses and transforms are
 # those of config.json or of timm's own table, for microsoft/resnet-50 of the
 # preprocessor_config.json that models fine-tuned from it carry.
 HUB: dict[str, WeightsInfo] = {
     "timm/resnet50.tv_in1k": WeightsInfo(
         hub.FILE,
         "resnet50",
-        licence="BSD-3-Clause",
+        license="BSD-3-Clause",
         description="torchvision's first ImageNet-1k weights, what the GTN authors start from",
         sha256="5d061a3c593d795bfe682d9b152bafbcf550579873492def3515b46db1189888",
         revision="78f3ecfdb38e06d9b8397f662e7ab8fee96026fa",
@@ -85,14 +85,14 @@ HUB: dict[str, WeightsInfo] = {
     "timm/resnet50.ra_in1k": WeightsInfo(
         hub.FILE,
         "resnet50",
-        licence="Apache-2.0",
+        license="Apache-2.0",
         description="timm's ImageNet-1k weights with RandAugment",
         interpolation="bicubic",
     ),
     "timm/resnet18.tv_in1k": WeightsInfo(
         hub.FILE,
         "resnet18",
-        licence="BSD-3-Clause",
+        license="BSD-3-Clause",
         description="torchvision's ImageNet-1k weights",
         sha256="694f673df6520a3158624e8a89af086f59923ee4cd7436fe5bc3bc71d295ad81",
         revision="bbd144b3e5565108aad885f145491d11bc6ce807",
@@ -100,13 +100,13 @@ HUB: dict[str, WeightsInfo] = {
     "timm/resnet152.tv_in1k": WeightsInfo(
         hub.FILE,
         "resnet152",
-        licence="BSD-3-Clause",
+        license="BSD-3-Clause",
         description="torchvision's first ImageNet-1k weights",
     ),
     "timm/resnet34.tv_in1k": WeightsInfo(
         hub.FILE,
         "resnet34",
-        licence="BSD-3-Clause",
+        license="BSD-3-Clause",
         description="torchvision's ImageNet-1k weights",
         sha256="0bb82595a564991a9d424708b33f5d843f5aaed7f6c0886ff10849ff97022235",
         revision="1b7b21cca82ff974d341713f777bf740c2db38c4",
@@ -114,13 +114,13 @@ HUB: dict[str, WeightsInfo] = {
     "timm/resnet101.tv_in1k": WeightsInfo(
         hub.FILE,
         "resnet101",
-        licence="BSD-3-Clause",
+        license="BSD-3-Clause",
         description="torchvision's first ImageNet-1k weights",
     ),
     "microsoft/resnet-50": WeightsInfo(
         hub.FILE,
         "resnet50",
-        licence="Apache-2.0",
+        license="Apache-2.0",
         description="ImageNet-1k weights under transformers' names",
         interpolation="bicubic",
     ),
@@ -172,12 +172,12 @@ def _resolve_hub(name: hub.HubName) -> tuple[Path, WeightsInfo]:
     row = HUB.get(name.repository)
     path = hub.fetch(name, row.revision if row else "")
     if row is None:
-        mean, std, interpolation, crop, licence = hub.fetch_record(name)
+        mean, std, interpolation, crop, license = hub.fetch_record(name)
         return path, WeightsInfo(
             path.name,
             mean=mean or IMAGENET_MEAN,
             std=std or IMAGENET_STD,
-            licence=licence or "",
+            license=license or "",
             interpolation=interpolation or "bilinear",
             crop=crop or 0.875,
         )

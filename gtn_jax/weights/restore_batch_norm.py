@@ -1,7 +1,7 @@
 """Weights with BatchNorm folded into convolutions -> the same function with BatchNorm again.
 
 Tools for inference fold y = scale * (conv(x) - mean) / sqrt(var + eps) + bias into a convolution
-with a bias. In evaluation nothing is lost; but training normalises with the statistics of the
+with a bias. In evaluation nothing is lost; but training normalizes with the statistics of the
 batch, and those of a folded file are gone. With some images they can be measured: with mean and
 var of what the convolution gives on them (without its bias b), scale = sqrt(var + eps) and
 bias = b + mean make BatchNorm(conv(x)) = conv(x) + b, in evaluation exactly, and in training on
@@ -21,7 +21,7 @@ import numpy as np
 from flax import traverse_util
 
 from gtn_jax.arrays import Array, Variables
-from gtn_jax.data.augment import normalise
+from gtn_jax.data.augment import normalize
 from gtn_jax.data.decode import decode
 from gtn_jax.data.image_files import image_files
 from gtn_jax.models.backbones import BACKBONES
@@ -43,11 +43,11 @@ _BATCH_SIZE = 32
 def unfold(
     tensors: Mapping[str, np.ndarray], batches: Iterable[Array], source: str = "weights"
 ) -> dict[str, np.ndarray]:
-    """Give a folded trunk its BatchNorm back, with statistics measured on images.
+    """Give a folded backbone its BatchNorm back, with statistics measured on images.
 
     Args:
         tensors: as `read_safetensors` returns them, in any naming of `keymaps.FAMILIES`.
-        batches: at least one, float B H W 3, normalised as the weights want it, of the size to
+        batches: at least one, float B H W 3, normalized as the weights want it, of the size to
             train at; a few hundred images of the target are plenty.
         source: what to call the tensors in errors.
 
@@ -61,7 +61,7 @@ def unfold(
     family = keymaps.detect_family(tensors)
     if family is None or not keymaps.is_folded(tensors, family):
         raise ValueError(f"{source}: no BatchNorm is folded in here; use it as it is")
-    model = _trunk(tensors, family, source)
+    model = _backbone(tensors, family, source)
     plain = _identity_norms(tensors, family)
     variables = port(plain, variable_shapes(model), family="torchvision", source=source)
     # The classifier of the template stands for no numbers, and no output of it is looked at.
@@ -79,11 +79,11 @@ def unfold(
     return plain
 
 
-def _trunk(tensors: Mapping[str, np.ndarray], family: str, source: str) -> GTN:
-    trunk = similar({name: tensor.shape for name, tensor in tensors.items()}, family)
-    if trunk is None:
+def _backbone(tensors: Mapping[str, np.ndarray], family: str, source: str) -> GTN:
+    backbone = similar({name: tensor.shape for name, tensor in tensors.items()}, family)
+    if backbone is None:
         raise ValueError(f"{source}: folded, and of none of: {', '.join(BACKBONES)}")
-    return GTN(trunk.backbone, 1, "none", stages=trunk.stages, auxiliary=False)
+    return GTN(backbone.backbone, 1, "none", stages=backbone.stages, auxiliary=False)
 
 
 def _identity_norms(tensors: Mapping[str, np.ndarray], family: str) -> dict[str, np.ndarray]:
@@ -183,7 +183,7 @@ def unfold_file(src: Path, dst: Path, images: Path, image_size: int, limit: int 
         for start in range(0, len(chosen), _BATCH_SIZE):
             part = chosen[start : start + _BATCH_SIZE]
             pixels = [decode(file.read_bytes(), image_size, str(file)) for file in part]
-            yield normalise(np.stack(pixels), info.mean, info.std)
+            yield normalize(np.stack(pixels), info.mean, info.std)
 
     unfolded = unfold(tensors, batches(), str(path))
     record = {"mean": json.dumps(info.mean), "std": json.dumps(info.std)}

@@ -37,7 +37,7 @@ def outputs(features=FEATURES, labels=LABELS) -> RunOutputs:
 
 def test_scores_by_hand():
     found = channel_scores(head(), outputs())
-    # Gated, centred: 1/2 for ants, -1/2 for bees in channels 0 and 2; Wc is centred already.
+    # Gated, centered: 1/2 for ants, -1/2 for bees in channels 0 and 2; Wc is centered already.
     np.testing.assert_allclose(found.contribution, [1, 0, -0.5])
     # |Wc| is 2 sqrt 2, 5 sqrt 2, sqrt 2; deviations 1/2, 0, 1/2.
     np.testing.assert_allclose(found.weight, [np.sqrt(2), 0, np.sqrt(0.5)])

@@ -13,7 +13,7 @@ import pytest
 
 from gtn_jax.analysis import compare as comparison
 from gtn_jax.analysis import trials, tuning
-from gtn_jax.analysis.comparison_table import accuracy_table, summarise
+from gtn_jax.analysis.comparison_table import accuracy_table, summarize
 from gtn_jax.analysis.estimate import Costs
 from gtn_jax.analysis.methods import METHODS, UNTRAINED, Method, Rates, method_config
 from gtn_jax.analysis.trials import choose_devices
@@ -128,7 +128,7 @@ def test_a_solved_probe_is_a_run_beside_heads_of_a_sweep(runs, tmp_path, monkeyp
 
     monkeypatch.setattr(comparison, "run_swept", run_swept)
     config = override(Config(), {
-        "training.epochs": 9, "training.freeze_epochs": 9, "data.cache_views": 1,
+        "training.epochs": 9, "training.freeze_epochs": 9, "data.feature_cache_views": 1,
         "model.weights": "tiny_imagenet",
     })  # fmt: skip
     methods, said = ["linear_probe", "half"], []
@@ -224,7 +224,7 @@ def test_seed_pairs_methods_for_real(tiny_config, tmp_path):
         assert len(tested) == 2 and max(tested) == row["best_test_accuracy"]
         said[row["method"], row["seed"]] = predictions.predicted == predictions.labels
     by_hand = np.mean([said["gtn", s].mean() - said["finetune", s].mean() for s in (0, 1)])
-    finetune, gtn = summarise(sorted(rows, key=lambda row: row["method"]), tmp_path)
+    finetune, gtn = summarize(sorted(rows, key=lambda row: row["method"]), tmp_path)
     assert np.mean(gtn.differences) == pytest.approx(100 * by_hand)
     assert gtn.interval_with_images is not None
     low, high = gtn.interval_with_images

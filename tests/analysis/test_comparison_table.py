@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from gtn_jax.analysis.comparison_table import accuracy_table, baseline_of, cost_table, summarise
+from gtn_jax.analysis.comparison_table import accuracy_table, baseline_of, cost_table, summarize
 from gtn_jax.config import Config
 from gtn_jax.runs.folder import Preprocessing, RunFolder
 from gtn_jax.runs.predictions import Predictions
@@ -31,7 +31,7 @@ def printed(table) -> list[str]:
 
 
 def test_by_hand(tmp_path):
-    gtn, finetune = summarise(ROWS, tmp_path)
+    gtn, finetune = summarize(ROWS, tmp_path)
     # Differences are paired: +3 and +1, so 2, between 1 and 3.
     assert gtn.differences == pytest.approx([3.0, 1.0])
     assert gtn.interval == pytest.approx((1.0, 3.0))
@@ -52,7 +52,7 @@ def test_rates_of_a_method_that_is_not_trained_are_left_out(tmp_path):
         row("linear_probe", 0, 0.5, learning_rate=None, head_learning_rate=None),
         row("finetune", 0, 0.5, head_learning_rate=0.46),
     ]
-    lines = [line.split() for line in printed(cost_table(summarise(rows, tmp_path)))]
+    lines = [line.split() for line in printed(cost_table(summarize(rows, tmp_path)))]
     assert lines[1] == ["linear_probe", "1", "1,000", "2.0"]
     assert lines[2] == ["finetune", "1", "0.1", "0.46", "1,000", "2.0"]
 
@@ -64,10 +64,10 @@ def test_baseline_is_finetune_wherever_it_stands():
 
 def test_best_on_test_has_its_own_column_or_none(tmp_path):
     rows = [row("gtn", 0, 0.5, best_test_accuracy=0.6), row("gtn", 1, 0.5, best_test_accuracy=0.7)]
-    lines = [line.split() for line in printed(cost_table(summarise(rows, tmp_path)))]
+    lines = [line.split() for line in printed(cost_table(summarize(rows, tmp_path)))]
     assert lines[0][-4:] == ["best", "on", "test", "%"] and lines[1][-1] == "65.00"
     # Rows that an older version wrote say nothing of it.
-    mixed = summarise([*rows, row("finetune", 0, 0.5)], tmp_path)
+    mixed = summarize([*rows, row("finetune", 0, 0.5)], tmp_path)
     assert mixed[1].best_test_accuracy is None
 
 
@@ -83,7 +83,7 @@ def test_interval_over_images_comes_from_what_was_said_of_each(tmp_path):
             chance = np.full(100, 0.5, np.float32)
             folder.finish({}, {"test": Predictions(files, labels, said, chance, chance)})
     rows = [row(m, s, a) for m, a in (("gtn", 1.0), ("finetune", 0.5)) for s in (0, 1)]
-    gtn, _ = summarise(rows, tmp_path)
+    gtn, _ = summarize(rows, tmp_path)
     assert gtn.interval == (50.0, 50.0)
     assert gtn.interval_with_images is not None
     np.testing.assert_allclose(gtn.interval_with_images, (50 - 9.8, 50 + 9.8), atol=1.0)
@@ -96,7 +96,7 @@ def test_widest_rows_fit_80_columns(tmp_path):
     wide = {"learning_rate": 0.00022, "head_learning_rate": 0.00046}
     rows = [r | {"trained_parameters": 123_456_789, "seconds": 12345.6} | wide for r in rows]
     summaries = [
-        one._replace(interval_with_images=(-10.123, 10.123)) for one in summarise(rows, tmp_path)
+        one._replace(interval_with_images=(-10.123, 10.123)) for one in summarize(rows, tmp_path)
     ]
     for table in (accuracy_table(summaries), cost_table(summaries)):
         assert not [line for line in printed(table) if "…" in line or len(line) > 80]
@@ -113,5 +113,5 @@ def test_no_interval_over_images_that_are_not_the_same(tmp_path):
             chance = np.full(4, 0.5, np.float32)
             folder.finish({}, {"test": Predictions(names, labels, labels, chance, chance)})
     rows = [row(m, s, 0.5) for m in ("gtn", "finetune") for s in (0, 1)]
-    gtn, _ = summarise(rows, tmp_path)
+    gtn, _ = summarize(rows, tmp_path)
     assert gtn.interval == (0.0, 0.0) and gtn.interval_with_images is None

@@ -15,7 +15,7 @@ def test_by_hand():
     assert run_seconds(CONFIG, COSTS) == pytest.approx(1 + 16.25 + 10 + 3)
     official = override(CONFIG, {"training.freeze_mode": "zero_lr"})
     assert run_seconds(official, COSTS) == pytest.approx(1 + 16.25 + 20)
-    cached = override(CONFIG, {"data.cache_views": 2})
+    cached = override(CONFIG, {"data.feature_cache_views": 2})
     assert run_seconds(cached, COSTS) == pytest.approx(1 + 16.25 + 10 + 1.2)
     whole = override(cached, {"training.freeze_epochs": 10})
     assert run_seconds(whole, COSTS) == pytest.approx(1 + 16.25 + 20)

@@ -28,7 +28,11 @@ RATES, SEEDS = (0.02, 0.5), (0, 3)
 def frozen_config(tiny_config):
     return override(
         tiny_config,
-        {"training.freeze_epochs": 4, "data.cache_views": 2, "training.eval_every_epochs": 2},
+        {
+            "training.freeze_epochs": 4,
+            "data.feature_cache_views": 2,
+            "training.eval_every_epochs": 2,
+        },
     )
 
 
@@ -80,7 +84,7 @@ def test_comparison_of_frozen_methods_is_a_sweep(frozen_config, tmp_path, monkey
     rows = comparison.tune_and_compare(
         config, methods, range(2), 1, tmp_path, choose_devices(1), said.append
     )
-    assert said[0].startswith("24 tuning and 4 final heads on the features of a trunk")
+    assert said[0].startswith("24 tuning and 4 final heads on the features of a backbone")
     assert [(row["method"], row["seed"]) for row in rows] == [
         (m, s) for m in methods for s in (0, 1)
     ]
@@ -148,7 +152,7 @@ def test_features_cost_each_method_that_looks_at_them_the_same(
     "changes",
     [
         {"training.freeze_epochs": 3},
-        {"data.cache_views": 0},
+        {"data.feature_cache_views": 0},
         {"data.last_batch": "keep"},
         {"training.accumulation_steps": 2},
         {"training.eval_every_epochs": 3},
@@ -200,7 +204,7 @@ def by_numpy(data: SeedData, rate: float) -> list[np.ndarray]:
     momentum, kernels = np.zeros_like(kernel), []
     for epoch, batches in enumerate(data.rows):
         for rows in batches:
-            features = np.float64(data.views.last[epoch % 2][rows])
+            features = np.float64(data.views.final[epoch % 2][rows])
             error = softmax(features @ kernel) - np.eye(5)[data.labels[rows]]
             momentum = 0.9 * momentum + features.T @ error / len(rows) + 0.01 * kernel
             kernel = kernel - rate * momentum
@@ -221,7 +225,7 @@ def test_against_numpy_in_chunks_of_any_size(linear, bytes_at_once, monkeypatch)
         for r, rate in enumerate(RATES):
             kernels = by_numpy(one, rate)
             hits = [
-                [(of.last @ kernel).argmax(1) == truth for kernel in kernels]
+                [(of.final @ kernel).argmax(1) == truth for kernel in kernels]
                 for of, truth in (
                     (one.validation, one.validation_labels), (one.test, one.test_labels)
                 )
@@ -229,7 +233,7 @@ def test_against_numpy_in_chunks_of_any_size(linear, bytes_at_once, monkeypatch)
             validation, test = np.mean(hits[0], axis=1), np.mean(hits[1], axis=1)
             rows = np.arange(len(one.validation_labels))
             losses = [
-                -np.log(softmax(one.validation.last @ kernel)[rows, one.validation_labels]).mean()
+                -np.log(softmax(one.validation.final @ kernel)[rows, one.validation_labels]).mean()
                 for kernel in kernels
             ]
             quality = -np.array(losses) if by_loss else validation
@@ -240,7 +244,7 @@ def test_against_numpy_in_chunks_of_any_size(linear, bytes_at_once, monkeypatch)
             assert found.best_test_accuracy[s, r] == pytest.approx(test.max())
             kernel = found.params["classifier"]["fc"]["kernel"][s, r]
             np.testing.assert_allclose(kernel, kernels[best], rtol=1e-3, atol=1e-4)
-            predicted = (one.test.last @ kernels[best]).argmax(1)
+            predicted = (one.test.final @ kernels[best]).argmax(1)
             assert found.test_answers.predicted[s, r].tolist() == predicted.tolist()
     assert not found.diverged.any()
 

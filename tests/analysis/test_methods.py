@@ -90,8 +90,9 @@ def test_linear_probe_is_solved_where_there_are_weights():
     probe = method_config(weights, "linear_probe", None, 0)
     assert is_untrained(probe)
     assert (probe.training.head_start, probe.training.freeze_epochs) == ("solved", 0)
-    # Without features, or with a head that comes with them, it is trained, on a trunk that is not.
-    for changes in ({"model.weights": None}, {"model.weights_heads": "load"}):
+    # Without features, or with a head that comes with them, it is trained, on a backbone that is
+    # not.
+    for changes in ({"model.weights": None}, {"model.load_heads": True}):
         probe = method_config(override(weights, changes), "linear_probe", None, 0)
         assert is_frozen(probe) and not is_untrained(probe)
         assert probe.training.head_start == "random"
@@ -149,7 +150,7 @@ def test_the_page_has_the_same_table():
             {"training.ema_decai": 0.9},
             "method own: unknown field 'training.ema_decai'; did you mean",
         ),
-        ({"training.ema_decay": 2.0}, "method own: training.ema_decay: 2.0 does not work"),
+        ({"training.ema_decay": 2.0}, "method own: training.ema_decay: invalid value 2.0"),
         ({"optimizer.learning_rate": 0.1}, "optimizer.learning_rate is set by the comparison"),
         ({"optimizer.head_learning_rate": 0.1}, "head_learning_rate is set by the comparison"),
         ({"seed": 3}, "seed is set by the comparison"),

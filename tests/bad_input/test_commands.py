@@ -33,11 +33,11 @@ def test_fields(train_refuses, option, value, says):
         ("--data.batch_sise", "8", "--data.batch_size"),
         ("--preset", "oficial", "unknown preset 'oficial'; did you mean official?"),
         ("--data.batch_size", "many", "data.batch_size"),
-        ("--data.batch_size", "-8", "data.batch_size: -8 does not work; wanted at least 1"),
+        ("--data.batch_size", "-8", "data.batch_size: invalid value -8; expected at least 1"),
         ("--data.batch_size", "", "data.batch_size"),
         ("--training.epochs", "1e9", "training.epochs"),
-        ("--optimizer.learning_rate", "nan", "optimizer.learning_rate: nan does not work"),
-        ("--seed", str(2**32), "seed: 4294967296 does not work"),
+        ("--optimizer.learning_rate", "nan", "optimizer.learning_rate: invalid value nan"),
+        ("--seed", str(2**32), "seed: invalid value 4294967296"),
     ],
 )
 def test_usage(train_refuses, option, value, says):

@@ -58,7 +58,7 @@ def test_bad_files_are_named_once_together(folder_refuses, photographs):
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     error = folder_refuses(["5 unreadable files: cat/cut.jpg: ", "gtn check-data", *bad])
     assert all(error.count(name) == 1 for name in bad)
-    # Linux counts in KiB. The bomb would be 268 MB of grey.
+    # Linux counts in KiB. The bomb would be 268 MB of gray.
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 100_000
 
 

@@ -14,7 +14,7 @@ STEM, NORM = "conv1.weight", "bn1.running_var"
 
 @pytest.fixture(scope="module")
 def tensors(tiny_backbone) -> dict[str, np.ndarray]:
-    """Of the trunk that the experiment trains, under torchvision's names."""
+    """Of the backbone that the experiment trains, under torchvision's names."""
     return to_torchvision(init_variables(GTN(tiny_backbone, 10), seed=0))
 
 

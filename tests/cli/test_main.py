@@ -85,9 +85,9 @@ def test_errors_are_short(arguments, code, message, capsys, tmp_path, monkeypatc
         ("--model.gats none", "unknown option '--model.gats'; did you mean --model.gate or"),
         ("--trainin.epochs=3", "unknown option '--trainin.epochs'; did you mean --training.epochs"),
         ("--xyzxyz", "unknown option '--xyzxyz'; all are in `gtn train quickstart --help`"),
-        ("epochs 3", "'epochs' is a word too many; see `gtn train quickstart --help`"),
+        ("epochs 3", "unexpected argument 'epochs'; see `gtn train quickstart --help`"),
         ("--training.epochs", "Missing value for argument '--training.epochs'."),
-        ("--model.gate_dropout 1.5", "model.gate_dropout: 1.5 does not work; wanted a rate"),
+        ("--model.gate_dropout 1.5", "model.gate_dropout: invalid value 1.5; expected a rate"),
         ("--training.select tset_best", "--training.select: unknown choice 'tset_best'; did you"),
         ("--prest official", "did you mean --preset"),
         (
@@ -155,13 +155,13 @@ def test_options_of_a_verb_come_before_fields():
 
 def test_ambiguous_part_is_refused(capsys):
     @dataclasses.dataclass(frozen=True)
-    class Part:
+    class Subset:
         size: int = 0
 
     @dataclasses.dataclass(frozen=True)
     class Form:
-        one: Part = dataclasses.field(default_factory=Part)
-        two: Part = dataclasses.field(default_factory=Part)
+        one: Subset = dataclasses.field(default_factory=Subset)
+        two: Subset = dataclasses.field(default_factory=Subset)
 
     with pytest.raises(SystemExit) as stopped:
         parse(Form, "gtn x", ["--size", "3"])
@@ -254,7 +254,8 @@ def test_train_then_evaluate_then_refuse(experiment, tmp_path, capsys):
 
 
 def test_run_becomes_weights_for_another(experiment, tmp_path, capsys):
-    """`gtn convert RUN FILE`, then the same accuracy from the file, trunk and classifier loaded."""
+    """`gtn convert RUN FILE`, then the same accuracy from the file, backbone and classifier
+    loaded."""
     from gtn_jax.weights.read import read_safetensors
 
     workdir, weights = str(tmp_path / "run"), tmp_path / "weights.safetensors"
@@ -267,7 +268,7 @@ def test_run_becomes_weights_for_another(experiment, tmp_path, capsys):
     assert tensors["conv1.weight"].shape == (8, 3, 3, 3)
     assert tensors["fc.weight"].shape == (10, 16)
     # Training on from the file, at next to no rate, ends with the same kernels, rounded.
-    loaded = ["--model.weights", str(weights), "--model.weights_heads", "load"]
+    loaded = ["--model.weights", str(weights), "--model.load_heads"]
     still = ["--optimizer.learning_rate", "1e-12"]
     again = str(tmp_path / "again")
     assert main(["train", experiment, "--workdir", again, *plain, *loaded, *still]) == 0

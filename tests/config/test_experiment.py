@@ -54,7 +54,7 @@ def test_tasks_of_the_paper(name, data):
     assert (ours.training.select, theirs.training.select) == ("val", "test_best")
     assert (ours.data.last_batch, theirs.data.last_batch) == ("drop", "keep")
     assert (ours.data.validation_fraction, theirs.data.validation_fraction) == (0.1, 0.0)
-    assert (ours.data.clip_eval, theirs.data.clip_eval) == ("mean_of_25", "random_frame")
+    assert (ours.data.video_eval, theirs.data.video_eval) == ("mean_of_25", "random_frame")
 
 
 @pytest.mark.parametrize("preset", PRESETS)

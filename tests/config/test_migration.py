@@ -55,7 +55,7 @@ def test_the_first_version_loads_with_what_it_did():
         "training.label_smoothing": 0.0,
         "training.mixup_alpha": 0.0,
         "training.ema_decay": 0.0,
-        "training.patience_evaluations": 0,
+        "training.early_stopping_patience": 0,
         "training.watch_test": False,
     }
 

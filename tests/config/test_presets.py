@@ -83,7 +83,7 @@ LEFT_ALONE = {
     "model.backbone": "the backbone",
     "model.stages": "the backbone: how much of it",
     "model.weights": "the weights",
-    "training.rematerialise": "nothing: the same numbers, computed twice",
+    "training.remat": "nothing: the same numbers, computed twice",
     "training.watch_test": "nothing: test is looked at in any case",
     "training.checkpoint_every_seconds": "nothing that is trained",
     "training.log_every_steps": "nothing that is trained",
@@ -115,7 +115,7 @@ def test_official_quirks():
         "data.last_batch": "keep",
         "training.select": "test_best",
         "data.validation_fraction": 0.0,
-        "data.clip_eval": "random_frame",
+        "data.video_eval": "random_frame",
     }
     found = flatten(official(Config()))
     assert {name: found[name] for name in quirks} == quirks
@@ -142,7 +142,7 @@ def test_official_takes_back_what_the_authors_do_not_have():
         "training.accumulation_steps": 1,
         "training.trainable": "all",
         "model.compute_dtype": "float32",
-        "model.weights_heads": "fresh",
+        "model.load_heads": False,
     }
     other = {
         "optimizer.name": "adamw",
@@ -164,7 +164,7 @@ def test_official_takes_back_what_the_authors_do_not_have():
         "training.trainable": "batch_norm",
         "model.compute_dtype": "bfloat16",
         "model.weights": "tiny_imagenet",
-        "model.weights_heads": "load",
+        "model.load_heads": True,
     }
     found = flatten(official(override(Config(), other)))
     assert {name: found[name] for name in theirs} == theirs
@@ -172,7 +172,12 @@ def test_official_takes_back_what_the_authors_do_not_have():
 
 
 def test_official_has_no_aids():
-    aids = {"label_smoothing": 0.1, "mixup_alpha": 0.2, "ema_decay": 0.9, "patience_evaluations": 3}
+    aids = {
+        "label_smoothing": 0.1,
+        "mixup_alpha": 0.2,
+        "ema_decay": 0.9,
+        "early_stopping_patience": 3,
+    }
     aided = override(Config(), {f"training.{name}": value for name, value in aids.items()})
     training = official(aided).training
     assert [getattr(training, name) for name in aids] == [0, 0, 0, 0]
@@ -186,7 +191,7 @@ def test_official_pixels():
         assert (data.image_size, data.resize_size) == (image_size, short_side)
         assert (data.random_resized_crop, data.random_flip) == (True, True)
         assert (data.random_shift_pixels, data.small_image_epochs) == (0, 0)
-        assert (data.validation_fraction, data.clip_eval) == (0.0, "random_frame")
+        assert (data.validation_fraction, data.video_eval) == (0.0, "random_frame")
 
 
 def test_clean_takes_each_quirk_back_and_is_the_default():
@@ -200,7 +205,7 @@ def test_clean_takes_each_quirk_back_and_is_the_default():
         "model.torch_running_variance",
         "data.last_batch",
         "training.select",
-        "data.clip_eval",
+        "data.video_eval",
     }
 
 
@@ -215,7 +220,7 @@ CONFIG = Config(
 
 @pytest.mark.parametrize("form", [["--preset", "official"], ["--preset=official"]])
 def test_preset_comes_before_the_other_fields(tmp_path, data_dir, capsys, form):
-    """One real run: fields win over the preset, test selects and is labelled as such."""
+    """One real run: fields win over the preset, test selects and is labeled as such."""
     from gtn_jax.runs.folder import RunFolder
 
     experiment = tmp_path / "mine.py"
@@ -239,7 +244,7 @@ def test_unknown_preset_offers_the_nearest(capsys):
 
 
 def test_which_leaves_move_in_which_epoch(tiny_config):
-    """Official: the trunk stands in epochs 0 to 20 while its momentum and statistics move."""
+    """Official: the backbone stands in epochs 0 to 20 while its momentum and statistics move."""
     import jax
 
     from gtn_jax.arrays import Batch

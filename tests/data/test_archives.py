@@ -209,5 +209,5 @@ def test_prepare_from_an_archive(tmp_path):
     assert [p.name for p in (tmp_path / "data/dtd/1-256px").iterdir()] == [".lock"]
     rar = tmp_path / "a.rar"
     rar.write_text("Rar!")
-    with pytest.raises(ValueError, match="a.rar is no folder"):
+    with pytest.raises(ValueError, match="a.rar is not a directory"):
         prepare("dtd/1", str(tmp_path / "data"), rar)

@@ -20,9 +20,9 @@ from gtn_jax.training.image_store import make_resident, with_resident_images
 KEY = jax.random.key(0)
 
 
-def test_normalise_by_hand():
+def test_normalize_by_hand():
     images = jnp.array([[[[0, 51, 255]]]], jnp.uint8)
-    result = augment.normalise(images, (0.5, 0.1, 0.0), (0.5, 0.2, 2.0))
+    result = augment.normalize(images, (0.5, 0.1, 0.0), (0.5, 0.2, 2.0))
     np.testing.assert_allclose(result, [[[[-1.0, 0.5, 0.5]]]], rtol=1e-6)
     assert result.dtype == jnp.float32
 
@@ -76,7 +76,7 @@ def test_one_by_one_no_image_depends_on_the_others():
             np.testing.assert_allclose(found[row], alone[0], atol=1e-6)
 
 
-def test_evaluation_only_normalises():
+def test_evaluation_only_normalizes():
     images = jax.random.randint(KEY, (2, 4, 4, 3), 0, 256).astype(jnp.uint8)
     result = augment.evaluation_transform((0.5,) * 3, (0.25,) * 3)(KEY, images)
     np.testing.assert_allclose(result, (np.asarray(images) / 255 - 0.5) / 0.25, atol=1e-6)
@@ -140,8 +140,8 @@ def statistics(boxes: np.ndarray, height: int, width: int) -> dict[str, np.ndarr
         "width": w,
         "top": top,
         "left": left,
-        "centre row": top + h / 2,
-        "centre column": left + w / 2,
+        "center row": top + h / 2,
+        "center column": left + w / 2,
     }
 
 
@@ -275,7 +275,7 @@ def test_pixels_are_pillows(photograph, image_size):
     for pixels, (top, left, height, width) in zip(found, boxes, strict=True):
         cut = Image.fromarray(photograph).crop((left, top, left + width, top + height))
         resized = cut.resize((image_size, image_size), Image.Resampling.BILINEAR)
-        # Pillow rounds to whole grey levels twice, after each axis, and halves go up.
+        # Pillow rounds to whole gray levels twice, after each axis, and halves go up.
         np.testing.assert_allclose(pixels, np.asarray(resized), atol=1.01)
         assert abs(float((pixels - np.asarray(resized)).mean())) < 0.5
 
@@ -288,7 +288,7 @@ def test_what_lies_outside_of_the_box_does_not_count(photograph):
     np.testing.assert_array_equal(found[0], found[1])
 
 
-def test_transform_crops_flips_and_normalises(photograph):
+def test_transform_crops_flips_and_normalizes(photograph):
     transform = jax.jit(
         augment.training_transform(
             (0.5,) * 3, (0.25,) * 3, True, 0, image_size=16, random_resized_crop=True

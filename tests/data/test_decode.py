@@ -20,7 +20,7 @@ def test_same_size_is_untouched():
     np.testing.assert_array_equal(decode(png(pixels), 8, "a.png"), pixels)
 
 
-def test_grey_becomes_three_equal_channels():
+def test_gray_becomes_three_equal_channels():
     pixels = np.arange(64, dtype=np.uint8).reshape(8, 8)
     np.testing.assert_array_equal(decode(png(pixels), 8, "a.png"), np.stack([pixels] * 3, -1))
 

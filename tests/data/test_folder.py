@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gtn_jax.data.folder import Labelled, read_folder
+from gtn_jax.data.folder import Labeled, read_folder
 
 
 def lay_out(root: Path, *files: str) -> Path:
@@ -34,9 +34,9 @@ def test_split_folders(tmp_path, validation):
     listing = read_folder(str(lay_out(tmp_path, *files)))
     assert listing.classes == ("a", "b")
     assert listing.splits == {
-        "train": [Labelled("train/a/1.jpg", 0), Labelled("train/b/1.jpg", 1)],
-        "validation": [Labelled(f"{validation}/b/2.jpg", 1)],  # no a: labels do not shift
-        "test": [Labelled("Test/a/3.jpg", 0)],
+        "train": [Labeled("train/a/1.jpg", 0), Labeled("train/b/1.jpg", 1)],
+        "validation": [Labeled(f"{validation}/b/2.jpg", 1)],  # no a: labels do not shift
+        "test": [Labeled("Test/a/3.jpg", 0)],
     }
     assert list(listing.splits) == ["train", "validation", "test"]
 
@@ -80,7 +80,7 @@ WRONG = {
                                "test_set/cat/1.jpg", "test_set/dog/1.jpg"),
                               "test_set, training_set all hold the folders cat, dog"),
     "split of another name": (("train/a/1.jpg", "train/b/1.jpg", "tests/a/1.jpg"),
-                              "tests/ is no split"),
+                              "tests/ is not a split"),
     "two for one split": (("train/a/1.jpg", "train/b/1.jpg", "val/a/1.jpg", "valid/a/2.jpg"),
                           "val/ and valid/ both mean validation"),
     "no train": (("val/a/1.jpg", "test/b/1.jpg"), "test/ and val/ but no train/"),

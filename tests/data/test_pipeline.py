@@ -9,14 +9,14 @@ from gtn_jax.data import pipeline
 from gtn_jax.data.images import ImagesInMemory, View, load
 from gtn_jax.data.sources import open_splits
 from gtn_jax.data.splits import Split
-from gtn_jax.data.subsets import Part, choose, whole
+from gtn_jax.data.subsets import Subset, choose, whole
 from tests.png_files import PngFiles
 
 SQUARE = View(image_size=8, short_side=8)
 
 
 @pytest.fixture(scope="module")
-def part(data_dir) -> Part:
+def part(data_dir) -> Subset:
     """40 digits."""
     digits = open_splits("digits", data_dir)
     return choose(digits, DataConfig(train_images_per_class=4), seed=0)["train"]
@@ -120,7 +120,7 @@ def test_evaluation_fills_up_sizes_too():
 def test_an_epoch_of_videos_shows_a_frame_of_each_clip():
     split = Split(PngFiles([(8, 8)] * 6), tuple("abcdef"), "train", clips=True)
     files = np.array(["a/one/1", "a/one/2", "a/one/3", "a/two/1", "a/two/2", "b/three/1"])
-    part = Part(
+    part = Subset(
         split, np.arange(6), np.array([0, 0, 0, 0, 0, 1], np.int32), files, np.full((6, 2), 8)
     )
     images = load(part, View(8, 8))

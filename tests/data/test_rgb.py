@@ -32,10 +32,10 @@ def chunk(name: bytes, data: bytes) -> bytes:
 
 
 def raw_png(
-    width: int, height: int, bits: int, colour: int, rows: bytes, transparent: bytes = b""
+    width: int, height: int, bits: int, color: int, rows: bytes, transparent: bytes = b""
 ) -> bytes:
     """A PNG by its specification (https://www.w3.org/TR/png-3/): Pillow cannot write all kinds."""
-    header = struct.pack(">IIBBBBB", width, height, bits, colour, 0, 0, 0)
+    header = struct.pack(">IIBBBBB", width, height, bits, color, 0, 0, 0)
     middle = chunk(b"tRNS", transparent) if transparent else b""
     body = chunk(b"IDAT", zlib.compress(rows, 9))
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + middle + body + chunk(b"IEND", b"")
@@ -46,7 +46,7 @@ def rows16(*rows: list[int]) -> bytes:
 
 
 def tiff16(levels: list[int], bits: int, photometric: int) -> bytes:
-    """Little-endian grey TIFF of one row, by TIFF 6.0."""
+    """Little-endian gray TIFF of one row, by TIFF 6.0."""
     if bits == 12:
         pairs = zip(levels[::2], levels[1::2], strict=True)
         packed = [(a >> 4, (a & 15) << 4 | b >> 8, b & 255) for a, b in pairs]
@@ -70,13 +70,13 @@ def palette_image(transparency: int | bytes | None) -> bytes:
 
 
 def animation(kind: str) -> bytes:
-    first, second = (Image.new("RGB", (4, 3), colour) for colour in ("red", "blue"))
+    first, second = (Image.new("RGB", (4, 3), color) for color in ("red", "blue"))
     lossless = {"lossless": True} if kind == "WEBP" else {}
     return saved(first, kind, save_all=True, append_images=[second], duration=40, **lossless)
 
 
-def over_white(colour: list[int], alpha: float) -> list[float]:
-    return [alpha * level + 255 * (1 - alpha) for level in colour]
+def over_white(color: list[int], alpha: float) -> list[float]:
+    return [alpha * level + 255 * (1 - alpha) for level in color]
 
 
 RGBA = np.dstack([PIXELS, np.array([[255, 0, 128], [64, 255, 1]], np.uint8)])
@@ -87,7 +87,7 @@ LEVELS = [0, 255, 256, 40000, 65535]
 HIGH = [0, 0, 1, 156, 255]
 
 
-def grey3(values: list[int]) -> list[list[list[int]]]:
+def gray3(values: list[int]) -> list[list[list[int]]]:
     return [[[value] * 3 for value in values]]
 
 
@@ -97,9 +97,9 @@ CASES = {
     "rgb tiff": (saved(PIXELS, "TIFF"), PIXELS),
     "rgb tiff lzw": (saved(PIXELS, "TIFF", compression="tiff_lzw"), PIXELS),
     "rgb webp": (saved(PIXELS, "WEBP", lossless=True), PIXELS),
-    "grey": (saved(GREY), np.stack([GREY] * 3, -1)),
+    "gray": (saved(GREY), np.stack([GREY] * 3, -1)),
     "1 bit": (saved(Image.fromarray(GREY > 100)), np.stack([(GREY > 100) * 255] * 3, -1)),
-    "grey + alpha": (
+    "gray + alpha": (
         saved(np.dstack([[[0, 0, 200]], [[255, 0, 128]]]).astype(np.uint8)),
         [[[0] * 3, [255] * 3, over_white([200] * 3, 128 / 255)]],
     ),
@@ -112,20 +112,20 @@ CASES = {
         palette_image(bytes([255, 0, 128])),
         [[[200, 10, 10], [255] * 3, over_white([10, 10, 200], 128 / 255)]],
     ),
-    "grey, one clear": (saved(GREY, transparency=120), [[[0] * 3, [60] * 3, [255] * 3],
+    "gray, one clear": (saved(GREY, transparency=120), [[[0] * 3, [60] * 3, [255] * 3],
                                                         [[180] * 3, [240] * 3, [255] * 3]]),
     "rgb, one clear": (
         saved(PIXELS, transparency=(16, 32, 48)),
         [PIXELS[0].tolist(), [[250, 128, 64], [255] * 3, [7, 70, 200]]],
     ),
-    "16-bit grey": (raw_png(5, 1, 16, 0, rows16(LEVELS)), grey3(HIGH)),
-    "16-bit grey, one clear": (
+    "16-bit gray": (raw_png(5, 1, 16, 0, rows16(LEVELS)), gray3(HIGH)),
+    "16-bit gray, one clear": (
         raw_png(5, 1, 16, 0, rows16(LEVELS), struct.pack(">H", 40000)),
-        grey3([0, 0, 1, 255, 255]),
+        gray3([0, 0, 1, 255, 255]),
     ),
-    "16-bit grey + alpha": (
+    "16-bit gray + alpha": (
         raw_png(2, 1, 16, 4, rows16([40000, 65535, 40000, 0])),
-        grey3([156, 255]),
+        gray3([156, 255]),
     ),
     "16-bit rgb": (raw_png(1, 2, 16, 2, rows16([40000, 255, 256], [65535, 1, 2])),
                    [[[156, 0, 1]], [[255, 0, 0]]]),
@@ -138,9 +138,9 @@ CASES = {
         raw_png(2, 1, 16, 6, rows16([40000, 255, 256, 65535, 40000, 255, 256, 0])),
         [[[156, 0, 1], [255] * 3]],
     ),
-    "16-bit tiff": (tiff16(LEVELS, 16, 1), grey3(HIGH)),
-    "16-bit tiff, white is 0": (tiff16(LEVELS, 16, 0), grey3([255 - level for level in HIGH])),
-    "12-bit tiff": (tiff16([0, 15, 16, 4095], 12, 1), grey3([0, 0, 1, 255])),
+    "16-bit tiff": (tiff16(LEVELS, 16, 1), gray3(HIGH)),
+    "16-bit tiff, white is 0": (tiff16(LEVELS, 16, 0), gray3([255 - level for level in HIGH])),
+    "12-bit tiff": (tiff16([0, 15, 16, 4095], 12, 1), gray3([0, 0, 1, 255])),
     "animated gif": (animation("GIF"), np.tile([255, 0, 0], (3, 4, 1))),
     "animated png": (animation("PNG"), np.tile([255, 0, 0], (3, 4, 1))),
     "animated webp": (animation("WEBP"), np.tile([255, 0, 0], (3, 4, 1))),
@@ -157,20 +157,20 @@ GOLDEN = {
     "rgb tiff": "f4aedf951ff2d31f",
     "rgb tiff lzw": "f4aedf951ff2d31f",
     "rgb webp": "f4aedf951ff2d31f",
-    "grey": "767b0c0cae8b18a3",
+    "gray": "767b0c0cae8b18a3",
     "1 bit": "ae82d5dca672893a",
-    "grey + alpha": "fca895daff3fa23f",
+    "gray + alpha": "fca895daff3fa23f",
     "alpha": "6772e725b4ee6f93",
     "alpha webp": "6772e725b4ee6f93",
     "alpha tiff": "6772e725b4ee6f93",
     "palette": "3aac56bc36cb17e9",
     "palette, one clear": "9b8067a86caf132c",
     "palette, alphas": "964496c4d6ada5c3",
-    "grey, one clear": "de575a2ed15d4f8c",
+    "gray, one clear": "de575a2ed15d4f8c",
     "rgb, one clear": "56ab269f1295f444",
-    "16-bit grey": "acf5c523c35243c8",
-    "16-bit grey, one clear": "910e0f580feeb0ad",
-    "16-bit grey + alpha": "c72111b2b4183d25",
+    "16-bit gray": "acf5c523c35243c8",
+    "16-bit gray, one clear": "910e0f580feeb0ad",
+    "16-bit gray + alpha": "c72111b2b4183d25",
     "16-bit rgb": "c4c013c3adc1efa1",
     "16-bit rgb, one clear": "97ddea163ef06e3e",
     "16-bit rgb + alpha": "2285c221686d939c",
@@ -241,7 +241,7 @@ def test_orientation_is_applied(orientation, kind):
     assert upright_size(encoded, "a") == found.shape[1::-1]
 
 
-@pytest.mark.parametrize("case", ["16-bit grey, one clear", "palette, alphas", "1 bit"])
+@pytest.mark.parametrize("case", ["16-bit gray, one clear", "palette, alphas", "1 bit"])
 def test_orientation_of_other_modes(case):
     encoded = CASES[case][0]
     end = encoded.index(b"IDAT") - 4
@@ -290,7 +290,7 @@ def test_damaged_exif_turns_nothing(block):
     np.testing.assert_array_equal(found, PIXELS)
 
 
-def test_cmyk_and_grey_jpeg():
+def test_cmyk_and_gray_jpeg():
     inks = Image.new("CMYK", (16, 16), (0, 255, 255, 0))  # magenta and yellow: red
     found = np.asarray(open_rgb(saved(inks, "JPEG", quality=95), "a")).astype(int)
     assert np.abs(found - [255, 0, 0]).max() <= 4

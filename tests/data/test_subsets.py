@@ -23,7 +23,7 @@ def _png() -> bytes:
 PNG = _png()
 
 
-class Labelled:
+class Labeled:
     """A data source of labels without images."""
 
     def __init__(self, labels):
@@ -37,7 +37,7 @@ class Labelled:
 
 
 def split_of(labels, name="train") -> Split:
-    return Split(Labelled(labels), ("a", "b", "c"), name)
+    return Split(Labeled(labels), ("a", "b", "c"), name)
 
 
 LABELS = [0] * 20 + [1] * 10 + [2] * 1
@@ -139,7 +139,7 @@ def video_files() -> list[str]:
     ]
 
 
-class Videos(Labelled):
+class Videos(Labeled):
     """A data source of frames."""
 
     def __init__(self):
@@ -154,7 +154,7 @@ class Videos(Labelled):
 
 def test_videos_stay_together():
     split = Split(Videos(), ("a", "b"), "train", clips=True)
-    test = Split(Labelled([0, 1]), ("a", "b"), "test")
+    test = Split(Labeled([0, 1]), ("a", "b"), "test")
     parts = choose({"train": split, "test": test}, DataConfig(train_images_per_class=3), seed=0)
     held_out = {file.split("_c")[0] for file in parts["validation"].files}
     # One group of three, at least one: 4 frames a class; then 3 clips of the other 4.

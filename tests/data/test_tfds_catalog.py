@@ -18,7 +18,7 @@ def png(level: int) -> bytes:
     return file.getvalue()
 
 
-class StockColours(tfds.core.GeneratorBasedBuilder, skip_registration=True):
+class StockColors(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     """As a builder of the catalog: other features too, and splits of other names."""
 
     VERSION = tfds.core.Version("1.0.0")
@@ -50,13 +50,13 @@ class StockColours(tfds.core.GeneratorBasedBuilder, skip_registration=True):
             yield number, example
 
 
-def write(data_dir, kind=StockColours, **options):
+def write(data_dir, kind=StockColors, **options):
     kind(data_dir=data_dir, file_format="array_record", **options).download_and_prepare()
 
 
 def test_prepared_data_set(tmp_path):
     write(tmp_path)
-    splits = open_stock("tfds:stock_colours", str(tmp_path))
+    splits = open_stock("tfds:stock_colors", str(tmp_path))
     assert {name: len(split) for name, split in splits.items()} == {
         "train": 4,
         "validation": 2,
@@ -69,7 +69,7 @@ def test_prepared_data_set(tmp_path):
     assert splits["train"].read([]) == []
 
 
-class OtherWords(StockColours, skip_registration=True):
+class OtherWords(StockColors, skip_registration=True):
     VERSION = tfds.core.Version("1.0.0")
     image, label, named, splits = "picture", "shade", False, {"train": 3}
 
@@ -86,19 +86,19 @@ def test_features_of_other_names_and_newest_version(tmp_path):
 def test_configs(tmp_path):
     for config in ("small", "large"):
         write(tmp_path, config=tfds.core.BuilderConfig(name=config))
-        assert len(open_stock(f"tfds:stock_colours/{config}", str(tmp_path))["train"]) == 4
+        assert len(open_stock(f"tfds:stock_colors/{config}", str(tmp_path))["train"]) == 4
     with pytest.raises(ValueError, match="several are prepared; say which, of large, small"):
-        open_stock("tfds:stock_colours", str(tmp_path))
+        open_stock("tfds:stock_colors", str(tmp_path))
 
 
-class NoTrain(StockColours, skip_registration=True):
+class NoTrain(StockColors, skip_registration=True):
     VERSION = tfds.core.Version("1.0.0")
-    splits = {"test": 1, "unlabelled": 1}
+    splits = {"test": 1, "unlabeled": 1}
 
 
 def test_no_train(tmp_path):
     write(tmp_path, NoTrain)
-    with pytest.raises(ValueError, match="no labelled split called train; there are test, unlab"):
+    with pytest.raises(ValueError, match="no labeled split called train; there are test, unlab"):
         open_stock("tfds:no_train", str(tmp_path))
 
 
@@ -153,7 +153,7 @@ def test_unknown_names(tmp_path, monkeypatch):
 
 def test_files_that_need_tensorflow(tmp_path):
     write(tmp_path)
-    info = tmp_path / "stock_colours/1.0.0/dataset_info.json"
+    info = tmp_path / "stock_colors/1.0.0/dataset_info.json"
     info.write_text(info.read_text().replace("array_record", "tfrecord"))
     with pytest.raises(ValueError, match="prepared as tfrecord, which needs TensorFlow"):
-        open_stock("tfds:stock_colours", str(tmp_path))
+        open_stock("tfds:stock_colors", str(tmp_path))

@@ -1,4 +1,4 @@
-"""Positions by hand; videos written here, whose frames are told apart by their grey."""
+"""Positions by hand; videos written here, whose frames are told apart by their gray."""
 
 import sys
 
@@ -9,7 +9,7 @@ from gtn_jax.data.video import frame_positions, read_frames
 
 
 def write_video(path, frames, codec="mpeg4", size=(32, 24)):
-    """A grey video; frame i has the level 5 * i."""
+    """A gray video; frame i has the level 5 * i."""
     av = pytest.importorskip("av")
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=25)

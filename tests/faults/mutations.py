@@ -52,7 +52,7 @@ MUTATIONS = {
         (BUILD, "training.trainable,", '"all",'),
         (BUILD, "training.ema_decay,", "0.0,"),
     ),
-    FIELDS + "rate_of_the_trunk_at_steps_of_ten_an_epoch": (
+    FIELDS + "rate_of_the_backbone_at_steps_of_ten_an_epoch": (
         (BUILD, "section.schedule,", '"cosine",'),
         (BUILD, "training.epoch_count,", "training.epoch_count - 1,"),
         (BUILD, "section.warmup_epochs,", "0.0,"),
@@ -63,11 +63,11 @@ MUTATIONS = {
         (BUILD, "section.decay_factor,", "0.1,"),
         (BUILD, "training.freeze_epochs * steps_per_epoch", "0"),
     ),
-    FIELDS + "a_frozen_trunk_stands_still": (
+    FIELDS + "a_frozen_backbone_stands_still": (
         (BUILD, FROZEN, "training.batch_norm"),
         (BUILD, 'frozen and training.freeze_mode == "no_grad"', "False"),
     ),
-    FIELDS + "a_frozen_trunk_the_authors_way": (
+    FIELDS + "a_frozen_backbone_the_authors_way": (
         (BUILD, 'statistics == "running"', "frozen"),
         (BUILD, 'frozen and training.freeze_mode == "no_grad"', "frozen"),
     ),
@@ -78,7 +78,7 @@ MUTATIONS = {
     FIELDS + "mixed_images_are_asked_for_both_labels": (
         (BUILD, "            mixup_alpha=training.mixup_alpha,\n", ""),
     ),
-    FIELDS + "cached_features_of_a_frozen_trunk_have_the_loss_of_its_images": (
+    FIELDS + "cached_features_of_a_frozen_backbone_have_the_loss_of_its_images": (
         (BUILD, OF_HEADS, "config.model.aux_weight"),
     ),
     FIELDS + "gate_and_classifier_drop_each_at_its_own_rate": (
@@ -108,7 +108,7 @@ MUTATIONS = {
         (BUILD, "jnp.dtype(section.compute_dtype)", "jnp.dtype(jnp.float32)"),
     ),
     FIELDS + "blocks_are_computed_twice": (
-        (BUILD, 'config.training.rematerialise == "blocks"', "False"),
+        (BUILD, 'config.training.remat == "blocks"', "False"),
     ),
     FIELDS + "unbiased_running_variance": (
         (BUILD, "=section.torch_running_variance", "=False"),

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from gtn_jax.runs.step_folders import look_over
+from gtn_jax.runs.step_folders import verify_all
 
 pytestmark = pytest.mark.faults
 IN_CI = functools.partial(pytest.param, marks=pytest.mark.slow)
@@ -73,7 +73,7 @@ def copy(saved: Path, to: Path) -> Path:
 
 def failed(folder: Path, code: int, lines: list[str], reason: str) -> bool:
     """What holds after every fault: whole steps, no temporary file, a short message."""
-    found = look_over(folder)
+    found = verify_all(folder)
     assert 1 in found
     assert not [problem for problem in found.values() if isinstance(problem, str)]
     assert {path.name for path in folder.iterdir()} == {str(step) for step in found}
@@ -148,7 +148,7 @@ def test_killed_at_every_call(saved, tmp_path, call):
         code, _ = save(folder, 4, *strace)
         if code == 0:
             break
-        found = look_over(folder)
+        found = verify_all(folder)
         assert {2, 3} <= found.keys() or {3, 4} <= found.keys()
         assert not [problem for problem in found.values() if isinstance(problem, str)]
         assert save(folder, 5) == (0, [])
@@ -212,7 +212,7 @@ def test_training_on_a_disk_that_is_full_goes_on_once_there_is_room(train, disk)
         assert FULL in lines[0]
         left = [path.name for path in (there / "run").rglob("*") if "." in path.name]
         assert not [name for name in left if ".saving" in name or name.endswith(".tmp")]
-        found = look_over(there / "run" / "checkpoints")
+        found = verify_all(there / "run" / "checkpoints")
         assert not [problem for problem in found.values() if isinstance(problem, str)]
     assert found
     subprocess.run(["mount", "-o", "remount,size=20000k", there], check=True)

@@ -64,9 +64,9 @@ def test_probabilities_are_those_of_the_evaluation_images(drawn_run, tiny_config
     images = load(whole(split), View.of(tiny_config.data, training=False))
     batch = next(evaluation_batches(images, 8))
     pixels = np.asarray(batch.images, np.float32) / 255
-    normalised = (pixels - np.float32([0.4, 0.5, 0.6])) / np.float32([0.2, 0.3, 0.4])
+    normalized = (pixels - np.float32([0.4, 0.5, 0.6])) / np.float32([0.2, 0.3, 0.4])
     forward = jax.jit(lambda images: run.model.apply(run.variables, images, False))
-    logits = np.asarray(forward(normalised).logits)
+    logits = np.asarray(forward(normalized).logits)
     expected = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
 
     files = []

@@ -1,4 +1,5 @@
-"""Parameter counts, shapes and names of the trunks in the table; numbers are in tests/weights."""
+"""Parameter counts, shapes and names of the backbones in the table; numbers are in
+tests/weights."""
 
 import jax
 import jax.numpy as jnp
@@ -51,10 +52,10 @@ def test_parameter_count(name):
 )
 def test_maps(name, side, expected):
     for stages in (None, len(expected) - 1):
-        trunk = build_backbone(name, stages)
+        backbone = build_backbone(name, stages)
         images = jnp.zeros((2, side, side, 3))
         maps, _ = jax.eval_shape(
-            lambda trunk=trunk, images=images: trunk.init_with_output(
+            lambda backbone=backbone, images=images: backbone.init_with_output(
                 jax.random.key(0), images, True
             )
         )
@@ -71,5 +72,5 @@ def test_unknown_backbone_and_too_many_stages():
 
 def test_only_our_blocks_can_be_computed_twice(monkeypatch):
     monkeypatch.setitem(BACKBONES, "other", lambda stages, dtype, name: None)
-    with pytest.raises(ValueError, match="training.rematerialise: other is no ResNet"):
-        build_backbone("other", rematerialise=True)
+    with pytest.raises(ValueError, match="training.remat: other is no ResNet"):
+        build_backbone("other", remat=True)

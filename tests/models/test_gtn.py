@@ -35,7 +35,8 @@ def test_outputs_fit_together(model, variables):
 
 
 def test_halves_make_the_whole(model, variables):
-    """The heads, given what the trunk pooled, need their own parameters only and drop the same."""
+    """The heads, given what the backbone pooled, need their own parameters only and drop the
+    same."""
     rngs = {"dropout": jax.random.key(0)}
     heads = {name: tree for name, tree in variables["params"].items() if name != "backbone"}
 
@@ -105,6 +106,6 @@ def test_classifier():
 
 
 def test_pool_of_what_bfloat16_cannot_hold():
-    """Of 256, 1, 1, 1: 64.75, between 64.5 and 65, its neighbours in bfloat16."""
+    """Of 256, 1, 1, 1: 64.75, between 64.5 and 65, its neighbors in bfloat16."""
     x = jnp.array([256, 1, 1, 1], jnp.bfloat16).reshape(1, 2, 2, 1)
     np.testing.assert_array_equal(pool(x), [[64.75]])

@@ -29,5 +29,5 @@ def test_running_variance_of_pytorch_is_unbiased():
         y, moved = norm.apply(start, x, mutable=["batch_stats"])
         variance = x.reshape(-1, 4).var(axis=0, ddof=int(unbiased))
         np.testing.assert_allclose(moved["batch_stats"]["var"], 1.8 + 0.1 * variance, rtol=1e-5)
-        # Either way it is the biased one that normalises.
+        # Either way it is the biased one that normalizes.
         np.testing.assert_allclose(np.asarray(y).reshape(-1, 4).var(axis=0), 1, rtol=1e-4)

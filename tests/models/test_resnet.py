@@ -1,4 +1,4 @@
-"""The modules that residual trunks are made of."""
+"""The modules that residual backbones are made of."""
 
 import jax
 import jax.numpy as jnp
@@ -8,9 +8,9 @@ from gtn_jax.models.resnet import ResNet, pad_shortcut
 
 
 def test_small_stem_with_a_stride():
-    trunk = ResNet("basic", (1, 1), width=8, stem="small", stem_stride=2)
+    backbone = ResNet("basic", (1, 1), width=8, stem="small", stem_stride=2)
     images = jnp.zeros((1, 16, 16, 3))
-    maps, _ = jax.eval_shape(lambda: trunk.init_with_output(jax.random.key(0), images, True))
+    maps, _ = jax.eval_shape(lambda: backbone.init_with_output(jax.random.key(0), images, True))
     assert [found.shape for found in maps] == [(1, 8, 8, 8), (1, 4, 4, 16)]
 
 

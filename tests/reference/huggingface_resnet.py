@@ -62,16 +62,16 @@ def resnet(depths: tuple[int, ...], sizes: tuple[int, ...], bottleneck: bool, cl
             channels = features
         stages.append(_with(layers=layers))
     embedder = _with(embedder=ConvLayer(3, 64, 7, 2), pooler=nn.MaxPool2d(3, 2, 1))
-    trunk = _with(embedder=embedder, encoder=_with(stages=stages))
+    backbone = _with(embedder=embedder, encoder=_with(stages=stages))
     classifier = nn.Sequential(nn.Flatten(), nn.Linear(channels, classes))
-    return _with(resnet=trunk, classifier=classifier)
+    return _with(resnet=backbone, classifier=classifier)
 
 
 def forward(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
     """B 3 H W -> logits B N."""
-    trunk = model.get_submodule("resnet")
-    x = trunk.get_submodule("embedder.pooler")(trunk.get_submodule("embedder.embedder")(x))
-    for stage in trunk.get_submodule("encoder.stages").children():
+    backbone = model.get_submodule("resnet")
+    x = backbone.get_submodule("embedder.pooler")(backbone.get_submodule("embedder.embedder")(x))
+    for stage in backbone.get_submodule("encoder.stages").children():
         x = stage.get_submodule("layers")(x)
     return model.get_submodule("classifier")(x.mean((2, 3), keepdim=True))
 

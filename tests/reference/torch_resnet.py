@@ -55,7 +55,7 @@ class Block(nn.Module):
 
 
 class TorchResNet(nn.Module):
-    """A trunk and, with `classes`, a linear layer called `head`."""
+    """A backbone and, with `classes`, a linear layer called `head`."""
 
     def __init__(
         self,
@@ -105,12 +105,12 @@ class TorchGTN(nn.Module):
     def __init__(self, classes: int):
         """`classes`: outputs of both classifiers."""
         super().__init__()
-        trunk = TorchResNet((3, 4, 6, 3), bottleneck=True)
+        backbone = TorchResNet((3, 4, 6, 3), bottleneck=True)
         self.feature_extract = nn.Sequential(
-            *(trunk.conv1, trunk.bn1, nn.ReLU(), nn.MaxPool2d(3, 2, 1)),
-            *(trunk.get_submodule(f"layer{stage}") for stage in (1, 2, 3)),
+            *(backbone.conv1, backbone.bn1, nn.ReLU(), nn.MaxPool2d(3, 2, 1)),
+            *(backbone.get_submodule(f"layer{stage}") for stage in (1, 2, 3)),
         )
-        self.layer4 = nn.Sequential(trunk.get_submodule("layer4"))
+        self.layer4 = nn.Sequential(backbone.get_submodule("layer4"))
         self.pool = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
         pool = (nn.AdaptiveAvgPool2d(1), nn.Flatten())
         self.auxlayer = nn.Sequential(*pool, nn.Linear(1024, classes, bias=False))

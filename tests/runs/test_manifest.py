@@ -82,11 +82,11 @@ def test_links_and_pipes_do_not_count_as_files(step, tmp_path):
     abc = step / "state/d/abc"
     abc.unlink()
     abc.symlink_to(tmp_path / "elsewhere")
-    with pytest.raises(ValueError, match="state/d/abc is no regular file"):
+    with pytest.raises(ValueError, match="state/d/abc is not a regular file"):
         manifest.verify(step)
     abc.unlink()
     os.mkfifo(abc)
-    with pytest.raises(ValueError, match="state/d/abc is no regular file"):
+    with pytest.raises(ValueError, match="state/d/abc is not a regular file"):
         manifest.verify(step)
     abc.unlink()
     abc.write_bytes(b"abc")

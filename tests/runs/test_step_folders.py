@@ -8,7 +8,7 @@ import pytest
 
 from gtn_jax import files
 from gtn_jax.runs import manifest
-from gtn_jax.runs.step_folders import StepFolders, look_over
+from gtn_jax.runs.step_folders import StepFolders, verify_all
 
 
 def write(steps: StepFolders, step: int) -> None:
@@ -147,7 +147,7 @@ def test_killed_at_every_call_there_is_a_whole_step(tmp_path, monkeypatch):
         again.open()
         assert again.latest() in (3, 4)
         assert again.best() == 1
-        assert not [problem for problem in look_over(folder).values() if isinstance(problem, str)]
+        assert not [problem for problem in verify_all(folder).values() if isinstance(problem, str)]
         assert all(path.name.isdigit() for path in folder.iterdir())
         again.close()
     print(f"killed at {20 - finished} calls")
@@ -172,11 +172,11 @@ def test_look_over(steps):
     save(steps, 1)
     save(steps, 2)
     (steps.path(1) / "data").unlink()
-    found = look_over(steps.folder, selected=5)
+    found = verify_all(steps.folder, selected=5)
     assert found[1] == "data is missing"
     assert found[2] == manifest.read(steps.path(2))
     assert found[5] == "it is gone, and is the one that the run selected"
-    assert look_over(Path("nowhere")) == {}
+    assert verify_all(Path("nowhere")) == {}
 
 
 def test_what_is_forced_to_the_disk_before_and_after_the_rename(steps, monkeypatch):

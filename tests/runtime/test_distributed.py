@@ -16,7 +16,7 @@ from gtn_jax.cli.main import main
 from gtn_jax.inference.restore import open_run
 from gtn_jax.runs.checkpoints import Checkpoints
 from gtn_jax.runs.folder import RunFolder
-from gtn_jax.runtime.distributed import _check_port, agreed, is_first
+from gtn_jax.runtime.distributed import _check_port, broadcast_from_primary, is_primary
 from gtn_jax.runtime.interruption import caught
 
 SILENCE_SECONDS = 8.0
@@ -131,8 +131,8 @@ def cluster(tmp_path, data_dir, tiny_weights, kept_programs):
 
 
 def test_one_process_is_first_and_agrees_with_itself():
-    assert is_first()
-    assert agreed(7) == 7
+    assert is_primary()
+    assert broadcast_from_primary(7) == 7
 
 
 @pytest.mark.parametrize("arguments", [

@@ -165,7 +165,7 @@ def test_each_device_has_its_rows_of_every_part_already(start):
 
 def test_blocks_computed_twice_change_nothing(start):
     """Start, gradients, and running statistics, which the second pass must not move again."""
-    twice = MODEL.clone(rematerialise=True)
+    twice = MODEL.clone(remat=True)
     for a, b in zip(
         jax.tree.leaves_with_path(init_variables(twice, 0)),
         jax.tree.leaves_with_path(start.variables),
@@ -204,7 +204,7 @@ def test_blocks_computed_twice_are_not_kept():
         leaves = jax.tree.leaves(jax.eval_shape(backward, variables))
         return sum(leaf.size * leaf.dtype.itemsize for leaf in leaves)
 
-    plain, twice = kept(deep), kept(deep.clone(rematerialise=True))
+    plain, twice = kept(deep), kept(deep.clone(remat=True))
     map_bytes = 4 * 32 * 16 * 16 * 8
     assert plain > 6 * 4 * map_bytes  # two convolutions with BatchNorm and ReLU a block
     assert 6 * map_bytes < twice < 12 * map_bytes
@@ -235,7 +235,7 @@ def in_parts(tiny_config):
             "data.batch_size": 12,
             "data.last_batch": "keep",
             "training.accumulation_steps": 3,
-            "training.rematerialise": "blocks",
+            "training.remat": "blocks",
             "training.epochs": 1,
             "training.freeze_epochs": 0,
         },
@@ -244,7 +244,7 @@ def in_parts(tiny_config):
 
 def test_what_a_config_builds(in_parts):
     model, _, preprocessing = build_model(in_parts, 10)
-    assert model.rematerialise
+    assert model.remat
     programs = build_programs(in_parts, model, preprocessing, 4, batch_size=12)
     assert programs is build_programs(in_parts, model, preprocessing, 4)
     assert programs is not build_programs(in_parts, model, preprocessing, 4, batch_size=6)

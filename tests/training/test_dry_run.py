@@ -41,7 +41,7 @@ def test_it_is_what_the_run_does(told, tiny_config, tmp_path):
     assert told["batch"].startswith(
         "images uint8[8,16,16,3], labels int32[8], logits float32[8,10]"
     )
-    assert told["weights"] == "none: the trunk starts at random"
+    assert told["weights"] == "none: the backbone starts at random"
     loss, compile_seconds, step_seconds = numbers(told["step"])
     assert 1 < loss < 10 and compile_seconds > step_seconds
     files = (tmp_path / "run/checkpoints/20").rglob("*")
@@ -63,18 +63,18 @@ def test_weights_that_are_not_there_are_missed_before_anything_is_compiled(
 
 
 @pytest.fixture(scope="module")
-def trunk(tiny_backbone) -> dict[str, np.ndarray]:
-    """Tensors of a trunk of the experiment's kind, under torchvision's names."""
+def backbone(tiny_backbone) -> dict[str, np.ndarray]:
+    """Tensors of a backbone of the experiment's kind, under torchvision's names."""
     return to_torchvision(init_variables(GTN(tiny_backbone, 10), seed=5))
 
 
 def test_weights_are_read_as_training_reads_them(
-    experiment, trunk, tmp_path, monkeypatch, cli_refuses
+    experiment, backbone, tmp_path, monkeypatch, cli_refuses
 ):
     """What is loaded is what is in the file; each file that training refuses is refused."""
     path, shallow, asset = (tmp_path / f"{name}.safetensors" for name in ("a", "b", "c"))
-    save_file(trunk, path)
-    save_file({k: tensor for k, tensor in trunk.items() if not k.startswith("layer2.")}, shallow)
+    save_file(backbone, path)
+    save_file({k: tensor for k, tensor in backbone.items() if not k.startswith("layer2.")}, shallow)
     shutil.copy(ASSETS / "tiny_imagenet.safetensors", asset)
     words = ["train", experiment, "--workdir", str(tmp_path / "x"), "--model.weights"]
     refused = {
@@ -89,7 +89,7 @@ def test_weights_are_read_as_training_reads_them(
 
     def stop(config, programs, variables):
         kernel = variables["params"]["backbone"]["conv1"]["kernel"]
-        np.testing.assert_array_equal(kernel, trunk["conv1.weight"].transpose(2, 3, 1, 0))
+        np.testing.assert_array_equal(kernel, backbone["conv1.weight"].transpose(2, 3, 1, 0))
         raise ValueError("seen")
 
     monkeypatch.setattr("gtn_jax.training.setup.initial_state", stop)

@@ -17,7 +17,7 @@ jax.config.update("jax_platforms", "cpu")
 jax.config.update("jax_num_cpu_devices", 8)
 import numpy as np
 from gtn_jax.config import Config, override
-from gtn_jax.data.subsets import Part
+from gtn_jax.data.subsets import Subset
 from gtn_jax.data.images import ImagesInMemory, View
 from gtn_jax.data.splits import Split
 from gtn_jax.models.gtn import init_variables
@@ -38,8 +38,8 @@ generator = np.random.default_rng(0)
 pixels = list(generator.integers(0, 256, (1000, 8, 8, 3), dtype=np.uint8))
 labels = generator.integers(0, 7, 1000).astype(np.int32)
 
-normalised = (np.stack(pixels).astype(np.float32) / 255 - 0.5) / 0.25
-logits = np.asarray(model.apply(variables, normalised, train=False).logits, np.float64)
+normalized = (np.stack(pixels).astype(np.float32) / 255 - 0.5) / 0.25
+logits = np.asarray(model.apply(variables, normalized, train=False).logits, np.float64)
 gaps = np.abs(logits - np.take_along_axis(logits, labels[:, None], 1))
 assert np.sort(gaps, 1)[:, 1].min() > 1e-5, "another seed: rounding would decide an image"
 losses = np.log(np.exp(logits).sum(1)) - logits[np.arange(1000), labels]
@@ -54,7 +54,7 @@ for devices in (1, 2, 8):
             split = Split([], tuple("abcdefg"), "test")
             rows = np.arange(count)
             files, sizes = np.array(["x"] * count), np.full((count, 2), 8)
-            part = Part(split, rows, labels[:count], files, sizes)
+            part = Subset(split, rows, labels[:count], files, sizes)
             images = ImagesInMemory(part, View(8, 8), 8, 8, bytes=0, pixels=pixels[:count])
             asked = override(config, {"data.eval_batch_size": batch_size})
             normalization = Preprocessing((0.5,) * 3, (0.25,) * 3)

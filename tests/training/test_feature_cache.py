@@ -8,7 +8,7 @@ import pytest
 from gtn_jax.arrays import Batch, Pooled, PooledBatch
 from gtn_jax.data.augment import training_transform
 from gtn_jax.data.images import Images, ImagesInMemory, View
-from gtn_jax.data.subsets import Part
+from gtn_jax.data.subsets import Subset
 from gtn_jax.data.targets import batch_transform
 from gtn_jax.devices import data_mesh, replicate
 from gtn_jax.models.gtn import GTN, init_variables
@@ -45,7 +45,7 @@ def images() -> Images:
     generator = np.random.default_rng(0)
     pixels = list(generator.integers(0, 256, (IMAGES, 16, 16, 3), dtype=np.uint8))
     labels = generator.integers(0, 5, IMAGES).astype(np.int32)
-    part = Part(None, np.arange(IMAGES), labels, labels.astype(str), np.full((IMAGES, 2), 16))
+    part = Subset(None, np.arange(IMAGES), labels, labels.astype(str), np.full((IMAGES, 2), 16))
     return ImagesInMemory(part, View(16, 16), 16, 16, bytes=IMAGES * 768, pixels=pixels)
 
 
@@ -64,7 +64,7 @@ def order() -> list[np.ndarray]:
 
 @pytest.fixture(scope="module")
 def computed_anew(model, optimizer, start, images, order):
-    """State and metrics where the full step augments, image by image, and runs the trunk."""
+    """State and metrics where the full step augments, image by image, and runs the backbone."""
 
     def view_of(key, images, sizes):
         del key
@@ -156,7 +156,7 @@ def test_epochs_take_turns_with_the_views(images):
     gather = frozen_gather(cache, images, per_epoch=2, frozen_epochs=3)
     rows = np.array([7, 1])
     batches = [gather(step, rows) for step in range(6)]
-    assert [batch.pooled.last[:, 0].tolist() for batch in batches] == [
+    assert [batch.pooled.final[:, 0].tolist() for batch in batches] == [
         [7, 1], [7, 1], [107, 101], [107, 101], [7, 1], [7, 1]
     ]  # fmt: skip
     assert all(isinstance(batch, PooledBatch) for batch in batches)

@@ -20,7 +20,7 @@ from gtn_jax.config import override
 from gtn_jax.config.run import field_names
 from gtn_jax.data.images import ImagesInMemory, View
 from gtn_jax.data.splits import Split
-from gtn_jax.data.subsets import Part, choose, whole
+from gtn_jax.data.subsets import Subset, choose, whole
 from gtn_jax.devices import data_mesh
 from gtn_jax.models.backbones import BACKBONES
 from gtn_jax.training import setup
@@ -37,7 +37,7 @@ from tests.plain_networks import (
     build,
     cross_entropy,
     forward,
-    normalised,
+    normalized,
     step,
 )
 from tests.png_files import PngFiles
@@ -51,19 +51,19 @@ ELSEWHERE = {
     "data.data_dir": "data/test_subsets.py",
     "data.last_batch": "data/test_pipeline.py",
     "data.small_image_epochs": "training/test_loop_numbers.py",
-    "data.cache_views": "training/test_loop.py",
+    "data.feature_cache_views": "training/test_loop.py",
     "data.image_store": "training/test_image_store.py",
     "data.bad_images": "data/builders/test_folder.py",
     # What the model starts from, and what is left of it.
     "model.weights": "weights/test_pretrained.py",
-    "model.weights_heads": "cli/test_main.py",
+    "model.load_heads": "cli/test_main.py",
     "seed": "training/test_programs.py",
     # What the loop does between steps; the peak rate is in the state.
     "optimizer.learning_rate": "training/test_loop_numbers.py",
     "optimizer.head_learning_rate": "training/test_loop_numbers.py",
     "training.eval_every_steps": "training/test_resolution.py",
     "training.head_start": "training/test_head_start.py",
-    "training.patience_evaluations": "training/test_score.py",
+    "training.early_stopping_patience": "training/test_score.py",
     "training.select": "training/test_loop_numbers.py",
     "training.watch_test": "analysis/test_head_sweep.py",
     "training.eval_every_epochs": "runtime/test_interruption.py",
@@ -126,7 +126,7 @@ def gradient(tiny_backbone):
     return found
 
 
-# Fields of a program; new weights of the trunk, and of the head.
+# Fields of a program; new weights of the backbone, and of the head.
 UPDATES = [
     (
         {"optimizer.momentum": 0.5, "optimizer.weight_decay": 0.1},
@@ -163,8 +163,8 @@ UPDATES += [
 @reaches("optimizer.momentum", "optimizer.weight_decay")
 @reaches("optimizer.name", "optimizer.decayed")
 @reaches("optimizer.l2_sp")
-@pytest.mark.parametrize(("values", "of_trunk", "of_head"), UPDATES)
-def test_update(gradient, values, of_trunk, of_head):
+@pytest.mark.parametrize(("values", "of_backbone", "of_head"), UPDATES)
+def test_update(gradient, values, of_backbone, of_head):
     """The second of two steps, of which the first one has the rate 0 and fills momentum.
 
     v = m (g + decay w) + (g + decay w), as no weight has moved; all began at half of what they are.
@@ -177,7 +177,7 @@ def test_update(gradient, values, of_trunk, of_head):
     state, _ = train_step(state.at_rate(jnp.float32(1)), BATCH)
     expected = {
         name: jax.tree.map(rule, variables["params"][name], gradient[name])
-        for name, rule in (("backbone", of_trunk), ("classifier", of_head))
+        for name, rule in (("backbone", of_backbone), ("classifier", of_head))
     }
     assert_close(jax.device_get(state.params), expected)
 
@@ -187,10 +187,10 @@ def test_batch_norm_alone_and_a_running_mean(gradient):
     """a + (1 - d) (w - a), where d is the decay, as it is below 1 / 10; evaluation takes it."""
     values = {"training.trainable": "batch_norm", "training.ema_decay": 0.05}
     before, after, _ = step(values)
-    start, trunk = before.params["backbone"], after.params["backbone"]
-    assert_same(trunk["conv1"], start["conv1"])
+    start, backbone = before.params["backbone"], after.params["backbone"]
+    assert_same(backbone["conv1"], start["conv1"])
     for found, old, slope in (
-        (trunk["bn1"], start["bn1"], gradient["backbone"]["bn1"]),
+        (backbone["bn1"], start["bn1"], gradient["backbone"]["bn1"]),
         (after.params["classifier"], before.params["classifier"], gradient["classifier"]),
     ):
         assert_close(found, jax.tree.map(lambda w, g: w - g, old, slope))
@@ -211,7 +211,7 @@ def test_a_share_of_the_start_and_running_statistics(gradient):
 
 @reaches("training.frozen_stages")
 def test_first_stages_stand_still():
-    """Both layers of this trunk are called as a stem's are; statistics move all the same."""
+    """Both layers of this backbone are called as a stem's are; statistics move all the same."""
     before, after, _ = step({"training.frozen_stages": 1})
     assert_same(after.params["backbone"], before.params["backbone"])
     kernels = [state.params["classifier"]["fc"]["kernel"] for state in (before, after)]
@@ -238,7 +238,7 @@ RATES = [
 @reaches("optimizer.decay_factor", "training.epochs", "training.freeze_epochs")
 @reaches("optimizer.warmup_share", "optimizer.full_rate_steps", "training.steps")
 @pytest.mark.parametrize(("values", "rates"), RATES)
-def test_rate_of_the_trunk_at_steps_of_ten_an_epoch(values, rates):
+def test_rate_of_the_backbone_at_steps_of_ten_an_epoch(values, rates):
     optimizer = build(values)[2].optimizer
     params = {"backbone": {"bn1": {"scale": jnp.zeros(1)}}}
     state, found = optimizer.init(params), {}
@@ -253,11 +253,11 @@ def test_runs_that_differ_in_seed_and_peak_rate_share_programs():
     assert other[2] is build({})[2]
 
 
-# ---- a frozen trunk ------------------------------------------------------------------------
+# ---- a frozen backbone ------------------------------------------------------------------------
 
 
 @reaches("training.freeze_mode", "training.frozen_batch_norm")
-def test_a_frozen_trunk_stands_still():
+def test_a_frozen_backbone_stands_still():
     """The default: neither weights nor momentum nor running statistics move, and those count."""
     before, after, loss = step({"optimizer.momentum": 0.5}, frozen=True)
     assert_same(after.params["backbone"], before.params["backbone"])
@@ -269,7 +269,7 @@ def test_a_frozen_trunk_stands_still():
     assert loss == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_frozen_trunk_the_authors_way(gradient):
+def test_a_frozen_backbone_the_authors_way(gradient):
     """Statistics move by a tenth and momentum fills, though the rate is 0."""
     before, after, _ = step(
         {"training.freeze_mode": "zero_lr", "training.frozen_batch_norm": "batch"}
@@ -306,7 +306,7 @@ def test_unbiased_running_variance():
 
 @reaches("training.label_smoothing", "training.accumulation_steps", "data.batch_size")
 def test_smoothed_labels_in_two_micro_batches():
-    """Of the rows 0, 2 and 1, 3, each normalised by itself; wanted are 0.8 + 0.2 / 3, 0.2 / 3."""
+    """Of the rows 0, 2 and 1, 3, each normalized by itself; expected are 0.8 + 0.2 / 3, 0.2 / 3."""
     before, _, loss = step({"training.label_smoothing": 0.2, "training.accumulation_steps": 2})
     wanted = 0.8 * ONE_HOT + 0.2 / 3
     parts = [
@@ -327,7 +327,7 @@ def test_mixed_images_are_asked_for_both_labels():
 
 
 @reaches("model.aux_weight")
-def test_cached_features_of_a_frozen_trunk_have_the_loss_of_its_images():
+def test_cached_features_of_a_frozen_backbone_have_the_loss_of_its_images():
     """Smoothed, with an auxiliary classifier: features' step, images' step and NumPy."""
     values = {"model.stages": 2, "model.aux_weight": 0.5, "training.label_smoothing": 0.2}
     before, after, loss = step(values, frozen=True)
@@ -426,7 +426,7 @@ def test_answers_for_an_image_and_its_mirror_image():
 
 @reaches("model.compute_dtype")
 def test_maps_in_bfloat16():
-    """The trunk's products are; the loss is NumPy's within a percent and not within rounding."""
+    """The backbone's products are; the loss is NumPy's within a percent and not within rounding."""
     with jax.numpy_dtype_promotion("standard"):  # Flax's own BatchNorm mixes both
         _, variables, programs = build({"model.compute_dtype": "bfloat16"})
         traced = str(jax.make_jaxpr(programs.evaluation_step)(variables, BATCH))
@@ -436,10 +436,10 @@ def test_maps_in_bfloat16():
     assert 1e-5 < abs(float(sums.loss) / 4 / exact - 1) < 1e-2
 
 
-@reaches("training.rematerialise")
+@reaches("training.remat")
 def test_blocks_are_computed_twice():
-    """A normalisation has one root: three in a stage of the tiny trunk, two in its block."""
-    values = {"model.backbone": "tiny", "training.rematerialise": "blocks"}
+    """A normalization has one root: three in a stage of the tiny backbone, two in its block."""
+    values = {"model.backbone": "tiny", "training.remat": "blocks"}
     _, variables, programs = build(values)
     state = create_state(variables, programs.optimizer, 1.0, 0)
     traced = str(jax.make_jaxpr(programs.train_step(False, False))(state, BATCH))
@@ -459,8 +459,8 @@ def shown(values: dict[str, Any], images, rows: int, sizes=None) -> np.ndarray:
     tiled = np.tile(images, (rows, 1, 1, 1))
     batch = Batch(tiled, np.zeros(rows, np.int32), np.ones(rows, "f"), sizes)
     pooled = programs.pooling_step(variables, batch, jax.random.key(0), np.arange(rows))
-    side = round((pooled.last.shape[1] / 3) ** 0.5)
-    pixels = np.float64(pooled.last).reshape(rows, side, side, 3) * np.sqrt(1 + 1e-5)
+    side = round((pooled.final.shape[1] / 3) ** 0.5)
+    pixels = np.float64(pooled.final).reshape(rows, side, side, 3) * np.sqrt(1 + 1e-5)
     return (pixels * IMAGENET_STD + IMAGENET_MEAN) * 255
 
 
@@ -503,10 +503,10 @@ def test_small_images():
     before, _, loss = step(values, frozen=True, small=True)
     small = np.zeros((4, 4, 4, 3))
     for number, image in enumerate(BATCH.images):
-        for colour in range(3):
-            plane = Image.fromarray(np.float32(image[..., colour]))
-            small[number, ..., colour] = plane.resize((4, 4), Image.Resampling.BILINEAR)
-    expected = cross_entropy(forward(before.variables, normalised(small), gate="none")[0], ONE_HOT)
+        for color in range(3):
+            plane = Image.fromarray(np.float32(image[..., color]))
+            small[number, ..., color] = plane.resize((4, 4), Image.Resampling.BILINEAR)
+    expected = cross_entropy(forward(before.variables, normalized(small), gate="none")[0], ONE_HOT)
     assert loss == pytest.approx(expected, rel=1e-5)
 
 
@@ -541,7 +541,7 @@ def test_how_many_images_of_a_class():
     assert found == {"train": [4, 4], "validation": [7, 7], "test": [6, 6]}
 
 
-@reaches("data.clip_eval", "data.eval_batch_size")
+@reaches("data.video_eval", "data.eval_batch_size")
 @pytest.mark.parametrize(("way", "accuracy"), [("mean_of_25", 1.0), ("random_frame", 0.5)])
 def test_clips_are_judged_in_batches_of(way, accuracy):
     """Two clips of two frames: the means are right, one frame is wrong."""
@@ -554,11 +554,11 @@ def test_clips_are_judged_in_batches_of(way, accuracy):
 
     split = Split([], ("a", "b"), "test", clips=True)
     labels, files = np.int32([0, 0, 1, 1]), np.array(["a/1/x", "a/1/y", "b/2/x", "b/2/y"])
-    part = Part(split, np.arange(4), labels, files, np.full((4, 2), 8))
+    part = Subset(split, np.arange(4), labels, files, np.full((4, 2), 8))
     pixels = [np.full((8, 8, 3), number, np.uint8) for number in range(4)]
     clips = np.array([0, 0, 1, 1])
     images = ImagesInMemory(part, View(8, 8), 8, 8, 0, clips, pixels=pixels)
-    config = override(STILL, {"data.eval_batch_size": 3, "data.clip_eval": way})
+    config = override(STILL, {"data.eval_batch_size": 3, "data.video_eval": way})
     setup: Any = types.SimpleNamespace(
         programs=types.SimpleNamespace(probabilities_step=probabilities_step),
         config=config,

@@ -21,14 +21,14 @@ def test_suggestion_is_a_tenth_of_where_the_loss_is_lowest():
     decades = np.log10(rates)
     # Flat at 2, down to 1 between 0.01 and 0.1, up from 1.
     losses = np.interp(decades, [-2, -1, 0, 2], [2.0, 1.0, 1.0, 5.0])
-    found = find_lr.summarise(rates, losses)
+    found = find_lr.summarize(rates, losses)
     assert 0.5 < found.highest < 3  # the running mean lags a little
     assert found.suggested == found.highest / 10
 
 
 def test_nothing_to_learn_from_is_said():
     with pytest.raises(ValueError, match="the loss was not finite after 3 steps"):
-        find_lr.summarise(np.array([1.0, 2.0, 3.0]), np.ones(3))
+        find_lr.summarize(np.array([1.0, 2.0, 3.0]), np.ones(3))
 
 
 def test_on_digits(tiny_config):

@@ -63,7 +63,7 @@ def pooled_of(restored, config, split, mirror=False):
         pixels = pixels[:, :, ::-1]
     pooled = model.apply(variables, pixels, True, method=GTN.pooled)
     gate = model.apply(variables, pixels, False).gate
-    return np.asarray(pooled.last * gate), np.asarray(pooled.before_last), batch.labels
+    return np.asarray(pooled.final * gate), np.asarray(pooled.penultimate), batch.labels
 
 
 def test_step_0_is_the_minimum_on_gated_features(solved, views, config):

@@ -112,7 +112,7 @@ def test_where_they_cannot_be_is_refused(images, accelerator, monkeypatch):
             place_images(images, store, data_mesh(1))
     accelerator(64 * 1024)
     with pytest.raises(
-        ValueError, match=r"with 0.0625 MiB free on a device; wanted stream or auto"
+        ValueError, match=r"with 0.0625 MiB free on a device; expected stream or auto"
     ):
         place_images(images, "device", data_mesh(1))
 

@@ -48,8 +48,8 @@ def timeless(row: dict) -> dict:
 
 def final_state(config, workdir):
     """Every leaf of the last checkpoint, and the data position."""
-    model, variables, normalisation = build_model(config, 10)
-    optimizer = build_programs(config, model, normalisation, 5).optimizer
+    model, variables, normalization = build_model(config, 10)
+    optimizer = build_programs(config, model, normalization, 5).optimizer
     template = replicate(create_state(variables, optimizer, 1.0, seed=99), data_mesh(1))
     with Checkpoints(workdir / "checkpoints") as checkpoints:
         state, position = checkpoints.restore(template, checkpoints.latest_step())
@@ -75,7 +75,7 @@ CROPS = {
 }
 SHORT = {"training.epochs": 2}
 ALWAYS_SAVED = {"training.checkpoint_every_seconds": 1e-3}
-CACHED = {"data.cache_views": 2, "training.freeze_epochs": 3}
+CACHED = {"data.feature_cache_views": 2, "training.freeze_epochs": 3}
 AVERAGED = {"training.ema_decay": 0.9, "training.label_smoothing": 0.1}
 LONG = pytest.mark.release
 
@@ -341,8 +341,8 @@ def test_data_that_cannot_be_trained_on():
         setup.load_images(config, {"train": one, "validation": one}, data_mesh(1))
     no_validation = {"train": whole(Split([], ("cat", "dog"), "train"))}
     videos = whole(Split([], ("jump", "run"), "train", clips=True))
-    cached = override(config, {"data.cache_views": 1, "training.freeze_epochs": 1})
-    with pytest.raises(ValueError, match="data.cache_views: digits holds videos"):
+    cached = override(config, {"data.feature_cache_views": 1, "training.freeze_epochs": 1})
+    with pytest.raises(ValueError, match="data.feature_cache_views: digits holds videos"):
         setup.load_images(cached, {"train": videos, "validation": videos}, data_mesh(1))
     theirs = override(config, {"training.select": "test_best"})
     with pytest.raises(ValueError, match="training.select: digits has no test split"):
@@ -350,7 +350,7 @@ def test_data_that_cannot_be_trained_on():
 
 
 class Frames:
-    """A data source of images in memory, each of one colour, 12 pixels high and 20 wide."""
+    """A data source of images in memory, each of one color, 12 pixels high and 20 wide."""
 
     def __init__(self, files, labels):
         self.examples = []
@@ -387,7 +387,7 @@ def test_the_step_draws_crops_where_the_config_says_so(tiny_config):
         config = override(tiny_config, {**still, **changes})
         model, variables, preprocessing = build_model(config, 10)
         programs = build_programs(config, model, preprocessing, 5)
-        step = programs.train_step(True, False)  # the trunk frozen: least to compile
+        step = programs.train_step(True, False)  # the backbone frozen: least to compile
         images = pixels if config.data.random_resized_crop else pixels[:, :16, :16]
         batch = Batch(images, np.arange(8, dtype=np.int32), np.ones(8, np.float32))
         losses = set()
@@ -421,10 +421,10 @@ def test_videos_train_on_a_frame_a_clip_and_answer_for_clips(tiny_config, tmp_pa
 def test_a_folder_that_changes_is_refused(tiny_config, tmp_path, monkeypatch):
     """Another photograph moves others between train and test: neither resumed nor evaluated."""
     folder = tmp_path / "photos"
-    for name, colour in (("cat", 40), ("dog", 200)):
+    for name, color in (("cat", 40), ("dog", 200)):
         (folder / name).mkdir(parents=True)
         for number in range(10):
-            image = Image.new("RGB", (20, 24), (colour, 10 * number, 0))
+            image = Image.new("RGB", (20, 24), (color, 10 * number, 0))
             image.save(folder / name / f"{number}.png")
     config = override(
         tiny_config,

@@ -20,7 +20,7 @@ from gtn_jax.data.pipeline import rows_of_step
 from gtn_jax.errors import describe_error
 from gtn_jax.runs.checkpoints import Checkpoints
 from gtn_jax.runs.folder import RunFolder
-from gtn_jax.runs.step_folders import StepFolders, look_over
+from gtn_jax.runs.step_folders import StepFolders, verify_all
 from gtn_jax.runtime.interruption import Interrupted, caught
 from gtn_jax.training import loop, selection
 from gtn_jax.training.image_store import ResidentImages
@@ -119,7 +119,7 @@ def test_ten_steps(config, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         seen = Observed(config, tmp_path / "run", patch)
 
-    # Frozen: nothing of the trunk moves, its running statistics neither; then all of it.
+    # Frozen: nothing of the backbone moves, its running statistics neither; then all of it.
     assert seen.taken == [(True, True)] * 5 + [(False, False)] * 5
     start, last_frozen, first_free = (seen.after[step] for step in (0, 5, 6))
     assert_same(last_frozen["batch_stats"], start["batch_stats"])
@@ -173,7 +173,7 @@ def test_signal_during_a_save_in_the_background(config, tmp_path, monkeypatch):
         with caught():
             loop.run(config, tmp_path, quiet=True, devices=1)
     (step,) = signalled
-    found = look_over(tmp_path / "checkpoints")
+    found = verify_all(tmp_path / "checkpoints")
     assert not [problem for problem in found.values() if isinstance(problem, str)]
     assert step in found and f"step {max(found)} of 10" in str(error.value)
     assert all(path.name.isdigit() for path in (tmp_path / "checkpoints").iterdir())
@@ -194,5 +194,5 @@ def test_an_error_in_a_thread_that_reads_ends_the_run(config, tmp_path, monkeypa
         loop.run(config, tmp_path, quiet=True, devices=1)
     said = describe_error(error.value)
     assert "Input/output error" in said and "photos/7.jpg" in said and "\n" not in said
-    found = look_over(tmp_path / "checkpoints")
+    found = verify_all(tmp_path / "checkpoints")
     assert max(found) == 3 and not [one for one in found.values() if isinstance(one, str)]

@@ -1,4 +1,4 @@
-"""Sums and answers by hand, ties and broken numbers included."""
+"""MetricTotals and answers by hand, ties and broken numbers included."""
 
 import jax
 import jax.numpy as jnp

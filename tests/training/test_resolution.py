@@ -69,7 +69,7 @@ def test_evaluations():
 def test_a_solved_start_has_a_bias_and_needs_weights():
     solved = override(AUTO, {"training.head_start": "solved"})
     assert with_start(solved).model.classifier_bias
-    for values in ({"model.weights": None}, {"model.weights_heads": "load"}):
+    for values in ({"model.weights": None}, {"model.load_heads": True}):
         without = with_start(override(solved, values))
         assert without.training.head_start == "random"
         assert not without.model.classifier_bias
@@ -81,8 +81,8 @@ def test_a_solved_start_has_a_bias_and_needs_weights():
         ({"training.epochs": 0}, "^training.epochs: 0 trains nothing; set .*head_start to solved$"),
         ({"training.steps": 0, "model.weights": None}, "^training.steps: .*, and model.weights$"),
         (
-            {"training.epochs": 0, "training.head_start": "solved", "model.weights_heads": "load"},
-            "and model.weights_heads to fresh$",
+            {"training.epochs": 0, "training.head_start": "solved", "model.load_heads": True},
+            "and model.load_heads to False$",
         ),
     ],
 )  # fmt: skip

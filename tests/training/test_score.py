@@ -66,7 +66,7 @@ class Stopped(Exception):
 def hopeless(tiny_config):
     """A rate so low that no evaluation differs from the first."""
     return override(tiny_config, {
-        "training.epochs": 8, "training.patience_evaluations": 2,
+        "training.epochs": 8, "training.early_stopping_patience": 2,
         "optimizer.learning_rate": 1e-12, "training.frozen_batch_norm": "running",
         "training.freeze_epochs": 8,
     })  # fmt: skip
@@ -96,5 +96,5 @@ def test_stops_and_does_not_go_on_when_resumed(hopeless, tmp_path, monkeypatch, 
 
 
 def test_needs_something_to_watch(tiny_config):
-    with pytest.raises(ValueError, match="training.patience_evaluations: 2 does not work"):
-        override(tiny_config, {"training.patience_evaluations": 2, "training.select": "last"})
+    with pytest.raises(ValueError, match="training.early_stopping_patience: invalid value 2"):
+        override(tiny_config, {"training.early_stopping_patience": 2, "training.select": "last"})

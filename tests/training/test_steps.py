@@ -74,7 +74,7 @@ def test_zero_rate_freezing_fills_momentum(start, full_step):
     assert moved(start.opt_state.inner_states["backbone"], momentum)
     assert float(metrics["learning_rate_backbone"]) == 0.0
     np.testing.assert_allclose(metrics["learning_rate_head"], 0.1)
-    # Once the frozen steps are over, the trunk moves.
+    # Once the frozen steps are over, the backbone moves.
     state, _ = full_step(state, batch_of(8))
     later, metrics = full_step(state, batch_of(8))
     assert moved(state.params["backbone"], later.params["backbone"])
@@ -133,7 +133,7 @@ def flops(optimizer):
     def count(step) -> float:
         lowered = jax.jit(step).lower(start, pooled if step is head_step else batch)
         # What is not even traced needs no compiler that takes it away, and compiling takes long.
-        # Of the head's step it takes away the trunk's parameters, copied where they stand still.
+        # Of the head's step it takes away the backbone's parameters, copied where they stand still.
         program = lowered.compile() if step is head_step else lowered
         return program.cost_analysis()["flops"]
 
@@ -146,12 +146,12 @@ def flops(optimizer):
     return {"full": count(full), "no_grad": count(no_gradient), "head": count(head_step)}
 
 
-def test_a_frozen_trunk_has_no_backward_pass(flops):
+def test_a_frozen_backbone_has_no_backward_pass(flops):
     """Forward is 1 of 3 parts of the work, and the stem has no gradient by its input."""
     assert 0.2 * flops["full"] < flops["no_grad"] < 0.4 * flops["full"]
 
 
-def test_given_features_leave_nothing_of_the_trunk(flops):
+def test_given_features_leave_nothing_of_the_backbone(flops):
     """Three products an image of 512 x 32 (twice), 512 x 10 and 256 x 10, and their updates."""
     products = 2 * 3 * 4 * (2 * 512 * 32 + 512 * 10 + 256 * 10)
     assert products < flops["head"] < 2 * products < 0.02 * flops["full"]
@@ -243,17 +243,17 @@ def test_peak_rate_is_data_not_program(start, full_step):
 
 
 def test_batch_norm_only_computes_no_gradient_of_kernels(model, start, full_step):
-    """Kernels of the trunk stand still to the bit; its BatchNorm and the heads learn."""
+    """Kernels of the backbone stand still to the bit; its BatchNorm and the heads learn."""
     constant = relative_schedule("constant", 1, 1, 0.0, (), 0.1)
     groups = parameter_groups("batch_norm")
     optimizer = build_optimizer(0.9, 1e-4, constant, groups=groups)
     state = create_state(start.variables, optimizer, 0.1, seed=0)
     step = build(model, optimizer, frozen=[pattern for pattern, group in groups if group is None])
     after, _ = step(state, batch_of(8))
-    before, trunk = state.params["backbone"], after.params["backbone"]
-    assert not moved(before["conv1"], trunk["conv1"])
-    assert not moved(before["layer1"]["0"]["conv1"], trunk["layer1"]["0"]["conv1"])
-    assert moved(before["bn1"], trunk["bn1"])
+    before, backbone = state.params["backbone"], after.params["backbone"]
+    assert not moved(before["conv1"], backbone["conv1"])
+    assert not moved(before["layer1"]["0"]["conv1"], backbone["layer1"]["0"]["conv1"])
+    assert moved(before["bn1"], backbone["bn1"])
     assert moved(state.params["classifier"], after.params["classifier"])
     flops = [
         each.lower(s, batch_of(8)).compile().cost_analysis()["flops"]
@@ -268,9 +268,9 @@ def test_mixed_images_are_asked_for_both_labels(optimizer, start):
     model = GTN("tiny", 7, gate_reduction=4, gate_dropout=0.0, classifier_dropout=0.0)
     plain = evaluation_transform(MEAN, STD)
     transform = batch_transform(plain, 7, mixup=1.0)
-    unoptimised = {"xla_backend_optimization_level": 0}  # compiles in half the time
+    unoptimized = {"xla_backend_optimization_level": 0}  # compiles in half the time
     step = make_train_step(model, optimizer, transform, gtn_loss(0.2), batch_norm="running")
-    step = jax.jit(step, compiler_options=unoptimised)
+    step = jax.jit(step, compiler_options=unoptimized)
     batch = batch_of(8)
     _, metrics = step(start, batch)
 

@@ -153,7 +153,7 @@ def test_unknown_repository_with_timms_record(served):
     files["a/b", "main", "config.json"] = json.dumps({"pretrained_cfg": config}).encode()
     _, info = resolve("hf:a/b")
     assert (info.mean, info.std) == ((0.1, 0.2, 0.3), (1.0, 1.0, 1.0))
-    assert (info.interpolation, info.crop, info.licence) == ("bicubic", 0.95, "mit")
+    assert (info.interpolation, info.crop, info.license) == ("bicubic", 0.95, "mit")
     assert info.backbone is None and info.sha256 == ""
 
 

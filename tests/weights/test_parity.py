@@ -1,4 +1,4 @@
-"""Ported trunks give PyTorch's numbers: every map and the logits, drawn and real weights."""
+"""Ported backbones give PyTorch's numbers: every map and the logits, drawn and real weights."""
 
 import jax
 import numpy as np
@@ -47,10 +47,10 @@ def images_of(side: int) -> np.ndarray:
 
 
 def assert_same_maps(variables, name: str, images: np.ndarray, torch_maps):
-    """Compare our trunk with PyTorch's maps (NCHW), stage by stage."""
-    trunk = build_backbone(name, len(torch_maps))
+    """Compare our backbone with PyTorch's maps (NCHW), stage by stage."""
+    backbone = build_backbone(name, len(torch_maps))
     part = {collection: tree["backbone"] for collection, tree in variables.items()}
-    maps = jax.jit(lambda v, x: trunk.apply(v, x, use_running_average=True))(part, images)
+    maps = jax.jit(lambda v, x: backbone.apply(v, x, use_running_average=True))(part, images)
     for found, expected in zip(maps, torch_maps, strict=True):
         assert_close(found, expected.permute(0, 2, 3, 1))
 
@@ -77,7 +77,7 @@ def drawn(rule, network) -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("name", IMAGENET_LIKE)
-def test_trunk_under_torchvision_names(name, rule, reference):
+def test_backbone_under_torchvision_names(name, rule, reference):
     network = reference.TorchResNet(**IMAGENET_LIKE[name])
     tensors, images = drawn(rule, network), images_of(64)
     maps, _ = run_torch(network, tensors, images)
@@ -157,7 +157,7 @@ def test_huggingface_names(name, depths, sizes, rule, huggingface, tmp_path):
     assert_close(outputs.logits, logits)
 
 
-def test_huggingface_trunk_of_another_depth_is_named(rule, huggingface, tmp_path):
+def test_huggingface_backbone_of_another_depth_is_named(rule, huggingface, tmp_path):
     network = huggingface.resnet((2, 2, 2, 2), (64, 128, 256, 512), False, classes=7)
     path = tmp_path / "model.safetensors"
     save_file(drawn(rule, network), path)

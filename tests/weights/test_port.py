@@ -21,7 +21,8 @@ def template():
 
 @pytest.fixture
 def tensors(template) -> dict[str, np.ndarray]:
-    """Other numbers for its trunk, and a classifier of 1,000 classes, under torchvision's names."""
+    """Other numbers for its backbone, and a classifier of 1,000 classes, under torchvision's
+    names."""
     changed = jax.tree.map(lambda leaf: leaf + np.float32(0.25), template)
     return to_torchvision(changed) | {
         "fc.weight": np.ones((1000, 64), np.float32),
@@ -45,7 +46,7 @@ def message(tensors, template, **arguments) -> str:
     return str(caught.value)
 
 
-def test_fresh_heads_keep_their_start_and_the_trunk_is_filled(template, tensors):
+def test_fresh_heads_keep_their_start_and_the_backbone_is_filled(template, tensors):
     before = copy.deepcopy(tensors)
     start = jax.tree.map(np.array, template)
     ported = port(tensors, template)
@@ -100,10 +101,10 @@ def test_dtypes_are_those_of_the_template(template, tensors):
 
 def test_missing(template, tensors):
     del tensors["layer1.0.conv1.weight"]
-    text = message(tensors, template, source="trunk.safetensors")
+    text = message(tensors, template, source="backbone.safetensors")
     assert text == (
-        "trunk.safetensors: 1 tensors do not fit the model (1 missing), read as torchvision names, "
-        "shapes as in PyTorch.\n"
+        "backbone.safetensors: 1 tensors do not fit the model (1 missing), read as torchvision names"
+        ", shapes as in PyTorch.\n"
         "backbone.layer1.0.conv1.kernel: expected (16, 16, 3, 3), found nothing\n"
         "The file looks like resnet20: check model.backbone and model.stages, or choose other "
         "weights."

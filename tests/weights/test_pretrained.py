@@ -39,7 +39,7 @@ def test_random_start_depends_on_the_seed_only():
     assert np.any(kernels[0] != kernels[1])
 
 
-def test_trunk_from_the_file_and_heads_as_without_it(file, trained):
+def test_backbone_from_the_file_and_heads_as_without_it(file, trained):
     model, variables = create("tiny", num_classes=7, weights=file, seed=2)
     fresh = init_variables(model, 2)
     for head in ("gate", "classifier", "aux_classifier"):

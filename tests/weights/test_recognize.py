@@ -6,7 +6,7 @@ from safetensors.numpy import save_file
 
 from gtn_jax.config import Config, override
 from gtn_jax.training.resolution import adopt
-from gtn_jax.weights.recognize import Trunk, recognize, trunk_of, with_backbone
+from gtn_jax.weights.recognize import BackboneName, backbone_of, recognize, with_backbone
 
 WIDTHS = (64, 128, 256, 512)
 
@@ -29,9 +29,9 @@ def resnet18(stages: int = 4, stem: int = 7, prefix: str = "") -> dict[str, tupl
 
 def test_torchvision_and_its_beginnings():
     whole = {**resnet18(), "fc.weight": (1000, 512), "bn1.num_batches_tracked": ()}
-    assert recognize(whole) == Trunk("resnet18", None)
-    assert recognize(resnet18(3, prefix="module.")) == Trunk("resnet18", 3)
-    assert str(Trunk("resnet18", 3)) == "resnet18 with stages=3"
+    assert recognize(whole) == BackboneName("resnet18", None)
+    assert recognize(resnet18(3, prefix="module.")) == BackboneName("resnet18", 3)
+    assert str(BackboneName("resnet18", 3)) == "resnet18 with stages=3"
 
 
 @pytest.mark.parametrize(
@@ -63,7 +63,7 @@ def test_a_config_follows_its_weights(tiny_weights, tmp_path):
 
 
 def test_names_of_a_hub_that_are_known_here_are_not_fetched():
-    assert trunk_of("hf:timm/resnet34.tv_in1k") == Trunk("resnet34", None)
+    assert backbone_of("hf:timm/resnet34.tv_in1k") == BackboneName("resnet34", None)
 
 
 def test_what_cannot_be_told(tmp_path):
@@ -72,4 +72,4 @@ def test_what_cannot_be_told(tmp_path):
     path = tmp_path / "other.safetensors"
     save_file({"net.weight": np.zeros((2, 2), np.float32)}, path)
     with pytest.raises(ValueError, match=r"other.safetensors: no backbone has tensors of these"):
-        trunk_of(str(path))
+        backbone_of(str(path))

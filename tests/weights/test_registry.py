@@ -52,7 +52,7 @@ def test_path(tmp_path):
     "mean", ["[0.5, 0.5]", "[0.5, 0.5, NaN]", '["a", 0, 0]', "5", "null", "[" * 5000, "not JSON"]
 )
 def test_metadata_that_is_no_mean_is_refused(tmp_path, mean):
-    """Images normalised by ImageNet's instead would be wrong, and nobody would know."""
+    """Images normalized by ImageNet's instead would be wrong, and nobody would know."""
     path = tmp_path / "w.safetensors"
     save_file({"a": np.ones(1, np.float32)}, path, {"mean": mean, "std": "[1, 1, 1]"})
     with pytest.raises(ValueError, match=r"w.safetensors: mean in its metadata is .* three numb"):
@@ -78,7 +78,7 @@ def test_every_row_is_sound():
     for name, info in registry.WEIGHTS.items():
         path, _ = resolve(name)
         assert path.is_file() and info.backbone in BACKBONES and info.sha256
-        assert info.licence and info.description
+        assert info.license and info.description
 
 
 def test_rows_of_the_hub():
@@ -89,6 +89,6 @@ def test_rows_of_the_hub():
     assert official.sha256.startswith("5d061a3c") and official.revision.startswith("78f3ecfd")
     for repository, info in registry.HUB.items():
         assert hub.parse_name(f"hf:{repository}").repository == repository
-        assert info.backbone in BACKBONES and info.licence and info.description
+        assert info.backbone in BACKBONES and info.license and info.description
         assert re.fullmatch(r"([0-9a-f]{40})?", info.revision)
         assert re.fullmatch(r"([0-9a-f]{64})?", info.sha256)

@@ -1,4 +1,4 @@
-"""Folded BatchNorm: recognised, refused without images, and measured back on some."""
+"""Folded BatchNorm: recognized, refused without images, and measured back on some."""
 
 import functools
 
@@ -175,8 +175,8 @@ def test_from_the_shell(folded, tmp_path, capsys):
         Image.fromarray(image).save(photos / f"{number}.png")
     assert main(arguments) == 0
     assert "BatchNorm measured on 3 images" in capsys.readouterr().out
-    normalised = (pixels / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
-    expected = unfold(folded, [normalised.astype(np.float32)])
+    normalized = (pixels / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+    expected = unfold(folded, [normalized.astype(np.float32)])
     found = read_safetensors(out)
     assert sorted(found) == sorted(expected)
     for name, tensor in expected.items():
@@ -184,6 +184,6 @@ def test_from_the_shell(folded, tmp_path, capsys):
 
 
 def test_shapes_of_the_model_are_those_of_the_names(trained):
-    """That the hand-spelled names above are the whole trunk."""
+    """That the hand-spelled names above are the whole backbone."""
     leaves = jax.tree.leaves(variable_shapes(MODEL))
     assert len(leaves) == len(trained)

@@ -1,5 +1,5 @@
-"""Six SGD steps across unfreezing, against the authors' own model: three with the trunk at rate 0
-while its momentum fills and its running statistics move, three with all of it at 1e-2.
+"""Six SGD steps across unfreezing, against the authors' own model: three with the backbone at rate
+0 while its momentum fills and its running statistics move, three with all of it at 1e-2.
 
 Losses, every parameter, every running statistic and every momentum buffer after steps 3 and 6: to
 1e-3 of its norm, or 5 times what PyTorch's own two memory layouts differ by (golden/layouts.py,
@@ -38,7 +38,7 @@ def run(rule):
     constant = relative_schedule("constant", 1, 1, 0.0, (), 0.1)
     optimizer = build_optimizer(0.9, 1e-4, constant, frozen_steps=3)
     state = create_state(variables, optimizer, 1e-2, seed=0)
-    # The authors' images are normalised already; nothing is random.
+    # The authors' images are normalized already; nothing is random.
     transform = batch_transform(lambda key, images, sizes: jnp.asarray(images))
     step = jax.jit(make_train_step(model, optimizer, transform, gtn_loss(0.2)))
     images, labels = rule.inputs(0, 4, 10)

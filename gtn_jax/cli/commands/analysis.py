@@ -74,7 +74,7 @@ def quickstart(arguments: list[str]) -> None:
         say(f"{config.model.weights} backbone, {per_class} training images a class of "
              f"{config.data.name}; {len(methods)} methods x {seeds} seeds")  # fmt: skip
         rows = comparison.compare(config, rates, range(seeds), workdir, devices, say)
-    summaries = tables.summarise(rows, workdir)
+    summaries = tables.summarize(rows, workdir)
     show(tables.accuracy_table(summaries))
     tables.write_chart(summaries, workdir / "accuracy.svg")
     say(f"time: {tables.where_time_went(rows, workdir)}\nrun folders: {workdir}/runs")
@@ -103,7 +103,7 @@ def compare(arguments: list[str]) -> None:
         rows = comparison.tune_and_compare(
             config, given.methods, range(given.seeds), given.trials, given.workdir, devices, say,
         )  # fmt: skip
-    summaries = tables.summarise(rows, given.workdir)
+    summaries = tables.summarize(rows, given.workdir)
     show(tables.accuracy_table(summaries))
     show(tables.cost_table(summaries))
     tables.write_chart(summaries, given.workdir / "accuracy.svg")

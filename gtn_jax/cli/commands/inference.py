@@ -9,7 +9,7 @@ import tyro
 
 from gtn_jax.cli.arguments import parse
 from gtn_jax.cli.process import name_devices, set_up_process
-from gtn_jax.cli.terminal import Counting, aside, complain, say, show
+from gtn_jax.cli.terminal import Counting, aside, print_error, say, show
 
 Positional = tyro.conf.Positional
 
@@ -81,7 +81,7 @@ def predict(arguments: list[str]) -> None:
     name_devices()
     with Counting("files") as counting:
         good, bad = prediction.predict_paths(
-            given.run, given.paths, given.topk, complain, counting.show
+            given.run, given.paths, given.topk, print_error, counting.show
         )
     if given.out is not None:
         prediction.write_predictions(good, given.out)

@@ -33,7 +33,7 @@ def doctor(arguments: list[str]) -> None:
             say(f"{'':<9} ! fix: {fix}")
             wrong += 1
     if wrong:
-        raise ValueError(f"{wrong} of these want mending")
+        raise ValueError(f"{wrong} of these need attention")
 
 
 def list_names(arguments: list[str]) -> None:

@@ -74,7 +74,7 @@ def train(arguments: list[str]) -> None:
     if parsed.budget_minutes is not None and not parsed.budget_minutes > 0:
         raise UsageError(f"--budget-minutes: {parsed.budget_minutes:g}; expected more than 0")
     set_up_process()
-    from gtn_jax.runtime.distributed import is_first, joined
+    from gtn_jax.runtime.distributed import distributed_session, is_primary
     from gtn_jax.training.loggers import ProfiledSteps, TensorBoardLogger
     from gtn_jax.training.loop import run
 
@@ -96,17 +96,17 @@ def train(arguments: list[str]) -> None:
             say(str(file))
         if len(files) == 1:
             say('no picture without matplotlib: pip install "gtn_jax[plots]"')
-        say(f"the loss is lowest at {found.highest:.2g}, a little beyond it training comes apart; "
+        say(f"the loss is lowest at {found.highest:.2g}, a little beyond it training diverges; "
             f"try --optimizer.learning_rate {found.suggested:.2g}")  # fmt: skip
         return
     loggers = [TensorBoardLogger(parsed.workdir / "tensorboard")] if parsed.tensorboard else []
-    with joined(parsed.coordinator, parsed.processes, parsed.process):
+    with distributed_session(parsed.coordinator, parsed.processes, parsed.process):
         budget = parsed.budget_minutes
         left = None if budget is None else budget - (time.monotonic() - started) / 60
         summary = run(
             parsed.config, parsed.workdir, loggers=loggers, profiled=profiled, budget_minutes=left
         )
-        if is_first():
+        if is_primary():
             for option, asked, part in (
                 ("--tensorboard", parsed.tensorboard, "tensorboard"),
                 ("--profile", parsed.profile, "profile"),
@@ -155,7 +155,7 @@ def checkpoint(arguments: list[str]) -> None:
     from gtn_jax.runs import digests
     from gtn_jax.runs.folder import RunFolder
     from gtn_jax.runs.manifest import Manifest
-    from gtn_jax.runs.step_folders import look_over
+    from gtn_jax.runs.step_folders import verify_all
 
     folder = RunFolder(workdir)
     is_export = (workdir / "model.stablehlo").is_file() and not folder.is_run()
@@ -182,7 +182,7 @@ def checkpoint(arguments: list[str]) -> None:
         if "summary.json" not in files:
             raise
         selected = None
-    found = look_over(folder.checkpoints, selected)
+    found = verify_all(folder.checkpoints, selected)
     for step, manifest in sorted(found.items()):
         if isinstance(manifest, Manifest):
             sizes = f"{len(manifest.files)} files, {manifest.bytes / 2**20:.1f} MiB"

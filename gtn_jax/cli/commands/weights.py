@@ -32,7 +32,7 @@ def convert(arguments: list[str]) -> None:
 
         Args:
             source: a .pth, .pt or .th file that holds a state dict (needs the extra `torch`), or
-                a run folder, of which trunk and classifier are taken.
+                a run folder, of which backbone and classifier are taken.
             destination: a .safetensors file to write; or, from a checkpoint of the GTN authors'
                 script, a run folder.
             precision: of the kernels of a run.

@@ -64,7 +64,7 @@ def _numbered(root: Path, name: str) -> dict[int, Line]:
 
 def _number(line: Line) -> int:
     if not (line.text.isascii() and line.text.isdigit()):
-        raise ValueError(f"{line.where}: {line.text!r} is no number")
+        raise ValueError(f"{line.where}: {line.text!r} is not a number")
     return int(line.text)
 
 

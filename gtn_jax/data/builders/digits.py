@@ -33,7 +33,7 @@ def split_indices(labels: np.ndarray) -> dict[str, np.ndarray]:
 
 
 class Digits(ImageClassificationBuilder):
-    """Ten classes, PNG, 8x8 grey stored as RGB."""
+    """Ten classes, PNG, 8x8 gray stored as RGB."""
 
     keeps_files = True
     encoding = "png"
@@ -50,7 +50,7 @@ class Digits(ImageClassificationBuilder):
         from sklearn.datasets import load_digits
 
         images, labels = load_digits(return_X_y=True)
-        # Grey levels are 0 to 16; 16 becomes 255.
+        # Gray levels are 0 to 16; 16 becomes 255.
         pixels = np.clip(images.reshape(-1, 8, 8) * 16, 0, 255).astype(np.uint8)
         splits = split_indices(labels)
         return {s: (_example(pixels, labels, i) for i in rows) for s, rows in splits.items()}

@@ -22,7 +22,7 @@ Content = bytes | Path | np.ndarray | ValueError
 
 
 class Example(NamedTuple):
-    """One labelled image.
+    """One labeled image.
 
     Attributes:
         file: its name in the source, unique in the split.

@@ -66,7 +66,7 @@ def _read(root: Path, attribute: str, allow_partial: bool) -> Listing:
     for number, (name, letters, where) in enumerate(rows):
         if len(letters) != len(classes) or set(letters) - set("nmy") or letters.count("y") != 1:
             raise ValueError(
-                f"{where}: {letters!r} does not label {attribute}; wanted {len(classes)} letters "
+                f"{where}: {letters!r} does not label {attribute}; expected {len(classes)} letters "
                 "n, m or y, of which one is y"
             )
         normal, path = files.add(name, where)

@@ -36,7 +36,7 @@ def find_root(source: Path | None, markers: tuple[str, ...], what: str) -> Path:
     """
     if source is None or not source.is_dir():
         raise ValueError(
-            f"{what}: {source} is no folder; bring the unpacked data set or its archive"
+            f"{what}: {source} is not a directory; bring the unpacked data set or its archive"
         )
     level = [source.resolve()]
     for _ in range(_LEVELS + 1):
@@ -69,7 +69,7 @@ def read_lines(root: Path, name: str) -> list[Line]:
         name: of the list, as seen from there.
 
     Raises:
-        ValueError: it is not there, or a line is no UTF-8.
+        ValueError: it is not there, or a line is not UTF-8.
     """
     path = regular_file(root, name, name)
     if path is None:
@@ -80,7 +80,7 @@ def read_lines(root: Path, name: str) -> list[Line]:
         try:
             text = encoded.decode().strip()
         except UnicodeDecodeError as error:
-            raise ValueError(f"{where}: {encoded[:80]!r} is no UTF-8 text") from error
+            raise ValueError(f"{where}: {encoded[:80]!r} is not UTF-8 text") from error
         if text:
             lines.append(Line(text, where))
     return lines

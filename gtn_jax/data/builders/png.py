@@ -25,7 +25,7 @@ def encode_png(pixels: np.ndarray) -> bytes:
         ValueError: another shape or type.
     """
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
-        raise ValueError(f"pixels of {pixels.dtype} {pixels.shape}; wanted uint8 H W 3")
+        raise ValueError(f"pixels of {pixels.dtype} {pixels.shape}; expected uint8 H W 3")
     height, width, _ = pixels.shape
     values = pixels.reshape(height, 3 * width)
     rows = np.empty((height, 1 + 3 * width), np.uint8)

@@ -3,7 +3,7 @@
 The source is one .npz file: `train_jpeg` (JPEG files end to end, uint8), `train_offsets` (N+1
 positions in it), `train_labels`, the same three for `val`, and `names` of the classes.
 Tiny-ImageNet (http://cs231n.stanford.edu/tiny-imagenet-200.zip) is a subset of ImageNet:
-non-commercial research and education only. There is no labelled test split.
+non-commercial research and education only. There is no labeled test split.
 """
 
 import io
@@ -87,7 +87,7 @@ class TinyImagenet(ImageClassificationBuilder):
         if array.ndim != 1 or array.dtype.kind not in kinds:
             wanted = "text" if kinds == "U" else "whole numbers"
             raise ValueError(
-                f"{self.source}: {name}: {array.dtype} of shape {array.shape}; wanted a row of "
+                f"{self.source}: {name}: {array.dtype} of shape {array.shape}; expected a row of "
                 f"{wanted}"
             )
         return array

@@ -42,7 +42,7 @@ def test_card_that_is_not_used(capsys, monkeypatch, asked, says):
     assert main(["doctor"]) == 1
     printed = capsys.readouterr()
     assert "NVIDIA L4 is there" in printed.out and says in printed.out
-    assert printed.err == "error: 1 of these want mending\n"
+    assert printed.err == "error: 1 of these need attention\n"
 
 
 def test_the_card_is_named_by_its_driver(monkeypatch, tmp_path):

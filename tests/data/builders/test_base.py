@@ -156,7 +156,7 @@ def test_a_split_without_an_image_is_the_reason(tmp_path, monkeypatch):
 
 def test_pipe_is_refused_without_waiting(tmp_path):
     os.mkfifo(tmp_path / "a.jpg")
-    with pytest.raises(ValueError, match="a.jpg is no regular file"):
+    with pytest.raises(ValueError, match="a.jpg is not a regular file"):
         encode(tmp_path / "a.jpg", "a.jpg", 8)
 
 

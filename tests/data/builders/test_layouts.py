@@ -64,7 +64,7 @@ def test_cub200(write_tree, tmp_path):
             "1 1\n2 2\n11788 200\n",
             r"labels.txt:2: class 2 for the folder 001",
         ),
-        ("image_class_labels", "1 1\n2 one\n11788 200\n", r"labels.txt:2: 'one' is no number"),
+        ("image_class_labels", "1 1\n2 one\n11788 200\n", r"labels.txt:2: 'one' is not a number"),
         ("image_class_labels", "1 1\n2 1\n", r"images.txt:3: this image is not in image_class"),
         ("image_class_labels", "1 1\n2 1\n3 1\n11788 2", r"labels.txt:3: no such image in images"),
         (
@@ -87,7 +87,7 @@ def test_cub200(write_tree, tmp_path):
         (
             "images",
             "1 /a/b.jpg\n2 a/c.jpg\n11788 b/c.jpg",
-            r"images.txt:1: '/a/b.jpg' does not work",
+            r"images.txt:1: invalid value '/a/b.jpg'",
         ),
     ],
 )
@@ -157,7 +157,7 @@ def test_fashionai_takes_one_attribute_and_cuts_at_four_fifths(write_tree, tmp_p
 def test_fashionai_label_without_one_class(write_tree, tmp_path, letters):
     text = FASHION.replace("mnnny", letters)
     with pytest.raises(
-        ValueError, match=r"label.csv:4: '.*' does not label collar_design; wanted 5"
+        ValueError, match=r"label.csv:4: '.*' does not label collar_design; expected 5"
     ):
         build(Fashionai, fashion_tree(write_tree, text), tmp_path, "collar_design")
 
