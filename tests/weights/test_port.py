@@ -103,8 +103,8 @@ def test_missing(template, tensors):
     del tensors["layer1.0.conv1.weight"]
     text = message(tensors, template, source="backbone.safetensors")
     assert text == (
-        "backbone.safetensors: 1 tensors do not fit the model (1 missing), read as torchvision names"
-        ", shapes as in PyTorch.\n"
+        "backbone.safetensors: 1 tensors do not fit the model (1 missing), read as torchvision "
+        "names, shapes as in PyTorch.\n"
         "backbone.layer1.0.conv1.kernel: expected (16, 16, 3, 3), found nothing\n"
         "The file looks like resnet20: check model.backbone and model.stages, or choose other "
         "weights."
