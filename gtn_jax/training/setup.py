@@ -206,7 +206,7 @@ def check_parts(config: Config, parts: dict[str, Subset]) -> None:
         raise ValueError(f"data.name: {data.name} has one class ({found}); bring at least two")
     if data.feature_cache_views and parts["train"].split.clips:
         raise ValueError(
-            f"data.feature_cache_views: {data.name} holds videos, and each epoch draws other frames; "
+            f"data.feature_cache_views: {data.name} holds videos, whose frames differ by epoch; "
             "set it to 0"
         )
     if config.training.select == "test_best" and "test" not in parts:
