@@ -110,7 +110,7 @@ def test_json_is_plain():
     ],
 )
 def test_impossible_values_are_refused_by_name(section, field, value):
-    with pytest.raises(ValueError, match=rf"{field}: invalid value .*; wanted"):
+    with pytest.raises(ValueError, match=rf"{field}: invalid value .*; expected"):
         section(**{field: value})
 
 

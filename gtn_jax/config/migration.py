@@ -57,6 +57,7 @@ MIGRATIONS = Migrations(
         "data.crop_min_area": 0.08,
         "data.center_crop": True,
         "data.mirror_evaluation": False,
+        "model.load_heads": False,
         "optimizer.name": "sgd",
         "optimizer.head_learning_rate": None,
         "optimizer.decayed": "auto",

@@ -52,7 +52,7 @@ def prepare_refuses(cli_refuses, tmp_path):
         ("test", b"woven/woven_0.jpg\n", "stands in labels/train1.txt:2 already; every file"),
         ("train", b"woven/\xff.jpg", "labels/train1.txt:1: b'woven/\\xff.jpg' is not UTF-8"),
         ("train", b"../labels/train1.txt", "labels/train1.txt:1: 'images/../labels/train1.txt'"),
-        ("train", b"/etc/passwd", "labels/train1.txt:1: invalid value '/etc/passwd'"),
+        ("train", b"/etc/passwd", "labels/train1.txt:1: '/etc/passwd' is not a valid file name"),
         ("train", b"woven/woven_0\0.jpg", "labels/train1.txt:1: "),
         ("train", b"woven woven_0.jpg", "'woven woven_0.jpg' is not of the form CLASS/FILE"),
         ("train", b"woven/woven_0.jpg,1", "images/woven/woven_0.jpg,1 is not in"),

@@ -17,7 +17,7 @@ from gtn_jax.benchmark.rows import (
     write_document,
 )
 from gtn_jax.benchmark.spec import Spec
-from gtn_jax.cli import main
+from gtn_jax.cli.main import main
 
 MACHINE = {
     "command": "gtn benchmark --out F.json",

@@ -176,7 +176,7 @@ def test_a_directory_that_points_to_before_the_beginning(tmp_path, refused):
 
 
 def test_name_of_no_letters(tmp_path, refused):
-    refused(packed_zip(tmp_path / "a.zip", ("", b"1")), "a.zip: '' does not work as the name")
+    refused(packed_zip(tmp_path / "a.zip", ("", b"1")), "a.zip: '' is not a valid file name")
 
 
 def test_name_that_no_disk_takes(tmp_path, refused):

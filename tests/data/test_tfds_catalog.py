@@ -147,7 +147,7 @@ def test_unknown_names(tmp_path, monkeypatch):
         assert len(str(refused.value)) < 200 and tfds_catalog.CATALOGUE in str(refused.value)
     assert said == []  # there is nothing to wait for
     for name in ("tfds:", "tfds:../secret", "tfds:/etc", "tfds:a/../b", "tfds:a/b/c"):
-        with pytest.raises(ValueError, match="wanted tfds:NAME or NAME/CONFIG"):
+        with pytest.raises(ValueError, match="expected tfds:NAME or NAME/CONFIG"):
             open_stock(name, str(tmp_path))
 
 

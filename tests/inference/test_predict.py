@@ -100,7 +100,8 @@ def test_more_files_than_a_batch(drawn_run, photos):
     run = restore(drawn_run)
     config = override(run.config, {"data.eval_batch_size": 2})
     files = [photos / "a.png", photos / "b.jpg"] * 5
-    answers = list(predict_files(dataclasses.replace(run, config=config), files, topk=1))
+    run = dataclasses.replace(run, setup=run.setup.with_config(config))
+    answers = list(predict_files(run, files, topk=1))
     assert [answer.file for answer in answers] == [str(file) for file in files]
     assert len({answer[1:] for answer in answers[::2]}) == 1
 

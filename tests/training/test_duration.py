@@ -38,7 +38,7 @@ def test_what_is_to_do():
     assert work(10, training__head_start="solved") == Work({(False, False): 14}, 2, 2 * 2 + 5)
     frozen = work(training__freeze_epochs=1, data__small_image_epochs=2)
     assert frozen.steps == {(True, True): 8, (False, True): 8, (False, False): 8}
-    cached = work(training__freeze_epochs=1, data__cache_views=2)
+    cached = work(training__freeze_epochs=1, data__feature_cache_views=2)
     assert cached.steps == {(False, False): 16}
     assert work(24).steps == {}
 

@@ -87,7 +87,7 @@ def test_cub200(write_tree, tmp_path):
         (
             "images",
             "1 /a/b.jpg\n2 a/c.jpg\n11788 b/c.jpg",
-            r"images.txt:1: invalid value '/a/b.jpg'",
+            r"images.txt:1: '/a/b.jpg' is not a valid file name",
         ),
     ],
 )

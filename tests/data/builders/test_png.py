@@ -23,5 +23,5 @@ def test_pillow_reads_the_same_pixels(shape):
     "pixels", [np.zeros((2, 2, 4), np.uint8), np.zeros((2, 2), np.uint8), np.zeros((2, 2, 3))]
 )
 def test_other_arrays_are_refused(pixels):
-    with pytest.raises(ValueError, match="wanted uint8 H W 3"):
+    with pytest.raises(ValueError, match="expected uint8 H W 3"):
         encode_png(pixels)
