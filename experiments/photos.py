@@ -7,8 +7,8 @@ docs/photos.md has the layouts and what becomes of odd files. Without val/ and t
 class is held out (data.validation_fraction, data.test_fraction).
 
 The recipe is that of docs/training.md: classifiers that are solved first, then fine-tuning. No gate
-and no auxiliary classifier: on two data sets (five paired runs, figures there) the identity gate was
-not better beyond chance, and the paper's was not either. Backbone and stages are those of
+and no auxiliary classifier: on two data sets (five paired runs, figures there) the identity gate
+was not better beyond chance, and the paper's was not either. Backbone and stages are those of
 `model.weights`; few images on a CPU want a smaller one: --model.weights hf:timm/resnet18.tv_in1k
 --data.image_size 112 --data.resize_size 128.
 `gtn fit PATH` chooses such things by itself.
