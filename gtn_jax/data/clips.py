@@ -35,14 +35,7 @@ def clip_rows(ids: np.ndarray) -> list[np.ndarray]:
 
 
 def random_frame(frames: int, seed: int, draw: int, clip: int) -> int:
-    """A uniformly random frame index in [0, frames).
-
-    Args:
-        frames: number of frames of the clip.
-        seed: of the run.
-        draw: the epoch in training, the step in evaluation.
-        clip: number of the clip.
-    """
+    """A uniformly random frame index; `draw` is the epoch in training, the step in evaluation."""
     # SeedSequence is stable across NumPy versions; `Generator` is not.
     sequence = np.random.SeedSequence([_STREAM, seed, draw, clip])
     return int(sequence.generate_state(1, np.uint64)[0]) % frames

@@ -10,8 +10,7 @@ from PIL import Image
 from gtn_jax.data.rgb import open_rgb
 
 LONGEST_ASPECT = 4
-"""Longer images keep only this multiple of their short side, from the middle: one panorama would
-otherwise set the size that all images of a batch are padded to."""
+"""Longer images keep only the middle, as one panorama would inflate the padding of all images."""
 
 
 def resize_short_side(image: Image.Image, short_side: int) -> Image.Image:

@@ -26,12 +26,7 @@ def relative_name(name: str, where: str) -> str:
 
 
 def regular_file(root: Path, name: str, where: str) -> Path | None:
-    """The real path of `name` below `root`; None if it does not exist.
-
-    Args:
-        root: a resolved path.
-        name: from `relative_name`.
-        where: location of the name, for errors.
+    """The real path of a `relative_name` below a resolved `root`; None if it does not exist.
 
     Raises:
         ValueError: a symbolic link that leads outside `root`, a directory, a pipe or a device.

@@ -23,14 +23,11 @@ Gather = Callable[[int, np.ndarray], Any]
 def fit_batch_size(batch_size: int, images: int, devices: int, micro_batches: int = 1) -> int:
     """The largest valid batch size up to `batch_size`, which a small training set reduces.
 
-    Args:
-        batch_size: requested number of images per batch, a multiple of `devices * micro_batches`.
-        images: number of training images.
-        devices: number of devices that share a batch.
-        micro_batches: number of parts of a batch, each shared by the devices.
+    `images` is the size of the training set. A batch is divided over `devices`, after a division
+    into `micro_batches`.
 
     Raises:
-        ValueError: not a multiple, or less than one image per device and micro-batch.
+        ValueError: not divisible, or less than one image per device and micro-batch.
     """
     shares, where = devices * micro_batches, f"{devices} devices"
     if micro_batches > 1:

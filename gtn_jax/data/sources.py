@@ -51,10 +51,10 @@ def prepare(
     allow_partial: bool = False,
     say: Say | None = None,
 ) -> dict[str, int]:
-    """Write a data set to `data_dir`, unless it is there already.
+    """Write a data set, NAME or NAME/VARIANT, to `data_dir`, unless it is there already.
 
     Args:
-        name: in `DATASETS`, with its variant: dtd/1.
+        name: in `DATASETS`, with its variant.
         data_dir: root of the prepared data sets.
         source: directory, file or archive of a data set that needs one.
         short_side: of the stored images in pixels; None stores files unchanged, as digits and

@@ -97,16 +97,9 @@ def fingerprint(part: Subset) -> dict[str, Any]:
 
 
 def choose_per_class(labels: np.ndarray, units: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """Select `count` random units of every class, or all of a smaller class.
+    """Select `count` random units of every class, or all of a smaller class: bool B.
 
-    Args:
-        labels: int B.
-        units: int B; images of a unit are selected together and have one label.
-        count: number of units per class.
-        seed: of the selection.
-
-    Returns:
-        bool B, True where selected.
+    `labels` and `units` are int B; images of a unit have one label and are selected together.
     """
     generator = np.random.default_rng([seed, _CHOICE])
     chosen = [
@@ -119,16 +112,10 @@ def choose_per_class(labels: np.ndarray, units: np.ndarray, count: int, seed: in
 def stratified(
     labels: np.ndarray, units: np.ndarray, fraction: float, seeds: Sequence[int]
 ) -> np.ndarray:
-    """Select a random share of every class: `fraction` of its units, rounded, but at least one.
+    """Select a random `fraction` of the units of every class, rounded, at least one: bool B.
 
-    Args:
-        labels: int B.
-        units: int B; images of a unit are selected together and have one label.
-        fraction: in (0, 1).
-        seeds: of the selection.
-
-    Returns:
-        bool B, True where selected; never the last unit of a class.
+    `labels` and `units` are int B; images of a unit have one label and are selected together. A
+    class never loses its last unit.
     """
     generator = np.random.default_rng(list(seeds))
     chosen = []

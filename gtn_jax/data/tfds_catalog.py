@@ -53,12 +53,7 @@ class StockSource:
 
 
 def open_stock(name: str, data_dir: str, say: Callable[[str], None] = print) -> dict[str, Split]:
-    """Every usable split of a data set of TFDS, which is prepared on first use if possible.
-
-    Args:
-        name: `tfds:NAME` or `tfds:NAME/CONFIG`.
-        data_dir: root of the prepared data sets.
-        say: receives messages for the user.
+    """Every usable split of `tfds:NAME[/CONFIG]`, which is prepared on first use if possible.
 
     Raises:
         ValueError: an unknown name, a failed preparation, files that need TensorFlow, or not
@@ -172,10 +167,8 @@ def _prepare(plain: str, folder: Path, say: Callable[[str], None]) -> None:
         causes: list[BaseException] = [error]
         while cause := causes[-1].__cause__ or causes[-1].__context__:
             causes.append(cause)
-        if any(
-            isinstance(cause, ImportError) and (cause.name or "").split(".")[0] == "tensorflow"
-            for cause in causes
-        ):
+        modules = {(c.name or "").split(".")[0] for c in causes if isinstance(c, ImportError)}
+        if "tensorflow" in modules:
             raise ValueError(
                 f"{name}: preparing it needs TensorFlow once, reading does not; where that is "
                 f"installed, run {command} and bring the folder here"

@@ -150,14 +150,10 @@ def _moments_program(model: GTN) -> Callable[[Variables, Array], dict[str, Any]]
 
 
 def unfold_file(src: Path, dst: Path, images: Path, image_size: int, limit: int = 256) -> int:
-    """Restore the BatchNorm of a weights file in a new file.
+    """Restore the BatchNorm of a .safetensors or PyTorch file in a new .safetensors file `dst`.
 
-    Args:
-        src: .safetensors or PyTorch file; its recorded mean and std are used, else ImageNet's.
-        dst: new .safetensors file.
-        images: directory, of which at most `limit` evenly spaced images are measured.
-        image_size: side in pixels to train at.
-        limit: maximum number of images.
+    At most `limit` evenly spaced images of the directory are measured at `image_size` pixels, the
+    size to train at, normalized by the file's recorded mean and std, else ImageNet's.
 
     Returns:
         Number of images measured.

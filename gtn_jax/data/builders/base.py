@@ -52,14 +52,10 @@ class ImageClassificationBuilder(FileReaderBuilder, skip_registration=True):
     ):
         """Configure the builder; nothing is read or written yet.
 
-        Args:
-            source: directory or file with the examples, if the data set needs one.
-            origin: the path given by the user: the archive if `source` was extracted from one.
-            variant: one of `variants`, or "".
-            short_side: of the stored images in pixels; None stores files unchanged.
-            allow_partial: skip missing, repeated and unreadable files; accept other counts.
-            say: receives messages for the user.
-            arguments: passed to TFDS, e.g. data_dir.
+        `source` holds the examples; `origin` is the archive that it was extracted from. `variant`
+        is one of `variants` or "", `short_side` in pixels (None stores files unchanged).
+        `allow_partial` skips missing, repeated and unreadable files and accepts other counts; `say`
+        receives messages for the user. `arguments` are TFDS's, such as data_dir.
         """
         self.source, self.variant, self.short_side = source, variant, short_side
         self.origin = source if origin is None else origin
@@ -113,10 +109,10 @@ class ImageClassificationBuilder(FileReaderBuilder, skip_registration=True):
         )
 
     def _log_download_bytes(self) -> None:
-        """Silent: `say` reports instead."""
+        pass  # `say` reports instead
 
     def _log_download_done(self) -> None:
-        """Silent: `say` reports instead."""
+        pass
 
     def _make_download_manager(self, download_dir: Any, download_config: Any) -> Any:
         """A stand-in: TFDS's manager creates a download directory, and nothing is downloaded."""

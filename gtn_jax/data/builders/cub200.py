@@ -65,12 +65,12 @@ def _number(line: Line) -> int:
 
 
 def _check_same_images(images: dict[int, Line], lines: dict[int, Line], name: str) -> None:
-    missing = [line.where for image, line in images.items() if image not in lines]
-    unknown = [line.where for image, line in lines.items() if image not in images]
-    if missing:
-        raise ValueError(f"{missing[0]}: this image is not in {name}; the lists belong together")
-    if unknown:
-        raise ValueError(f"{unknown[0]}: no such image in {_IMAGES}; the lists belong together")
+    for image, (_, where) in images.items():
+        if image not in lines:
+            raise ValueError(f"{where}: this image is not in {name}; the lists belong together")
+    for image, (_, where) in lines.items():
+        if image not in images:
+            raise ValueError(f"{where}: no such image in {_IMAGES}; the lists belong together")
 
 
 def _class_names(images: dict[int, Line], labels: dict[int, Line]) -> dict[int, str]:

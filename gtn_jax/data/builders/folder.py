@@ -63,12 +63,7 @@ def open_folder(
 ) -> dict[str, Split]:
     """Every split of a directory in a layout of `read_folder`, prepared again if files changed.
 
-    Args:
-        path: the directory.
-        data_dir: root of the prepared data sets.
-        short_side: of the stored images in pixels, aspect ratio preserved; None stores the files.
-        bad_images: unreadable files: "error" names them, "skip" leaves them out with a message.
-        say: receives messages for the user.
+    Arguments as in `sources.open_splits`; `short_side` None stores files unchanged.
 
     Raises:
         ValueError: as in `read_folder`; unreadable files; a class without a readable image.

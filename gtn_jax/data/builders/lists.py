@@ -150,17 +150,11 @@ def listed_by_class(
     allow_partial: bool,
     starts_with_folder: bool = False,
 ) -> Listing:
-    """Read lists with lines CLASS/FILE.
+    """Read lists (split -> path) with lines CLASS/FILE, or with `starts_with_folder`
+    FOLDER/CLASS/FILE.
 
-    Args:
-        root: from `find_root`.
-        lists: split -> list, relative to `root`.
-        folder: parent of the class directories, relative to `root`.
-        allow_partial: see `FileList`.
-        starts_with_folder: whether lines are FOLDER/CLASS/FILE instead.
-
-    Returns:
-        A listing whose classes are the sorted names in the lists.
+    `folder` is the parent of the class directories. All paths are relative to `root` (`find_root`);
+    classes are the sorted names in the lists.
 
     Raises:
         ValueError: a line of another form, and as `FileList`.

@@ -80,12 +80,8 @@ class Frames:
 
 
 def find_lists(source: Path | None, variant: str, origin: Path | None = None) -> dict[str, Path]:
-    """Paths of the lists "classes", "train" and "test"; see the module's docstring.
-
-    Args:
-        source: the directory with the clips.
-        variant: "1", "2" or "3".
-        origin: the archive that `source` was extracted from; lists may lie beside it.
+    """Paths of the lists "classes", "train" and "test", in or beside `source`, or `origin`, the
+    archive that it was extracted from.
 
     Raises:
         ValueError: not a directory, or a missing list.

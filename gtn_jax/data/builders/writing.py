@@ -34,14 +34,10 @@ class SplitWriter:
         say: Callable[[str], None],
         folder: Path,
     ):
-        """Configure the writer.
+        """`features` are TFDS's of `{"image", "label", "file"}`; `UNREADABLE` is below `folder`.
 
-        Args:
-            features: TFDS features of `{"image", "label", "file"}`.
-            short_side: of the stored images in pixels; None stores files unchanged.
-            allow_partial: leave unreadable files out.
-            say: receives messages for the user.
-            folder: where to write `UNREADABLE`.
+        `short_side` is in pixels (None stores files unchanged); `allow_partial` leaves unreadable
+        files out; `say` receives messages for the user.
         """
         self._list = folder / UNREADABLE
         self._features, self._short_side = features, short_side
