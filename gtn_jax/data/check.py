@@ -24,8 +24,7 @@ from gtn_jax.data.splits import Split
 from gtn_jax.data.subsets import Subset, divide
 from gtn_jax.data.threads import ordered_map
 
-Counts = collections.Counter[int]
-"""Label -> number of files."""
+Counts = collections.Counter[int]  # label -> number of files
 
 
 class Inspection(NamedTuple):

@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
-_STREAM = 25
-"""Separates these draws from others of the same seed."""
+_STREAM = 25  # separates these draws from others of the same seed
 
 
 def clip_ids(files: Iterable[str]) -> np.ndarray:

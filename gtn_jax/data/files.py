@@ -11,10 +11,8 @@ from pathlib import Path, PurePosixPath
 def relative_name(name: str, where: str) -> str:
     """Normalize a relative name with forward slashes ("a//./b" becomes "a/b").
 
-    `where` locates the name in errors, such as "train.txt:17".
-
-    Raises:
-        ValueError: absolute, with "..", with a NUL, or empty.
+    `where` locates the name in errors, such as "train.txt:17". ValueError for a name that is
+    absolute or empty or contains ".." or NUL.
     """
     pure = PurePosixPath(name)
     if "\0" in name or pure.is_absolute() or ".." in pure.parts or not pure.parts:
@@ -28,8 +26,7 @@ def relative_name(name: str, where: str) -> str:
 def regular_file(root: Path, name: str, where: str) -> Path | None:
     """The real path of a `relative_name` below a resolved `root`; None if it does not exist.
 
-    Raises:
-        ValueError: a symbolic link that leads outside `root`, a directory, a pipe or a device.
+    ValueError for a link that leads outside `root`, a directory, a pipe or a device.
     """
     real = os.path.realpath(root / name)
     if not Path(real).is_relative_to(root):

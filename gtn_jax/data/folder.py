@@ -79,9 +79,8 @@ def read_folder(path: str | Path) -> FolderListing:
     """List a directory of photographs; "~" is the home directory.
 
     Raises:
-        ValueError: not a directory, no image, an image in no class, a class without images or
-            without training images, fewer than two classes, names that clash, a link that leaves
-            the directory or forms a cycle.
+        ValueError: not a directory, no image, an image in no class, a class without (training)
+            images, fewer than two classes, names that clash, a link that leaves or forms a cycle.
     """
     if not str(path):
         raise ValueError(
@@ -241,11 +240,8 @@ def _unread_note(others: collections.Counter[str]) -> str:
 
 
 def scan(root: Path) -> tuple[Tree, collections.Counter[str]]:
-    """The tree below a resolved `root`, and the number of other files by suffix.
-
-    Raises:
-        ValueError: a link that leaves `root` or leads to one of its parent directories.
-    """
+    """The tree below a resolved `root`, and the number of other files by suffix; ValueError for a
+    link that leaves `root` or leads to one of its parent directories."""
     others: collections.Counter[str] = collections.Counter()
     return _scan(root, root, (), others), others
 

@@ -14,8 +14,7 @@ from gtn_jax.data.splits import Split
 from gtn_jax.data.subsets import Subset
 from gtn_jax.data.threads import ordered_map
 
-MEMORY_LIMIT_BYTES = 2 * 2**30
-"""Of host memory, for the decoded images of one subset."""
+MEMORY_LIMIT_BYTES = 2 * 2**30  # of host memory, for the decoded images of one subset
 _READ_AT_ONCE = 32
 _MOST_ROOM_FOR_OTHERS = 1.5
 

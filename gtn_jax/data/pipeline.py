@@ -16,8 +16,7 @@ from gtn_jax.arrays import Batch
 from gtn_jax.data.clips import clip_rows, row_drawer
 from gtn_jax.data.images import Images
 
-Gather = Callable[[int, np.ndarray], Any]
-"""(step, int B rows of a subset) -> batch; called in Grain's threads."""
+Gather = Callable[[int, np.ndarray], Any]  # (step, int B rows) -> batch, in Grain's threads
 
 
 def fit_batch_size(batch_size: int, images: int, devices: int, micro_batches: int = 1) -> int:

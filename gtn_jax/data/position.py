@@ -31,11 +31,8 @@ def describe(
 
 
 def check(saved: dict[str, Any] | None, now: dict[str, Any], where: str) -> None:
-    """Compare a saved description (None in old checkpoints) with the current one.
-
-    Raises:
-        ValueError: they differ; each field and `where`, the checkpoint, are named.
-    """
+    """Compare a saved description (None in old checkpoints) with the current one; ValueError names
+    each field that differs, and `where`, the checkpoint."""
     changed = [
         f"{field}: {saved.get(field)!r} -> {value!r}"
         for field, value in now.items()

@@ -1,7 +1,10 @@
-"""A progress bar for preparing data, on a terminal only."""
+"""Output of data preparation: a progress bar, on a terminal only, and no library logs."""
 
+import contextlib
+import logging
 import sys
 import time
+from collections.abc import Iterator
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
@@ -40,3 +43,15 @@ class PrepareBar:
         """Stop the bar, which hides the cursor while it runs."""
         if self._bar is not None:
             self._bar.stop()
+
+
+@contextlib.contextmanager
+def only_errors(logger_name: str) -> Iterator[None]:
+    """Silence a library's warnings inside the context."""
+    logger = logging.getLogger(logger_name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)

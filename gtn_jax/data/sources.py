@@ -51,10 +51,10 @@ def prepare(
     allow_partial: bool = False,
     say: Say | None = None,
 ) -> dict[str, int]:
-    """Write a data set, NAME or NAME/VARIANT, to `data_dir`, unless it is there already.
+    """Write a data set to `data_dir` unless it is there already.
 
     Args:
-        name: in `DATASETS`, with its variant.
+        name: in `DATASETS`, with its variant: dtd/1.
         data_dir: root of the prepared data sets.
         source: directory, file or archive of a data set that needs one.
         short_side: of the stored images in pixels; None stores files unchanged, as digits and
@@ -137,8 +137,8 @@ def open_splits(
     """Every split of a data set; one that needs no source is prepared on first use.
 
     Args:
-        name: in `DATASETS`, with its variant; tfds:NAME; or folder:PATH, where `folder:` is
-            optional if PATH is a directory and not a data set.
+        name: as in `prepare`; tfds:NAME; or folder:PATH, where `folder:` is optional if PATH is a
+            directory and not a data set.
         data_dir: root of the prepared data sets.
         short_side: minimum in pixels. Selects the store of that size, else the one of unchanged
             files, else the smallest larger one. None: unchanged files, else the largest.
@@ -214,7 +214,7 @@ def builder_of(dataset: str) -> Any:
 def _check_complete(
     name: str, folder: Path, builder_class: Any, variant: str, allow_partial: bool
 ) -> None:
-    """Reject a store made with --allow-partial as the published data set."""
+    """Reject a store made with `allow_partial` as the published data set."""
     known = dict(builder_class.known_counts.get(variant, {}))
     prepared = stores.load_prepared(folder)
     if prepared is None:  # an old store, where only images can be counted

@@ -73,18 +73,14 @@ class Split:
     def read(self, positions: Sequence[int]) -> list[dict[str, Any]]:
         """Examples at these positions; reading many at once takes an eighth of the time.
 
-        Raises:
-            ValueError: damaged records; ArrayRecord has a checksum for each.
+        ValueError for damaged records: ArrayRecord has a checksum for each.
         """
         with stores.undamaged(self.folder) if self.folder else contextlib.nullcontext():
             return self.source.__getitems__([int(position) for position in positions])
 
     def index(self) -> Index:
-        """The index; without an index file this reads all records.
-
-        Raises:
-            ValueError: a damaged index, or an image without a readable header.
-        """
+        """The index; without an index file this reads all records. ValueError if the index or an
+        image's header is damaged."""
         if self.index_file is not None:
             return load_index(self.index_file)
         labels, files, sizes = [], [], []
@@ -98,11 +94,7 @@ class Split:
 
 
 def open_store(folder: Path, short_side: int | None, clips: bool = False) -> dict[str, Split]:
-    """Every split of one version of a prepared data set; further arguments as in `Split`.
-
-    Raises:
-        ValueError: damaged, or without its class names.
-    """
+    """Every split of one version of a prepared data set; ValueError if damaged."""
     as_stored = {"image": tfds.decode.SkipDecoding()}
     with stores.undamaged(folder):
         builder: Any = tfds.builder_from_directory(folder)

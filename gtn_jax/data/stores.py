@@ -17,8 +17,7 @@ from filelock import FileLock, Timeout
 from gtn_jax.errors import one_line
 from gtn_jax.files import write_text
 
-VERSION = "1.0.0"
-"""Of every builder in builders/."""
+VERSION = "1.0.0"  # of every builder
 _PREPARED = "prepared.json"
 
 
@@ -34,7 +33,7 @@ class Prepared(NamedTuple):
 
     counts: dict[str, int]  # split -> number of `unit` in the lists
     unit: str  # "images" or "clips"
-    partial: bool  # whether --allow-partial skipped anything
+    partial: bool  # whether `allow_partial` skipped anything
 
 
 def save_prepared(folder: Path, prepared: Prepared) -> None:

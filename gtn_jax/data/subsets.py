@@ -36,17 +36,15 @@ class Subset(NamedTuple):
 def choose(splits: dict[str, Split], data: DataConfig, seed: int) -> dict[str, Subset]:
     """The subsets for training, validation and test, in this order where they exist.
 
-    Args:
-        splits: from `sources.open_splits`.
-        data: validation_fraction applies without a validation split, test_fraction if there is only
-            train; train_images_per_class (clips, for videos) selects from the remaining images.
-        seed: of the validation share and the selection; the test share does not depend on it.
+    `validation_fraction` applies without a validation split, `test_fraction` if there is only
+    train; `train_images_per_class` (clips, for videos) selects from the remaining images. The test
+    share does not depend on `seed`.
     """
     return divide({name: whole(split) for name, split in splits.items()}, data, seed)
 
 
 def divide(parts: dict[str, Subset], data: DataConfig, seed: int) -> dict[str, Subset]:
-    """`choose` for subsets that are whole splits."""
+    """`choose` for subsets that are entire splits."""
     parts = {**parts}
     only_train = set(parts) == {"train"}
     if only_train and data.test_fraction:
@@ -64,11 +62,7 @@ def divide(parts: dict[str, Subset], data: DataConfig, seed: int) -> dict[str, S
 
 
 def whole(split: Split) -> Subset:
-    """All images of a split.
-
-    Raises:
-        ValueError: an index that is damaged or of other records, or a label out of range.
-    """
+    """All images of a split; ValueError for an invalid index or a label out of range."""
     labels, files, sizes = split.index()
     if len(labels) != len(split):
         raise ValueError(
@@ -102,10 +96,8 @@ def choose_per_class(labels: np.ndarray, units: np.ndarray, count: int, seed: in
     `labels` and `units` are int B; images of a unit have one label and are selected together.
     """
     generator = np.random.default_rng([seed, _CHOICE])
-    chosen = [
-        generator.permutation(np.unique(units[labels == label]))[:count]
-        for label in np.unique(labels)
-    ]
+    members = (np.unique(units[labels == label]) for label in np.unique(labels))
+    chosen = [generator.permutation(of_class)[:count] for of_class in members]
     return np.isin(units, np.concatenate(chosen))
 
 

@@ -6,7 +6,6 @@ preparing some data sets does. Images are not resized.
 
 import contextlib
 import io
-import logging
 import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 import tensorflow_datasets as tfds
 
 from gtn_jax.data.folder import SPLIT_FOLDERS
+from gtn_jax.data.progress import only_errors
 from gtn_jax.data.splits import Split
 from gtn_jax.data.stores import undamaged
 from gtn_jax.errors import one_line, unknown_name
@@ -147,16 +147,13 @@ def _command(plain: str, folder: Path) -> str:
 
 def _prepare(plain: str, folder: Path, say: Callable[[str], None]) -> None:
     name = PREFIX + plain
-    # TFDS logs every retry and prints a banner without TensorFlow.
-    log = logging.getLogger("urllib3")
-    level = log.level
-    log.setLevel(logging.ERROR)
+    # urllib3 logs every retry, and TFDS prints a banner without TensorFlow.
     try:
-        with contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stdout(io.StringIO()), only_errors("urllib3"):
             builder = tfds.builder(plain, data_dir=folder, file_format="array_record")
         # Only after the name was found.
         say(f"{name}: not in {folder}; TFDS downloads and prepares it, once")
-        with contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stdout(io.StringIO()), only_errors("urllib3"):
             builder.download_and_prepare()
     except tfds.core.DatasetNotFoundError:
         known = tfds.list_builders(with_community_datasets=False)
@@ -181,8 +178,6 @@ def _prepare(plain: str, folder: Path, say: Callable[[str], None]) -> None:
         raise ValueError(
             f"{name}: TFDS could not prepare it ({type(error).__name__}: {one_line(error)})"
         ) from error
-    finally:
-        log.setLevel(level)
 
 
 def _is_network(error: BaseException) -> bool:

@@ -12,8 +12,7 @@ import numpy as np
 
 from gtn_jax.errors import one_line
 
-FRAMES = 25
-"""Number of frames stored per video."""
+FRAMES = 25  # stored per video
 
 
 def frame_positions(frames: int, wanted: int = FRAMES) -> np.ndarray:

@@ -4,15 +4,13 @@ huggingface_hub (https://github.com/huggingface/huggingface_hub) downloads, cach
 is imported on use. Offline, files may be placed in `LOCAL` instead.
 """
 
-import contextlib
 import json
-import logging
 import math
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gtn_jax.data.progress import only_errors
 from gtn_jax.errors import one_line
 
 PREFIX = "hf:"
@@ -63,7 +61,7 @@ def fetch(name: HubName, pinned: str = "") -> Path:
     revision = name.revision or pinned
     hub = _import_hub(name)
     try:
-        with _without_warnings():
+        with only_errors("huggingface_hub"):  # it logs two lines per retry
             return Path(hub.hf_hub_download(name.repository, FILE, revision=revision or None))
     except Exception as error:  # HTTP, file system and validation errors of several libraries
         if _is_offline(error):
@@ -76,18 +74,6 @@ def fetch(name: HubName, pinned: str = "") -> Path:
             f"{one_line(error)}\n"
             "check the name and the connection, or download the .safetensors file and give its path"
         ) from error
-
-
-@contextlib.contextmanager
-def _without_warnings() -> Iterator[None]:
-    """Silence two lines per retry; the final error is reported once."""
-    logger = logging.getLogger("huggingface_hub")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
 
 
 def is_here(name: HubName, pinned: str = "") -> bool:

@@ -17,11 +17,8 @@ from gtn_jax.errors import unknown_name
 from gtn_jax.weights import keymaps
 from gtn_jax.weights.recognize import similar
 
-HeadPolicy = Literal["fresh", "load"]
-"""How to initialize gate, classifier and auxiliary classifier; see `port`."""
-
-HEADS = ("gate", "classifier", "aux_classifier")
-"""The parts of a GTN that are not its backbone."""
+HeadPolicy = Literal["fresh", "load"]  # of gate, classifier and auxiliary classifier; see `port`
+HEADS = ("gate", "classifier", "aux_classifier")  # the parts of a GTN besides its backbone
 
 
 class Problem(NamedTuple):

@@ -26,17 +26,13 @@ _HALF = {"F16": "float16", "BF16": "bfloat16"}
 # Pickle protocols 2 to 5, and the zip archive of torch.save since PyTorch 1.6.
 _PICKLE_STARTS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04")
 
-Note = Callable[[str], None]
-"""Receives one line about a conversion of dtypes."""
+Note = Callable[[str], None]  # receives one line about a conversion of dtypes
 
 
 def read_safetensors(path: str | Path, note: Note | None = None) -> dict[str, np.ndarray]:
     """Every tensor of a .safetensors file, copied; float16 and bfloat16 become float32.
 
-    `note` receives one line if tensors were widened.
-
-    Raises:
-        ValueError: not an existing file, a PyTorch file, or not a valid safetensors file.
+    `note` receives one line if tensors were widened. ValueError if the file is missing or invalid.
     """
     path = existing_file(path)
     if path.suffix in PICKLE_SUFFIXES:
@@ -56,11 +52,8 @@ def read_safetensors(path: str | Path, note: Note | None = None) -> dict[str, np
 
 
 def check_kind(path: Path) -> None:
-    """Identify common kinds of files that are not weights; for a file that could not be read.
-
-    Raises:
-        ValueError: empty, a Git LFS pointer, a web page, or (named .safetensors) a PyTorch file.
-    """
+    """Identify an invalid file: ValueError if it is empty, a Git LFS pointer, a web page, or (named
+    .safetensors) a PyTorch file."""
     with path.open("rb") as file:
         head = file.read(1024)
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
@@ -134,14 +127,12 @@ def read_pickle(path: str | Path, note: Note | None = None) -> dict[str, np.ndar
     kinds = {torch.float16: "F16", torch.bfloat16: "BF16"}
     halves = [kinds[value.dtype] for value in content.values() if value.dtype in kinds]
     _note_halves(path, halves, note)
-    return {str(name): _from_torch(torch, value) for name, value in content.items()}
-
-
-def _from_torch(torch: Any, value: Any) -> np.ndarray:
-    value = value.detach().to("cpu")
-    if value.dtype in (torch.float16, torch.bfloat16):
-        value = value.float()
-    return np.array(value.numpy(), order="C")
+    return {
+        str(name): np.array(
+            (value.float() if value.dtype in kinds else value).detach().cpu().numpy(), order="C"
+        )
+        for name, value in content.items()
+    }
 
 
 def import_torch(path: Path) -> Any:

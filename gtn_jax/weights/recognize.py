@@ -12,11 +12,8 @@ from gtn_jax.weights import hub, keymaps
 from gtn_jax.weights.read import read_safetensors
 from gtn_jax.weights.registry import HUB, resolve
 
-AUTO = "auto"
-"""Value of `model.backbone` that stands for the backbone of the weights."""
-
-Shapes = Mapping[str, tuple[int, ...]]
-"""Tensor name -> shape in PyTorch's layout."""
+AUTO = "auto"  # value of `model.backbone` for that of the weights
+Shapes = Mapping[str, tuple[int, ...]]  # tensor name -> shape in PyTorch's layout
 
 
 class BackboneName(NamedTuple):
@@ -75,10 +72,8 @@ def _is_kernel(path: keymaps.LeafPath) -> bool:
 def with_backbone(config: Config) -> Config:
     """Replace backbone "auto" by that of the weights, and `model.stages` unless it is set.
 
-    Weights of the Hub are downloaded unless their backbone is in `HUB`.
-
-    Raises:
-        ValueError: no weights, or an unknown backbone.
+    Weights of the Hub are downloaded unless their backbone is in `HUB`. ValueError without weights
+    or for an unknown backbone.
     """
     model = config.model
     if model.backbone != AUTO:

@@ -152,11 +152,7 @@ def _resolve_hub(name: hub.HubName) -> tuple[Path, WeightsInfo]:
 
 
 def _recorded(path: Path) -> WeightsInfo:
-    """A file's own metadata, with ImageNet's mean and std if it has none.
-
-    Raises:
-        ValueError: an invalid mean or std.
-    """
+    """A file's own metadata, with ImageNet's mean and std if it has none; ValueError if invalid."""
     try:
         with safe_open(path, "np") as file:
             metadata = file.metadata() or {}

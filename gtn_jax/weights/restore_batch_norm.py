@@ -33,9 +33,7 @@ from gtn_jax.weights.recognize import similar
 from gtn_jax.weights.registry import resolve
 from gtn_jax.weights.write import check_new_file, write_safetensors
 
-EPSILON = 1e-5
-"""Of the BatchNorm of models/resnet.py."""
-
+EPSILON = 1e-5  # of the BatchNorm of models/resnet.py
 _BATCH_SIZE = 32
 
 

@@ -10,11 +10,8 @@ from gtn_jax.files import write_bytes
 
 
 def check_new_file(path: Path) -> None:
-    """Check that `write_safetensors` can write to `path`, before any work.
-
-    Raises:
-        ValueError: another suffix, an existing file, or a missing directory.
-    """
+    """Check, before any work, that `write_safetensors` can write to `path`: ValueError for another
+    suffix, an existing file, or a missing directory."""
     if path.suffix != ".safetensors":
         raise ValueError(f"{path}: the name must end in .safetensors")
     if path.exists():

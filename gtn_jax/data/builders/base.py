@@ -5,10 +5,8 @@ image files, records are ArrayRecord, and `tfds.core.DatasetInfo(builder=self, .
 constructor that works then.
 """
 
-import contextlib
-import logging
 import types
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from collections.abc import Callable, Iterable, Mapping, Sized
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +16,7 @@ from tensorflow_datasets.core.dataset_builder import FileReaderBuilder
 from gtn_jax.data import stores
 from gtn_jax.data.builders.encode import Example
 from gtn_jax.data.builders.writing import SplitWriter
-from gtn_jax.data.progress import PrepareBar
+from gtn_jax.data.progress import PrepareBar, only_errors
 
 
 class ImageClassificationBuilder(FileReaderBuilder, skip_registration=True):
@@ -64,7 +62,8 @@ class ImageClassificationBuilder(FileReaderBuilder, skip_registration=True):
         name = stores.config_name(variant, short_side)
         if name:
             arguments["config"] = tfds.core.BuilderConfig(name=name)
-        with _quiet():
+        # TFDS warns about every config that the class does not list; ours hold a number of pixels.
+        with only_errors("absl"):
             super().__init__(file_format="array_record", **arguments)
 
     def classes(self) -> list[str]:
@@ -115,7 +114,7 @@ class ImageClassificationBuilder(FileReaderBuilder, skip_registration=True):
         pass
 
     def _make_download_manager(self, download_dir: Any, download_config: Any) -> Any:
-        """A stand-in: TFDS's manager creates a download directory, and nothing is downloaded."""
+        # A stand-in, as TFDS's manager would create a download directory.
         del download_dir, download_config
         return types.SimpleNamespace(downloaded_size=0)
 
@@ -156,23 +155,9 @@ class _Info(tfds.core.DatasetInfo):
         """Disabled: TFDS queries a server and leaves a temporary directory behind each time."""
 
 
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    # TFDS warns about every config that the class does not list; ours hold a number of pixels.
-    logger = logging.getLogger("absl")
-    before, logger.disabled = logger.disabled, True
-    try:
-        yield
-    finally:
-        logger.disabled = before
-
-
 def check_counts(builder: ImageClassificationBuilder, counts: Mapping[str, int]) -> bool:
-    """Report the counts and return whether they match the published ones.
-
-    Raises:
-        ValueError: they differ, without `allow_partial`.
-    """
+    """Report the counts; whether they are the published ones. ValueError if `allow_partial` is not
+    set and they are not."""
     known = builder.known_counts.get(builder.variant, {})
     parts = [
         f"{split} {count:,}" + (f" of {known[split]:,}" if split in known else "")

@@ -69,10 +69,8 @@ def encode(content: Content, file: str, short_side: int | None) -> Encoded:
 def encode_png(pixels: np.ndarray) -> bytes:
     """Encode uint8 H W 3 as PNG with one filter and no compression (https://www.w3.org/TR/png-3/).
 
-    Pillow tries five filters per row, which takes longer than all other processing.
-
-    Raises:
-        ValueError: another shape or dtype.
+    Pillow tries five filters per row, which takes longer than all else. ValueError for another
+    shape or dtype.
     """
     if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
         raise ValueError(f"pixels of {pixels.dtype} {pixels.shape}; expected uint8 H W 3")

@@ -11,11 +11,7 @@ class ListedBuilder(ImageClassificationBuilder):
     """A builder that knows classes, splits and files before reading any image."""
 
     def read_lists(self) -> Listing:
-        """Read the lists of `source`; called once.
-
-        Raises:
-            ValueError: a missing or invalid list, with file and line.
-        """
+        """Read the lists of `source`, once; ValueError names file and line of an invalid one."""
         raise NotImplementedError
 
     @functools.cached_property
@@ -30,6 +26,12 @@ class ListedBuilder(ImageClassificationBuilder):
         """Split -> examples in the order of the lists."""
         self.say_note(self._listing.note)
         return self._listing.examples
+
+    def _read_numbered(self, validation: str, starts_with_folder: bool = False) -> Listing:
+        names = {"train": "train", "validation": validation, "test": "test"}
+        lists = {split: f"labels/{name}{self.variant}.txt" for split, name in names.items()}
+        root = find_root(self.source, ("images", lists["train"]), self.title)
+        return listed_by_class(root, lists, "images", self.allow_partial, starts_with_folder)
 
 
 class Dtd(ListedBuilder):
@@ -51,10 +53,7 @@ class Dtd(ListedBuilder):
 
     def read_lists(self) -> Listing:
         """Classes are the sorted class directories in the lists."""
-        names = {"train": "train", "validation": "val", "test": "test"}
-        lists = {split: f"labels/{name}{self.variant}.txt" for split, name in names.items()}
-        root = find_root(self.source, ("images", lists["train"]), self.title)
-        return listed_by_class(root, lists, "images", self.allow_partial)
+        return self._read_numbered("val")
 
 
 class Minc2500(ListedBuilder):
@@ -74,10 +73,7 @@ class Minc2500(ListedBuilder):
 
     def read_lists(self) -> Listing:
         """Classes are the sorted class directories in the lists."""
-        names = {"train": "train", "validation": "validate", "test": "test"}
-        lists = {split: f"labels/{name}{self.variant}.txt" for split, name in names.items()}
-        root = find_root(self.source, ("images", lists["train"]), self.title)
-        return listed_by_class(root, lists, "images", self.allow_partial, starts_with_folder=True)
+        return self._read_numbered("validate", starts_with_folder=True)
 
 
 class Mit67(ListedBuilder):

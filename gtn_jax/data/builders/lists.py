@@ -23,10 +23,8 @@ class Line(NamedTuple):
 def find_root(source: Path | None, markers: tuple[str, ...], what: str) -> Path:
     """The directory that holds all of `markers`: `source` or one up to three levels below.
 
-    Archives wrap their files in a directory or two, whose names differ between mirrors.
-
-    Raises:
-        ValueError: there is none, or there are several at the same depth.
+    Archives wrap their files in a directory or two, whose names differ between mirrors. ValueError
+    if there is none, or several at the same depth.
     """
     if source is None or not source.is_dir():
         raise ValueError(
@@ -56,11 +54,8 @@ def _is_folder(path: Path) -> bool:
 
 
 def read_lines(root: Path, name: str) -> list[Line]:
-    """The nonempty lines of `root / name`; line endings may be Windows'.
-
-    Raises:
-        ValueError: the list does not exist, or a line is not UTF-8.
-    """
+    """The nonempty lines of `root / name`, with Unix or Windows line endings; ValueError if the
+    list does not exist or is not UTF-8."""
     path = regular_file(root, name, name)
     if path is None:
         raise ValueError(f"{root / name} is not there; the data set has to come with its lists")
@@ -113,11 +108,8 @@ class FileList:
         return normal, path
 
     def finish(self) -> str:
-        """One line about missing files and repeated lines; "" if there are none.
-
-        Raises:
-            ValueError: files are missing, without `allow_partial`.
-        """
+        """One line about missing files and repeated lines, "" if there are none; ValueError if
+        files are missing without `allow_partial`."""
         parts = []
         if self._missing:
             first = _first(self._missing, "files")

@@ -80,12 +80,8 @@ class Frames:
 
 
 def find_lists(source: Path | None, variant: str, origin: Path | None = None) -> dict[str, Path]:
-    """Paths of the lists "classes", "train" and "test", in or beside `source`, or `origin`, the
-    archive that it was extracted from.
-
-    Raises:
-        ValueError: not a directory, or a missing list.
-    """
+    """Paths of the lists "classes", "train" and "test", in or beside `source` or the archive
+    `origin` that it was extracted from; ValueError if one is missing."""
     if source is None or not source.is_dir():
         if source is not None and source.suffix.lower() == ".rar":
             raise ValueError(
@@ -113,11 +109,7 @@ def find_lists(source: Path | None, variant: str, origin: Path | None = None) ->
 
 
 def read_classes(path: Path) -> list[str]:
-    """Class names from lines "NUMBER NAME", numbered from 1.
-
-    Raises:
-        ValueError: a wrong number or a repeated name; names the line.
-    """
+    """Class names from lines "NUMBER NAME", numbered from 1; ValueError names an invalid line."""
     names: list[str] = []
     for line, where in read_lines(path.parent.resolve(), path.name):
         first, _, name = line.partition(" ")
@@ -170,11 +162,8 @@ def read_clips(
 
 
 def read_list(path: Path, classes: list[str]) -> Iterator[tuple[str, int, str]]:
-    """(CLASS/CLIP, label, file and line) of each line "CLASS/CLIP.avi" or "CLASS/CLIP.avi NUMBER".
-
-    Raises:
-        ValueError: another form, an unknown class, or a number of another class.
-    """
+    """(CLASS/CLIP, label, file and line) of each line "CLASS/CLIP.avi" or "CLASS/CLIP.avi NUMBER";
+    ValueError for another form, an unknown class, or a number of another class."""
     # Copies of UCF101 differ in the case of HandstandPushups / HandStandPushups.
     labels = {name.casefold(): label for label, name in enumerate(classes)}
     for line, where in read_lines(path.parent.resolve(), path.name):

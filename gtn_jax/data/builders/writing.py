@@ -87,11 +87,7 @@ class SplitWriter:
         return len(labels)
 
     def finish(self) -> None:
-        """Report unreadable and repeated images of all splits.
-
-        Raises:
-            ValueError: unreadable files, without `allow_partial`.
-        """
+        """Report repeated and unreadable images; ValueError for these without `allow_partial`."""
         if self._repeated:
             self._say(
                 f"warning: {len(self._repeated):,} images are byte for byte in another split "
