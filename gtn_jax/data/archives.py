@@ -1,8 +1,7 @@
-"""An archive from the network -> a temporary folder, or an error before anything gets out of it.
+"""Safe extraction of downloaded .zip and .tar archives (plain, gzip, bzip2 or xz).
 
-Reads .zip and .tar, plain or packed by gzip, bzip2 or xz. Only regular files and folders are
-unpacked, as new files under relative names, within limits; what the archive says about owners,
-rights and times is ignored. Does not know what is in the files.
+Only regular files and directories are extracted, under relative names and within `Limits`;
+ownership, permissions and timestamps are ignored.
 """
 
 import bz2
@@ -34,42 +33,28 @@ _BROKEN = (
 
 @dataclasses.dataclass(frozen=True)
 class Limits:
-    """What an archive may become. Images hardly pack, so a large ratio is a bomb.
+    """Limits on what an archive may extract to."""
 
-    Attributes:
-        bytes: of all files together.
-        files: files and folders.
-        ratio: unpacked size of a file (of a packed .tar: of all so far) over its packed size;
-            counts from `free_bytes` on, as lists of names do pack.
-        free_bytes: see `ratio`.
-    """
-
-    bytes: int = 200 * 2**30
-    files: int = 5_000_000
+    bytes: int = 200 * 2**30  # of all files together
+    files: int = 5_000_000  # files and directories
+    # Extracted over compressed size, of a zip member and of the archive so far. Images barely
+    # compress, so a high ratio is a bomb; up to `free_bytes` it may be a list of names.
     ratio: float = 100.0
     free_bytes: int = 64 * 2**20
 
 
 def is_archive(path: Path) -> bool:
-    """Whether the name of a file says that this module can unpack it."""
+    """Whether the file name has one of `SUFFIXES`."""
     return path.name.lower().endswith(SUFFIXES)
 
 
 @contextlib.contextmanager
 def unpacked(archive: Path, folder: Path, limits: Limits | None = None) -> Iterator[Path]:
-    """Unpack into a temporary folder inside `folder`; it is removed afterwards, whatever happens.
-
-    Args:
-        archive: a file for which `is_archive`.
-        folder: an existing folder on a disk with room.
-        limits: default: `Limits()`.
-
-    Yields:
-        The temporary folder.
+    """Extract into a temporary directory inside `folder`, yield it and remove it on exit.
 
     Raises:
-        ValueError: broken, cut short, above the limits, or with a member that is a link, a
-            device or named so that it would lead out; names archive and member.
+        ValueError: the archive is corrupt, truncated or above `limits` (default `Limits()`), or a
+            member is a link, a device or a path that leads outside; names archive and member.
     """
     limits = limits or Limits()
     with tempfile.TemporaryDirectory(prefix="incomplete.unpacked-", dir=folder) as temporary:
@@ -78,8 +63,8 @@ def unpacked(archive: Path, folder: Path, limits: Limits | None = None) -> Itera
         try:
             unpack(archive, _Writer(archive, root, limits))
         except (*_BROKEN, OSError) as error:
-            # gzip and bz2 say OSError of broken data, without a number; a full disk has one.
-            # EINVAL: zipfile was told to seek to before the beginning.
+            # gzip and bz2 raise OSError without errno for corrupt data, zipfile EINVAL for a seek
+            # before the start; any other errno, such as a full disk, is not the archive's fault.
             if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
                 raise
             reason = str(error) or type(error).__name__
@@ -88,7 +73,7 @@ def unpacked(archive: Path, folder: Path, limits: Limits | None = None) -> Itera
 
 
 class _Writer:
-    """Writes members under `root` as long as they keep within the limits."""
+    """Writes members below `root` while they are within the limits."""
 
     def __init__(self, archive: Path, root: Path, limits: Limits):
         self.archive, self.root, self._limits = archive, root, limits
@@ -99,7 +84,7 @@ class _Writer:
         return ValueError(f"{self.archive}: {member!r}: {reason}")
 
     def admit(self, member: str, size: int) -> Path:
-        """Where a member goes, of so many bytes as it says itself."""
+        """The path for a member of the given declared size."""
         self._members += 1
         if self._members > self._limits.files:
             raise self.refuse(member, f"above the limit of {self._limits.files:,} files")
@@ -140,7 +125,7 @@ class _Writer:
 
     @contextlib.contextmanager
     def clash(self, member: str) -> Iterator[None]:
-        """Turn what the disk says of a name that cannot be into our sentence."""
+        """Convert errors of the file system about a member's name to ValueError."""
         try:
             yield
         except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
@@ -157,7 +142,7 @@ def _unpack_zip(archive: Path, writer: _Writer) -> None:
         for member in opened.infolist():
             name, mode = member.filename, member.external_attr >> 16
             relative_name(name, str(archive))
-            # Zip tools that know no Unix rights leave the kind of file empty.
+            # Zip tools without Unix permissions leave the file type empty.
             if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
                 raise writer.refuse(name, "a link or a special file; only files are unpacked")
             if member.is_dir():
@@ -174,12 +159,21 @@ def _unpack_zip(archive: Path, writer: _Writer) -> None:
 def _unpack_tar(archive: Path, writer: _Writer) -> None:
     packed = archive.stat().st_size
     with archive.open("rb") as file, _decompressed(archive, file) as stream:
-        watched: Any = _Watched(stream)
-        opened: Any = tarfile.open(fileobj=watched, mode="r:")
+        bounded: Any = _BoundedStream(stream)
+        opened: Any = tarfile.open(fileobj=bounded, mode="r:")
         for member in opened:
             if member.isdir() and member.name in (".", "./"):
-                continue  # the folder itself
-            _check_member(member, writer)
+                continue  # the root directory itself
+            relative_name(member.name, str(archive))
+            if not (member.isreg() or member.isdir()) or member.issparse():
+                raise writer.refuse(
+                    member.name, "a link or a special file; only files are unpacked"
+                )
+            if hasattr(tarfile, "data_filter"):
+                # Python's checks in addition; since Python 3.13 they access the disk:
+                # https://docs.python.org/3/library/tarfile.html
+                with writer.clash(member.name):
+                    tarfile.data_filter(member, str(writer.root))
             if member.isdir():
                 writer.make_folder(member.name)
                 continue
@@ -187,39 +181,29 @@ def _unpack_tar(archive: Path, writer: _Writer) -> None:
             source = opened.extractfile(member)
             assert source is not None
             writer.write(member.name, member.size, source)
-            opened.members.clear()  # tarfile would remember millions of them
-        # tarfile takes a broken header for the end; the true one is a block of zeros.
-        if watched.last != bytes(tarfile.BLOCKSIZE):
+            opened.members.clear()  # tarfile keeps every member, possibly millions
+        # tarfile takes a corrupt header for the end of the archive, which is a block of zeros.
+        if bounded.last != bytes(tarfile.BLOCKSIZE):
             raise tarfile.ReadError("no end mark")
-        # What follows is padding; gzip and xz keep their check sums behind it.
+        # Reading the padding to its end makes gzip and xz verify their checksums.
         for _ in range(_PADDING_BYTES // _CHUNK_BYTES):
-            if not watched.read(_CHUNK_BYTES):
+            if not bounded.read(_CHUNK_BYTES):
                 break
 
 
-class _Watched:
-    """A stream for tarfile that remembers its last block and refuses to fill the memory."""
+class _BoundedStream:
+    """A stream for tarfile that keeps the last block and limits the size of a read."""
 
     def __init__(self, stream: IO[bytes]):
         self._stream, self.last = stream, b""
         self.seek, self.tell = stream.seek, stream.tell
 
     def read(self, size: int) -> bytes:
-        # A header may say that its extension is gigabytes long; tarfile would read it at once.
+        # A header may declare gigabytes of extension data, which tarfile reads at once.
         if size > _CHUNK_BYTES:
             raise tarfile.ReadError(f"a header of {size:,} bytes")
         self.last = self._stream.read(size)
         return self.last
-
-
-def _check_member(member: tarfile.TarInfo, writer: _Writer) -> None:
-    relative_name(member.name, str(writer.archive))
-    if not (member.isreg() or member.isdir()) or member.issparse():
-        raise writer.refuse(member.name, "a link or a special file; only files are unpacked")
-    if hasattr(tarfile, "data_filter"):
-        # Python's own opinion, on top: https://docs.python.org/3/library/tarfile.html
-        with writer.clash(member.name):  # since Python 3.13 it looks at the disk
-            tarfile.data_filter(member, str(writer.root))
 
 
 def _decompressed(archive: Path, file: IO[bytes]) -> Any:

@@ -1,7 +1,6 @@
-"""Is a folder of photographs fit to train on? Counts, unreadable files, and the same file twice.
+"""Checks of a directory of photographs: counts, unreadable files and duplicates.
 
-Reads and decodes every file once, in threads (Pillow and hashlib let go of the interpreter). What
-belongs to which class is folder.py's; nothing is written or repaired.
+Every file is read and decoded once, in threads; nothing is written.
 """
 
 import collections
@@ -18,84 +17,57 @@ from rich.text import Text
 
 from gtn_jax.config import DataConfig
 from gtn_jax.data.files import read_regular
-from gtn_jax.data.folder import FolderListing, read_folder
-from gtn_jax.data.folder_tree import shown
+from gtn_jax.data.folder import FolderListing, read_folder, shown
 from gtn_jax.data.progress import PrepareBar
 from gtn_jax.data.rgb import open_rgb
 from gtn_jax.data.splits import Split
 from gtn_jax.data.subsets import Subset, divide
 from gtn_jax.data.threads import ordered_map
 
-Counts = collections.Counter[int]
-"""Label -> number of files."""
+Counts = collections.Counter[int]  # label -> number of files
 
 
 class Inspection(NamedTuple):
-    """What came of reading one file.
+    """The result of reading one file."""
 
-    Attributes:
-        digest: SHA-256 of its bytes; empty where they could not be read.
-        reason: why it is no readable image, one line that names it; empty if it is one.
-    """
-
-    digest: bytes
-    reason: str
+    digest: bytes  # SHA-256 of the content; empty if it could not be read
+    reason: str  # why it is not a readable image, one line with its name; empty if it is one
 
 
 class Duplicate(NamedTuple):
-    """Files of the same bytes.
-
-    Attributes:
-        files: their paths below the root.
-        where: the splits or classes they are in, in words.
-    """
+    """Files with identical content."""
 
     files: tuple[str, ...]
-    where: str
+    where: str  # their splits or classes
 
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """What `check_folder` found.
-
-    Attributes:
-        listing: the folder.
-        unreadable: a line a file.
-        duplicates: those that make a figure wrong: in two splits, in two classes, or in what
-            training takes its held-out images from.
-        harmless: number of files that only repeat another of the same class and split.
-        singles: classes with one training image.
-    """
+    """The result of `check_folder`."""
 
     listing: FolderListing
-    unreadable: tuple[str, ...]
+    unreadable: tuple[str, ...]  # one line per file
+    # Across splits, across classes, or in what training takes its held-out images from; other
+    # duplicates distort no metric.
     duplicates: tuple[Duplicate, ...]
-    harmless: int
-    singles: tuple[str, ...]
+    harmless: int  # number of other repeated files
+    singles: tuple[str, ...]  # classes with one training image
 
     @property
     def problems(self) -> str:
-        """What is wrong, counted in words; empty if nothing is."""
+        """Number of problems of each kind as text; empty if there are none."""
         unread = self.listing.unread
-        found = (
+        counts = (
             (sum(unread.values()), f"not read ({', '.join(unread)})"),
             (len(self.unreadable), "unreadable"),
             (len(self.duplicates), "more than once"),
             (len(self.singles), "alone in a class"),
         )
-        return ", ".join(f"{count:,} {what}" for count, what in found if count)
+        return ", ".join(f"{count:,} {what}" for count, what in counts if count)
 
 
 def inspect(root: Path, files: Sequence[str]) -> list[Inspection]:
-    """Read and decode files, in parallel, with a bar on a terminal.
-
-    Args:
-        root: what `files` are below of.
-        files: paths below it.
-
-    Returns:
-        One for each file, in their order.
-    """
+    """Read and decode `root / file` for each file, in threads, with a progress bar."""
 
     def one(file: str) -> Inspection:
         try:
@@ -110,27 +82,23 @@ def inspect(root: Path, files: Sequence[str]) -> list[Inspection]:
             return Inspection(digest, str(error))
         return Inspection(digest, "")
 
-    found = []
+    inspections = []
     with PrepareBar("check", len(files)) as bar:
         for inspection in ordered_map(one, files):
-            found.append(inspection)
+            inspections.append(inspection)
             bar.advance()
-    return found
+    return inspections
 
 
 def unreadable_files(listing: FolderListing) -> dict[str, str]:
-    """File -> why it cannot be read, for every one that cannot; decodes all of them."""
+    """File -> reason, for every unreadable file; decodes all of them."""
     files = [file for part in listing.splits.values() for file, _ in part]
-    found = zip(files, inspect(listing.root, files), strict=True)
-    return {file: inspection.reason for file, inspection in found if inspection.reason}
+    inspections = zip(files, inspect(listing.root, files), strict=True)
+    return {file: inspection.reason for file, inspection in inspections if inspection.reason}
 
 
 def check_folder(path: str | Path) -> Report:
-    """Everything that `gtn check-data` knows about a folder.
-
-    Raises:
-        ValueError: the folder cannot be read as classes at all, as `read_folder`.
-    """
+    """Everything that `gtn check-data` reports; raises ValueError as `read_folder` does."""
     listing = read_folder(path)
     rows = [(split, file, label) for split, part in listing.splits.items() for file, label in part]
     inspections = inspect(listing.root, [file for _, file, _ in rows])
@@ -138,7 +106,7 @@ def check_folder(path: str | Path) -> Report:
     for row, inspection in zip(rows, inspections, strict=True):
         if not inspection.reason:
             groups[inspection.digest].append(row)
-    # Without a folder of its own, validation is a share of train's images.
+    # Without its own directory, validation is a share of train.
     held_out = set() if "validation" in listing.splits else {"train"}
     duplicates, harmless = [], 0
     for group in groups.values():
@@ -155,7 +123,7 @@ def check_folder(path: str | Path) -> Report:
 
 
 def _where(group: list[tuple[str, str, int]], listing: FolderListing, held_out: set[str]) -> str:
-    """The splits or classes of one image's copies; "" if it matters to nobody."""
+    """The splits or classes of duplicates; "" if they are harmless."""
     splits = list(dict.fromkeys(split for split, _, _ in group))
     labels = list(dict.fromkeys(label for _, _, label in group))
     if len(labels) > 1:
@@ -168,11 +136,9 @@ def _where(group: list[tuple[str, str, int]], listing: FolderListing, held_out: 
 
 
 def counts_in_training(listing: FolderListing, data: DataConfig | None = None) -> dict[str, Counts]:
-    """Split -> class -> number of files, as training divides them; any seed gives the same.
+    """Split -> label -> number of files after `data` (default: the defaults) holds out its shares.
 
-    Args:
-        listing: of the folder.
-        data: its fractions are held out; None: the defaults.
+    The counts do not depend on the seed.
     """
     parts = {}
     for name, part in listing.splits.items():
@@ -184,13 +150,13 @@ def counts_in_training(listing: FolderListing, data: DataConfig | None = None) -
 
 
 def counts_table(listing: FolderListing) -> Table:
-    """A row a class: its number of files in each split of training; last the sums."""
+    """Number of files by class and split, and their sums."""
     table = Table("class", box=box.SIMPLE)
     columns = counts_in_training(listing)
     for split in columns:
         table.add_column(split, justify="right")
     for label, name in enumerate(listing.classes):
-        # Text: a class may be called "[red]", which is markup to rich.
+        # Text, as rich would read a class named "[red]" as markup.
         cells = (f"{column[label]:,}" for column in columns.values())
         table.add_row(Text(name, overflow="fold"), *cells)
     table.add_section()
@@ -199,7 +165,7 @@ def counts_table(listing: FolderListing) -> Table:
 
 
 def _held_out_lines(listing: FolderListing) -> list[str]:
-    """Which columns of the table have no folder, and what decides them."""
+    """Lines about splits that have no directory."""
     defaults, missing = DataConfig(), counts_in_training(listing).keys() - listing.splits.keys()
     return [
         f"{split}: no folder, so training holds out {100 * getattr(defaults, field):g} % of each "
@@ -213,7 +179,7 @@ def _held_out_lines(listing: FolderListing) -> list[str]:
 
 
 def report_lines(report: Report) -> list[str]:
-    """What training holds out, and all findings, in lines below the table."""
+    """The held-out shares and all findings as lines for the user."""
     lines = _held_out_lines(report.listing)
     for suffix, count in report.listing.others.items():
         fix = " (save them as JPEG)" if suffix in report.listing.unread else ""

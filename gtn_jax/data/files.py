@@ -1,7 +1,6 @@
-"""Names of files that someone else wrote down -> files that are safe to read.
+"""Safe access to files named by downloaded lists and archives.
 
-Lists and archives come from the network: a name in them must mean a regular file below the root
-that the user pointed to. Does not parse lists (builders/lists.py) or unpack (archives.py).
+A name must mean a regular file below the root given by the user.
 """
 
 import os
@@ -10,14 +9,10 @@ from pathlib import Path, PurePosixPath
 
 
 def relative_name(name: str, where: str) -> str:
-    """A name as it is written in a list -> the same in normal form ("a//./b" is "a/b").
+    """Normalize a relative name with forward slashes ("a//./b" becomes "a/b").
 
-    Args:
-        name: with forward slashes.
-        where: what to call the place it stands in, for the error, e.g. "train.txt:17".
-
-    Raises:
-        ValueError: absolute, with "..", with a NUL, or empty.
+    `where` locates the name in errors, such as "train.txt:17". ValueError for a name that is
+    absolute or empty or contains ".." or NUL.
     """
     pure = PurePosixPath(name)
     if "\0" in name or pure.is_absolute() or ".." in pure.parts or not pure.parts:
@@ -29,16 +24,9 @@ def relative_name(name: str, where: str) -> str:
 
 
 def regular_file(root: Path, name: str, where: str) -> Path | None:
-    """The file that a name means below `root`, or None where nothing is there.
+    """The real path of a `relative_name` below a resolved `root`; None if it does not exist.
 
-    Args:
-        root: a real path (`Path.resolve`).
-        name: from `relative_name`.
-        where: the place it stands in, for the error.
-
-    Raises:
-        ValueError: a symbolic link leads out of `root`, or the name means a folder, a pipe or a
-            device. Such a file is not opened.
+    ValueError for a link that leads outside `root`, a directory, a pipe or a device.
     """
     real = os.path.realpath(root / name)
     if not Path(real).is_relative_to(root):
@@ -55,13 +43,8 @@ def regular_file(root: Path, name: str, where: str) -> Path | None:
 
 
 def read_regular(path: Path) -> bytes:
-    """The bytes of a regular file; never waits for a pipe.
-
-    Raises:
-        ValueError: it is a folder, a pipe or a device.
-        OSError: it cannot be opened.
-    """
-    # O_NONBLOCK: opening a pipe that nobody writes to would wait for ever.
+    """The content of a regular file; ValueError for a directory, pipe or device."""
+    # O_NONBLOCK: opening a pipe without a writer would block.
     with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
         if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise ValueError(f"{path} is not a regular file; put an image there")

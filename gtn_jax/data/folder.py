@@ -1,23 +1,28 @@
-"""A person's folder of photographs -> class names, and which file belongs to which split.
+"""Directories of photographs: class names, and which file belongs to which split.
 
-Two layouts: `train/`, with `val/` (or `valid/`, `validation/`) and `test/` beside it if there are
-any, and a folder a class in each; or class folders only, and everything is `train`, of which
-training holds out a share. Names only: opens no image (check.py) and writes nothing
-(builders/folder.py).
+Two layouts: `train/`, with optional `val/` (`valid/`, `validation/`) and `test/` beside it and one
+directory per class in each; or only class directories, all of them `train`, of which training
+holds out a share. Only names are read; no image is opened.
 """
 
 import collections
 import dataclasses
 import difflib
+import errno
+import glob
+import os
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from gtn_jax.data.folder_tree import Tree, scan, shown
-from gtn_jax.data.image_files import UNREAD_SUFFIXES
-
 PREFIX = "folder:"
+IMAGE_SUFFIXES = frozenset({".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"})
+"""Images inside a directory, in any case; a file named by the user is always one."""
+UNREAD_SUFFIXES = frozenset(
+    {".arw", ".avif", ".cr2", ".dng", ".heic", ".heif", ".nef", ".orf", ".raf"}
+)
+"""Photographs in formats that this package cannot read."""
 SPLIT_FOLDERS = {
     "train": "train",
     "val": "validation",
@@ -25,17 +30,31 @@ SPLIT_FOLDERS = {
     "validation": "validation",
     "test": "test",
 }
-"""Name of a folder or of a stored split, in any case -> the split that it holds."""
+"""Name of a directory or of a stored split, in any case -> split."""
 _NAMED_AT_MOST = 5
+_SYSTEM_FOLDERS = frozenset({"__macosx", "@eadir", "$recycle.bin", "lost+found"})
+
+
+@dataclasses.dataclass
+class Tree:
+    """Images and subdirectories of a directory by name, without hidden and system files."""
+
+    images: list[str]
+    folders: "dict[str, Tree]"
+
+    def all_images(self, prefix: str) -> Iterator[str]:
+        """Recursively list the images, each path after `prefix`."""
+        yield from (prefix + image for image in self.images)
+        for name, folder in self.folders.items():
+            yield from folder.all_images(f"{prefix}{name}/")
+
+    def has_images(self) -> bool:
+        """Whether there is an image at any depth."""
+        return any(True for _ in self.all_images(""))
 
 
 class Labeled(NamedTuple):
-    """One image file.
-
-    Attributes:
-        file: its path below the root, with "/".
-        label: index into the classes.
-    """
+    """An image file, relative to the root with "/", and the index of its class."""
 
     file: str
     label: int
@@ -43,37 +62,25 @@ class Labeled(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class FolderListing:
-    """What a folder holds.
+    """The images of a directory."""
 
-    Attributes:
-        root: the folder, resolved.
-        classes: names in label order: the folders of `train`, sorted.
-        splits: "train" and, where there are folders for them, "validation" and "test"; files
-            sorted by class and path.
-        others: suffix -> number of files that are not read; "" stands for no suffix.
-    """
-
-    root: Path
-    classes: tuple[str, ...]
-    splits: dict[str, list[Labeled]]
-    others: dict[str, int]
+    root: Path  # resolved
+    classes: tuple[str, ...]  # names in label order: the directories of `train`, sorted
+    splits: dict[str, list[Labeled]]  # at least "train"; sorted by class and path
+    others: dict[str, int]  # suffix ("": none) -> number of files that are not read
 
     @property
     def unread(self) -> dict[str, int]:
-        """Those of `others` that are photographs all the same."""
+        """The part of `others` that are photographs (`UNREAD_SUFFIXES`)."""
         return {suffix: count for suffix, count in self.others.items() if suffix in UNREAD_SUFFIXES}
 
 
 def read_folder(path: str | Path) -> FolderListing:
-    """List a folder of photographs.
-
-    Args:
-        path: the folder; "~" is the home folder.
+    """List a directory of photographs; "~" is the home directory.
 
     Raises:
-        ValueError: not a folder, no image, an image in no class, a class without images, a class
-            that only validation or test has, one class only, names that clash, a link that leaves
-            the folder or turns in a circle.
+        ValueError: not a directory, no image, an image in no class, a class without (training)
+            images, fewer than two classes, names that clash, a link that leaves or forms a cycle.
     """
     if not str(path):
         raise ValueError(
@@ -86,13 +93,13 @@ def read_folder(path: str | Path) -> FolderListing:
     root = path.resolve()
     tree, others = scan(root)
     if not tree.has_images():
-        raise ValueError(f"folder {path}: no image in it{_said_of(others)}")
+        raise ValueError(f"folder {path}: no image in it{_unread_note(others)}")
     if tree.images:
         raise ValueError(
             f"folder {path}: {_some(tree.images)} in no class folder; make one folder a class"
         )
     parts = _split_folders(tree, path)
-    classes = _classes(parts["train"])
+    classes = tuple(sorted(_key(name) for name in parts["train"][1].folders))
     _check_classes(parts, classes, path, others)
     labels = {_key(name): number for number, name in enumerate(classes)}
     splits = {}
@@ -107,12 +114,12 @@ def read_folder(path: str | Path) -> FolderListing:
 
 
 _Parts = dict[str, tuple[str, Tree]]
-"""Split -> where it is below the root ("train/", or "" for class folders only), and its tree."""
+"""Split -> path relative to the root ("train/", or "" for class directories only), and tree."""
 
 
 def _split_folders(tree: Tree, path: Path) -> _Parts:
     named = {name: SPLIT_FOLDERS.get(name.lower()) for name in tree.folders}
-    # A class may be called "train", beside others: a split holds folders.
+    # A class may also be named "train", but only a split contains directories.
     is_split = all(named.values()) or any(
         split and tree.folders[name].folders for name, split in named.items()
     )
@@ -142,13 +149,13 @@ def _split_folders(tree: Tree, path: Path) -> _Parts:
             raise ValueError(f"folder {path}: {name}/ holds no image; fill it or remove it")
         parts[split] = (f"{name}/", part)
     if "train" not in parts:
-        there = " and ".join(place for place, _ in parts.values())
-        raise ValueError(f"folder {path}: {there} but no train/; rename or add it")
+        places = " and ".join(place for place, _ in parts.values())
+        raise ValueError(f"folder {path}: {places} but no train/; rename or add it")
     return {split: parts[split] for split in ("train", "validation", "test") if split in parts}
 
 
 def _check_class_folders(tree: Tree, path: Path) -> None:
-    """Refuse what looks like class folders and most likely is something else."""
+    """Reject class directories that most likely are something else."""
     folders = {name: node for name, node in tree.folders.items() if node.has_images()}
     if len(folders) == 1:
         ((name, node),) = folders.items()
@@ -165,12 +172,8 @@ def _check_class_folders(tree: Tree, path: Path) -> None:
         )
 
 
-def _classes(train: tuple[str, Tree]) -> tuple[str, ...]:
-    return tuple(sorted(unicodedata.normalize("NFC", name) for name in train[1].folders))
-
-
 def _key(name: str) -> str:
-    """The same for the two ways that file systems write an accent."""
+    """Equal for composed and decomposed accents, which file systems write differently."""
     return unicodedata.normalize("NFC", name)
 
 
@@ -178,10 +181,11 @@ def _check_classes(
     parts: _Parts, classes: tuple[str, ...], path: Path, others: collections.Counter[str]
 ) -> None:
     train = parts["train"][1]
-    odd = [name for name in classes if shown(name) != name or not name.strip()]
-    if odd:
+    invalid = [name for name in classes if shown(name) != name or not name.strip()]
+    if invalid:
         raise ValueError(
-            f"folder {path}: class {_list(odd)}: control characters or nothing but spaces; rename"
+            f"folder {path}: class {_list(invalid)}: control characters or nothing but spaces; "
+            "rename"
         )
     same: dict[str, list[str]] = collections.defaultdict(list)
     for name in train.folders:
@@ -195,20 +199,21 @@ def _check_classes(
     empty = [name for name, folder in train.folders.items() if not folder.has_images()]
     if empty:
         raise ValueError(
-            f"folder {path}: no training image of {_list(empty)}{_said_of(others)}; fill or remove"
+            f"folder {path}: no training image of {_list(empty)}{_unread_note(others)}; "
+            "fill or remove"
         )
     for place, part in parts.values():
-        strange = [
+        unknown = [
             name
             for name, folder in part.folders.items()
             if _key(name) not in classes and folder.has_images()
         ]
-        if strange:
+        if unknown:
             folded = {name.casefold(): name for name in classes}
-            near = difflib.get_close_matches(strange[0].casefold(), folded, n=1, cutoff=0.7)
-            hint = f" (nearest to {shown(strange[0])}: {folded[near[0]]})" if near else ""
+            near = difflib.get_close_matches(unknown[0].casefold(), folded, n=1, cutoff=0.7)
+            hint = f" (nearest to {shown(unknown[0])}: {folded[near[0]]})" if near else ""
             raise ValueError(
-                f"folder {path}: class {_list(strange)} of {place} is none of train/'s, which are "
+                f"folder {path}: class {_list(unknown)} of {place} is none of train/'s, which are "
                 f"the only ones that can be learned; rename or remove it{hint}"
             )
     if len(classes) == 1:
@@ -226,9 +231,114 @@ def _list(names: Iterable[str]) -> str:
     return ", ".join(names[:_NAMED_AT_MOST]) + (f" and {more} more" if more > 0 else "")
 
 
-def _said_of(others: collections.Counter[str]) -> str:
+def _unread_note(others: collections.Counter[str]) -> str:
     if not others:
         return ""
     kinds = ", ".join(f"{count:,} {suffix or 'without suffix'}" for suffix, count in
                       others.most_common(_NAMED_AT_MOST))  # fmt: skip
     return f" (of files that are not read there are {shown(kinds)})"
+
+
+def scan(root: Path) -> tuple[Tree, collections.Counter[str]]:
+    """The tree below a resolved `root`, and the number of other files by suffix; ValueError for a
+    link that leaves `root` or leads to one of its parent directories."""
+    others: collections.Counter[str] = collections.Counter()
+    return _scan(root, root, (), others), others
+
+
+def _scan(
+    folder: Path, root: Path, above: tuple[Path, ...], others: collections.Counter[str]
+) -> Tree:
+    """The tree of `folder`; `above` are its resolved parents."""
+    node = Tree([], {})
+    here = folder.resolve() if folder.is_symlink() else folder
+    with os.scandir(folder) as entries:
+        sorted_entries = sorted(entries, key=lambda entry: entry.name)
+    for entry in sorted_entries:
+        if entry.name.startswith(".") or entry.name.lower() in _SYSTEM_FOLDERS:
+            continue
+        path = folder / entry.name
+        if entry.is_symlink():
+            _check_link(path, root, (*above, here))
+        suffix = path.suffix.lower()
+        if entry.is_dir():
+            node.folders[entry.name] = _scan(path, root, (*above, here), others)
+        # Includes devices with an image's name: reading rejects all invalid files together.
+        elif suffix in IMAGE_SUFFIXES:
+            node.images.append(entry.name)
+        else:
+            others[suffix] += 1
+    return node
+
+
+def _check_link(path: Path, root: Path, above: tuple[Path, ...]) -> None:
+    target = Path(os.path.realpath(path))
+    try:
+        path.stat()
+    except OSError as error:
+        # Path.resolve raises this in Python 3.11 and 3.12, and passes over it in 3.13.
+        if error.errno == errno.ELOOP:
+            target = path.parent
+    if not target.is_relative_to(root):
+        raise ValueError(
+            f"{shown(str(path))}: a link that leaves {root}; copy what it points to, or use a "
+            "hard link"
+        )
+    if target in above:
+        raise ValueError(f"{shown(str(path))}: a link that leads back to itself; remove it")
+
+
+def shown(name: str) -> str:
+    """The name as one line of valid text, with control characters and invalid bytes escaped."""
+    text = os.fsencode(name).decode("utf-8", "backslashreplace")
+    return "".join(
+        ascii(letter)[1:-1] if unicodedata.category(letter) == "Cc" else letter for letter in text
+    )
+
+
+def image_files(paths: Iterable[Path]) -> tuple[list[Path], list[str]]:
+    """The image files that the user's `paths` mean, for prediction and calibration.
+
+    A path is a file, a directory, whose images are found recursively, or a pattern
+    (`photos/**/*.jpg`, for shells without globbing), which stands for the images it matches and
+    those in the directories it matches, each once. Hidden files are skipped.
+
+    Returns:
+        Files in the order of `paths`, sorted within a directory; and one message for every path
+        that does not exist or holds no image.
+    """
+    files: list[Path] = []
+    problems = []
+    for path in paths:
+        if path.is_dir():
+            images = _images_of(path)
+            files += images
+            if not images:
+                problems.append(f"{path}: no image in this folder")
+        elif path.is_file():
+            files.append(path)
+        elif not path.exists() and glob.has_magic(str(path)):
+            matches = [Path(name) for name in sorted(glob.glob(str(path), recursive=True))]
+            images = dict.fromkeys(file for match in matches for file in _images_of(match))
+            files += images
+            if not images:
+                problems.append(f"{path}: no image has such a name")
+        elif path.exists():
+            problems.append(f"{path}: neither a file nor a folder; a pipe or device is not read")
+        else:
+            problems.append(f"{path}: no such file or folder")
+    return files, problems
+
+
+def _images_of(path: Path) -> list[Path]:
+    """Images in a directory, or the path itself if it is one."""
+    if path.is_dir():
+        return sorted(file for file in path.rglob("*") if _is_image(file, path))
+    return [path] if _is_image(path, path.parent) else []
+
+
+def _is_image(file: Path, folder: Path) -> bool:
+    if file.suffix.lower() not in IMAGE_SUFFIXES:
+        return False
+    is_hidden = any(part.startswith(".") for part in file.relative_to(folder).parts)
+    return not is_hidden and file.is_file()

@@ -1,12 +1,10 @@
-"""Images -> batches of uint8 pixels on the host, in an order that can be resumed.
+"""Batches of uint8 images on the host, in a resumable order.
 
-Grain (https://google-grain.readthedocs.io) shuffles, batches and keeps the position. Images that
-are in no memory are decoded in Grain's threads, ahead of the step that wants them; where the
-devices hold the images, a batch is only their rows (training/image_store.py chooses). Augmentation,
-cropping included, is augment.py's, on the device.
+Grain (https://google-grain.readthedocs.io) shuffles, batches and stores the position. Images that
+are not in memory are decoded ahead of time in Grain's threads; if the devices hold the images, a
+batch is only their rows (training/image_store.py). Augmentation runs on the device (augment.py).
 """
 
-import functools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -18,21 +16,17 @@ from gtn_jax.arrays import Batch
 from gtn_jax.data.clips import clip_rows, row_drawer
 from gtn_jax.data.images import Images
 
-Gather = Callable[[int, np.ndarray], Any]
-"""(number of the step, int B rows of a part) -> that step's batch; called in Grain's threads."""
+Gather = Callable[[int, np.ndarray], Any]  # (step, int B rows) -> batch, in Grain's threads
 
 
 def fit_batch_size(batch_size: int, images: int, devices: int, micro_batches: int = 1) -> int:
-    """The batch size to train with: the largest, up to `batch_size`, that works.
+    """The largest valid batch size up to `batch_size`, which a small training set reduces.
 
-    Args:
-        batch_size: what was asked for; `devices` must divide it.
-        images: number of training images; fewer than a batch shrink the batch.
-        devices: number of devices that share a batch.
-        micro_batches: parts that a batch is taken in, each shared by the devices.
+    `images` is the size of the training set. A batch is divided over `devices`, after a division
+    into `micro_batches`.
 
     Raises:
-        ValueError: not divisible, or less than one image a device and micro-batch.
+        ValueError: not divisible, or less than one image per device and micro-batch.
     """
     shares, where = devices * micro_batches, f"{devices} devices"
     if micro_batches > 1:
@@ -50,7 +44,7 @@ def fit_batch_size(batch_size: int, images: int, devices: int, micro_batches: in
 
 
 def steps_per_epoch(images: int, batch_size: int, last_batch: str) -> int:
-    """Steps of one epoch; `last_batch` is "keep" or "drop"."""
+    """Steps per epoch; `last_batch` is "keep" or "drop"."""
     return -(-images // batch_size) if last_batch == "keep" else images // batch_size
 
 
@@ -62,19 +56,18 @@ def training_batches(
     gather: Gather | None = None,
     threads: int = 2,
 ) -> grain.DatasetIterator[Any]:
-    """Endless shuffled batches, every epoch in another order.
+    """Endless shuffled batches, each epoch in another order.
 
-    The iterator's `get_state()` and `set_state()` are the data position: small, JSON, exact.
+    `get_state()` and `set_state()` of the iterator are the data position: small, JSON, exact.
 
     Args:
-        images: what to draw from; each is seen once an epoch (with "drop": at most once), of a
-            clip one image.
-        batch_size: images a batch.
-        last_batch: "drop" or "keep" an epoch's partial batch.
+        images: each is used once per epoch (with "drop": at most once); of a clip, one image.
+        batch_size: images per batch.
+        last_batch: "drop" or "keep" the partial batch of an epoch.
         seed: of the order.
-        gather: makes a batch of its rows; None: `images.take`.
-        threads: that make batches ahead; 0 makes each when it is asked for. The batches are the
-            same. There are no processes.
+        gather: converts rows to a batch; default `images.take`.
+        threads: number of threads that prepare batches ahead; 0 prepares on request. The batches
+            do not depend on it.
     """
     dataset = _in_order(
         images, batch_size, last_batch, seed, gather or (lambda _, rows: images.take(rows))
@@ -85,7 +78,7 @@ def training_batches(
 def rows_of_step(
     images: Images, batch_size: int, last_batch: str, seed: int, step: int
 ) -> np.ndarray:
-    """int B, the rows of the part that `training_batches` has in its batch `step`, from 0."""
+    """int B, the rows of batch `step` (from 0) of `training_batches`."""
     order = _in_order(images, batch_size, last_batch, seed, lambda _, rows: rows)
     return np.asarray(order[step])
 
@@ -95,7 +88,7 @@ def _in_order(
 ) -> grain.MapDataset[Any]:
     rows = grain.MapDataset.range(images.epoch_images)
     if images.clips is not None:
-        # Right here, where Grain's index still tells the epoch.
+        # Before shuffling, as Grain's index still determines the epoch here.
         rows = rows.map_with_index(row_drawer(clip_rows(images.clips), seed))
     return (
         rows.shuffle(seed=seed)
@@ -106,11 +99,10 @@ def _in_order(
 
 
 def evaluation_batches(images: Images, batch_size: int) -> Iterator[Batch]:
-    """Every image once, in order; the last batch is filled up with rows of mask 0."""
+    """Every image once, in order; the last batch is padded with rows of mask 0."""
     for start in range(0, len(images), batch_size):
         batch = images.gather(np.arange(start, min(start + batch_size, len(images))))
-        yield jax.tree.map(functools.partial(_fill_up, rows=batch_size), batch)
-
-
-def _fill_up(array: np.ndarray, rows: int) -> np.ndarray:
-    return np.pad(array, [(0, rows - len(array))] + [(0, 0)] * (array.ndim - 1))
+        missing = batch_size - len(batch.labels)
+        yield jax.tree.map(
+            lambda x, n=missing: np.pad(x, [(0, n)] + [(0, 0)] * (x.ndim - 1)), batch
+        )

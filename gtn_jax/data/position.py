@@ -1,7 +1,7 @@
-"""What a data position is a position in: images, their order, what is made of them.
+"""Identity of the data that a position belongs to.
 
-Grain's own state is a number of batches. It fits any data set, seed and batch size, and would
-silently skip and repeat images of another; so this goes with it.
+Grain's state is only a number of batches; in other data, with another seed or batch size, it would
+silently skip and repeat images.
 """
 
 from typing import Any
@@ -9,29 +9,17 @@ from typing import Any
 from gtn_jax.config import DataConfig
 
 _FIELDS = (
-    "name",
-    "last_batch",
-    "image_size",
-    "resize_size",
-    "random_resized_crop",
-    "random_flip",
-    "random_shift_pixels",
-    "small_image_size",
-    "small_image_epochs",
-    "feature_cache_views",
-)
+    "name", "last_batch", "image_size", "resize_size", "random_resized_crop", "random_flip",
+    "random_shift_pixels", "small_image_size", "small_image_epochs", "feature_cache_views",
+)  # fmt: skip
 
 
 def describe(
     data: DataConfig, images: dict[str, Any], batch_size: int, seed: int
 ) -> dict[str, Any]:
-    """Name -> value, JSON; names of config fields are theirs.
+    """A JSON-serializable description of the batches.
 
-    Args:
-        data: of the run.
-        images: `choice.fingerprint` of the training images.
-        batch_size: that the run trains with, which may be smaller than the config's.
-        seed: of the order.
+    `images` is `subsets.fingerprint` of the training images; `batch_size` is the effective one.
     """
     return {
         "seed": seed,
@@ -42,21 +30,13 @@ def describe(
     }
 
 
-def check(kept: dict[str, Any] | None, now: dict[str, Any], where: str) -> None:
-    """Refuse a position in other data.
-
-    Args:
-        kept: what `describe` gave when the position was saved; None in checkpoints older than it.
-        now: what it gives now.
-        where: the checkpoint, for the message.
-
-    Raises:
-        ValueError: they differ; each field is named.
-    """
+def check(saved: dict[str, Any] | None, now: dict[str, Any], where: str) -> None:
+    """Compare a saved description (None in old checkpoints) with the current one; ValueError names
+    each field that differs, and `where`, the checkpoint."""
     changed = [
-        f"{field}: {kept.get(field)!r} -> {value!r}"
+        f"{field}: {saved.get(field)!r} -> {value!r}"
         for field, value in now.items()
-        if kept is not None and kept.get(field) != value
+        if saved is not None and saved.get(field) != value
     ]
     if changed:
         raise ValueError(

@@ -1,9 +1,8 @@
-"""Any image file -> upright 8-bit RGB; each odd kind of file has one defined answer, or a refusal.
+"""Image files -> upright 8-bit RGB, with one defined result or an error for each kind of file.
 
-Pillow decodes (https://pillow.readthedocs.io), by a class for each format that is chosen here from
-the first bytes: `Image.open` warns of large images, or refuses them by a limit of the whole
-process, and says of a damaged header only that it does not know the file. Does not resize:
-decode.py's. Not applied: ICC profiles, gamma.
+The first bytes select one of Pillow's format classes (https://pillow.readthedocs.io), as
+`Image.open` has a process-wide size limit and reports a damaged header only as an unknown format.
+ICC profiles and gamma are not applied.
 """
 
 import contextlib
@@ -23,7 +22,7 @@ from PIL.WebPImagePlugin import WebPImageFile
 from gtn_jax.errors import one_line
 
 MAX_MEGAPIXELS = 64.0
-"""Of one image, by its header, before anything is decoded: 11 kB of PNG can hold 90."""
+"""Limit on an image, checked in the header before decoding: 11 kB of PNG can hold 90."""
 
 _OPENERS: tuple[tuple[bytes, type[ImageFile]], ...] = (
     (b"\xff\xd8\xff", JpegImageFile),
@@ -44,44 +43,35 @@ _BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
 
 
 def open_rgb(encoded: bytes, file: str, max_megapixels: float = MAX_MEGAPIXELS) -> Image.Image:
-    """Decode to upright 8-bit RGB.
+    """Decode a JPEG, PNG, GIF, BMP, TIFF or WebP file to upright 8-bit RGB.
 
-    EXIF orientation (or XMP's, where there is none) is applied. Gray, palette, CMYK and 1-bit
-    images become RGB; what is transparent shows white; of 16 bits a channel the high byte is kept;
-    of an animation the first frame.
-
-    Args:
-        encoded: a JPEG, PNG, GIF, BMP, TIFF or WebP file.
-        file: its name, for the error.
-        max_megapixels: the largest image to decode, in millions of pixels.
+    EXIF (or else XMP) orientation is applied. Gray, palette, CMYK and 1-bit images are converted,
+    transparency is composited on white; 16-bit channels keep the high byte, animations the first
+    frame.
 
     Raises:
-        ValueError: no image of these formats, damaged, too large, or of 32-bit or other pixels
-            that have no one meaning in 8 bits; names the file.
+        ValueError: another format, damaged, above `max_megapixels`, or 32-bit pixels, which have no
+            defined range; names `file`.
     """
     with _readable(file):
         image = _open(encoded, max_megapixels)
         image.load()
-        _check_size(image.size, max_megapixels)  # a GIF's frame may exceed what its header says
-        with contextlib.suppress(Exception):  # a damaged EXIF block turns nothing
+        _check_size(image.size, max_megapixels)  # a GIF frame may exceed the header's size
+        with contextlib.suppress(Exception):  # ignores damaged EXIF data
             ImageOps.exif_transpose(image, in_place=True)
         return _to_rgb(image)
 
 
 def upright_size(encoded: bytes, file: str) -> tuple[int, int]:
-    """Width and height of what `open_rgb` returns, from the header alone.
-
-    Raises:
-        ValueError: as `open_rgb`, as far as the header tells.
-    """
+    """Width and height of `open_rgb`'s result, from the header alone; errors as far as it tells."""
     with _readable(file):
         image = _open(encoded, MAX_MEGAPIXELS)
     if isinstance(image, TiffImageFile):
-        return image.size  # Pillow tells it as turned
-    # `getexif` decodes a PNG, as what tells its orientation may come after its pixels.
+        return image.size  # already transposed by Pillow
+    # `getexif` decodes a whole PNG, as metadata may follow the pixels.
     if not isinstance(image, PngImageFile) or any(chunk in encoded for chunk in _PNG_METADATA):
         with contextlib.suppress(Exception):
-            # Orientations from 5 on lie on their side.
+            # Orientations 5 to 8 swap width and height.
             if image.getexif().get(ExifTags.Base.Orientation) in (5, 6, 7, 8):
                 return image.height, image.width
     return image.size
@@ -89,7 +79,7 @@ def upright_size(encoded: bytes, file: str) -> tuple[int, int]:
 
 @contextlib.contextmanager
 def _readable(file: str) -> Iterator[None]:
-    """Turn what a decoder raises into one line; Pillow lets a dozen kinds of errors through."""
+    """Convert the many kinds of errors of Pillow's decoders to a one-line ValueError."""
     try:
         yield
     except Exception as error:
@@ -97,7 +87,6 @@ def _readable(file: str) -> Iterator[None]:
 
 
 def _open(encoded: bytes, max_megapixels: float) -> ImageFile:
-    """Read the header."""
     image = _opener(encoded)(io.BytesIO(encoded))
     _check_size(image.size, max_megapixels)
     return image
@@ -127,8 +116,8 @@ def _check_size(size: tuple[int, int], max_megapixels: float) -> None:
         )
 
 
-def _whole(value: object) -> int:
-    """A TIFF field that should hold one whole number and may hold anything."""
+def _integer(value: object) -> int:
+    """The integer of a TIFF field, which may have any type; -1 if there is none."""
     first = value[0] if isinstance(value, tuple) and value else value
     return first if isinstance(first, int) else -1
 
@@ -139,11 +128,11 @@ def _to_rgb(image: Image.Image) -> Image.Image:
     elif image.mode in ("I", "F"):
         raise ValueError("pixels of 32 bits, of no defined range; save it with 8 or 16 bits")
     if not image.has_transparency_data:
-        # convert() would copy what is RGB already.
+        # convert() would copy an RGB image.
         return image if image.mode == "RGB" else image.convert("RGB")
     transparency = image.info.get("transparency")
     if isinstance(transparency, tuple) and max(transparency) > 255:
-        # Pillow reads the high byte of 16-bit colors, but keeps the 16 bits of the one to hide.
+        # Pillow reduces 16-bit colors to the high byte, but not the transparent one.
         image.info["transparency"] = tuple(level >> 8 for level in transparency)
     layered = image.convert("RGBA")
     white = Image.new("RGBA", layered.size, (255, 255, 255, 255))
@@ -151,13 +140,13 @@ def _to_rgb(image: Image.Image) -> Image.Image:
 
 
 def _high_byte(image: Image.Image) -> Image.Image:
-    """16-bit gray -> 8-bit gray; with alpha 0 at the level that a PNG names as transparent."""
+    """16-bit gray -> 8-bit gray, with alpha 0 at a PNG's transparent level."""
     levels = np.asarray(image).astype(np.uint16)
     transparent = image.info.get("transparency")
     fields = image.tag_v2 if isinstance(image, TiffImageFile) else {}
-    bits = _whole(fields.get(_BITS_PER_SAMPLE, 16))
-    gray = (levels >> (bits - 8)).astype(np.uint8)  # a TIFF's 12 bits come unscaled
-    if _whole(fields.get(_PHOTOMETRIC, 1)) == _WHITE_IS_ZERO:
+    bits = _integer(fields.get(_BITS_PER_SAMPLE, 16))
+    gray = (levels >> (bits - 8)).astype(np.uint8)  # 12-bit TIFF levels are not scaled to 16
+    if _integer(fields.get(_PHOTOMETRIC, 1)) == _WHITE_IS_ZERO:
         gray = 255 - gray
     if not isinstance(transparent, int):
         return Image.fromarray(gray)

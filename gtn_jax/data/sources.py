@@ -1,7 +1,6 @@
-"""Names of data sets -> their images on disk.
+"""Data sets by name: `prepare` runs a builder, `open_splits` opens its splits.
 
-`prepare` runs a builder once; `open_splits` opens what it wrote, a folder of photographs or a data
-set of TFDS's own. Where things lie is stores.py's, reading splits.py's.
+A name is a row of `DATASETS`, a directory of photographs or a data set of TFDS's catalog.
 """
 
 import contextlib
@@ -23,33 +22,25 @@ Say = Callable[[str], None]
 
 
 class DatasetEntry(NamedTuple):
-    """One row of `DATASETS`.
+    """A row of `DATASETS`."""
 
-    Attributes:
-        module: builder module in `gtn_jax.data.builders`.
-        builder: its class.
-        needs_source: whether the user must bring a file or folder; otherwise the first use
-            prepares the data by itself.
-        clips: whether images are frames of videos, see `gtn_jax.data.clips`.
-    """
-
-    module: str
-    builder: str
-    needs_source: bool
-    clips: bool = False
+    module: str  # in `gtn_jax.data.builders`
+    builder: str  # class name
+    needs_source: bool  # the user provides the files; otherwise prepared on first use
+    clips: bool = False  # images are frames of videos, see `gtn_jax.data.clips`
 
 
 DATASETS = {
     "digits": DatasetEntry("digits", "Digits", needs_source=False),
     "tiny_imagenet": DatasetEntry("tiny_imagenet", "TinyImagenet", needs_source=True),
     "cub200": DatasetEntry("cub200", "Cub200", needs_source=True),
-    "dtd": DatasetEntry("dtd", "Dtd", needs_source=True),
-    "minc2500": DatasetEntry("minc2500", "Minc2500", needs_source=True),
-    "mit67": DatasetEntry("mit67", "Mit67", needs_source=True),
+    "dtd": DatasetEntry("listed", "Dtd", needs_source=True),
+    "minc2500": DatasetEntry("listed", "Minc2500", needs_source=True),
+    "mit67": DatasetEntry("listed", "Mit67", needs_source=True),
     "ucf101": DatasetEntry("ucf101", "Ucf101", needs_source=True, clips=True),
     "fashionai": DatasetEntry("fashionai", "Fashionai", needs_source=True),
 }
-"""Name -> builder. A later data set is one builder file and one row."""
+"""Name -> builder."""
 
 
 def prepare(
@@ -60,22 +51,22 @@ def prepare(
     allow_partial: bool = False,
     say: Say | None = None,
 ) -> dict[str, int]:
-    """Build a data set into `data_dir`; where it is already there, only count.
+    """Write a data set to `data_dir` unless it is there already.
 
     Args:
         name: in `DATASETS`, with its variant: dtd/1.
-        data_dir: folder of prepared data sets.
-        source: folder, file or archive that it is made from, where one is needed.
-        short_side: of the stored images, in pixels; None stores the files as they are, as digits
-            and tiny_imagenet always do.
-        allow_partial: go on over missing and unreadable files and wrong counts.
-        say: takes lines for the user.
+        data_dir: root of the prepared data sets.
+        source: directory, file or archive of a data set that needs one.
+        short_side: of the stored images in pixels; None stores files unchanged, as digits and
+            tiny_imagenet always do.
+        allow_partial: accept missing and unreadable files and other counts than the published.
+        say: receives messages for the user.
 
     Returns:
-        Images per split.
+        Number of images per split.
 
     Raises:
-        ValueError: unknown name, or a source that is missing or not what the builder reads.
+        ValueError: an unknown name, or a missing or invalid source.
     """
     if name.startswith((FOLDER_PREFIX, tfds_catalog.PREFIX)):
         raise ValueError(f"{name}: prepared by itself on first use; nothing to do here")
@@ -90,7 +81,7 @@ def prepare(
         if needs_source:
             _check_source(name, data_dir, source)
         with stores.locked(folder.parent, say):
-            # The one that was waited for may have done it.
+            # Another process may have prepared it while this one waited.
             if not stores.is_prepared(folder):
                 with _readable(source, folder.parent, say) as (readable, say_of_it):
                     builder: Any = builder_class(
@@ -105,18 +96,18 @@ def prepare(
                     builder.download_and_prepare()
                 return stores.counts(folder)
     say(f"{name} is there already; to prepare it anew, remove {folder}")
-    _check_whole(name, folder, builder_class, variant, allow_partial)
+    _check_complete(name, folder, builder_class, variant, allow_partial)
     return stores.counts(folder)
 
 
 def open_data(data: DataConfig, say: Say = print) -> dict[str, Split]:
-    """`open_splits` as a config says."""
+    """`open_splits` for a config."""
     short_side = data.resize_size or data.image_size
     return open_splits(data.name, data.data_dir, short_side, data.bad_images, say)
 
 
 def absolute(data: DataConfig) -> DataConfig:
-    """The same data for whoever stands in another folder: paths from the root, or from home."""
+    """The config with absolute paths, or relative to "~", independent of the working directory."""
     name = _folder_named(data.name)
     path = name.removeprefix(FOLDER_PREFIX)
     name = f"{FOLDER_PREFIX}{_from_root(path)}" if FOLDER_PREFIX + path == name else name
@@ -124,7 +115,7 @@ def absolute(data: DataConfig) -> DataConfig:
 
 
 def _folder_named(name: str) -> str:
-    """`photos/` -> `folder:photos/`, where that is a folder and no data set has the name."""
+    """`photos/` -> `folder:photos/`, if that is a directory and not the name of a data set."""
     is_known = name.partition("/")[0] in DATASETS or name.startswith(
         (FOLDER_PREFIX, tfds_catalog.PREFIX)
     )
@@ -143,20 +134,19 @@ def open_splits(
     bad_images: Literal["error", "skip"] = "error",
     say: Say = print,
 ) -> dict[str, Split]:
-    """Every split of a prepared data set; one that needs no source is prepared on first use.
+    """Every split of a data set; one that needs no source is prepared on first use.
 
     Args:
-        name: in `DATASETS`, with its variant; tfds:NAME; or folder:PATH, also without `folder:`
-            where PATH is a folder and no data set has that name.
-        data_dir: folder of prepared data sets.
-        short_side: that images shall have or exceed, in pixels. Taken is the store of that size,
-            else that of files as they came, else the smallest larger one. None: of files as they
-            came, else the largest.
-        bad_images: unreadable files of a folder: "error" names them, "skip" leaves them out.
-        say: takes lines for the user.
+        name: as in `prepare`; tfds:NAME; or folder:PATH, where `folder:` is optional if PATH is a
+            directory and not a data set.
+        data_dir: root of the prepared data sets.
+        short_side: minimum in pixels. Selects the store of that size, else the one of unchanged
+            files, else the smallest larger one. None: unchanged files, else the largest.
+        bad_images: unreadable files of a directory: "error" names them, "skip" leaves them out.
+        say: receives messages for the user.
 
     Raises:
-        ValueError: unknown name, not prepared yet, or too small.
+        ValueError: an unknown name, or not prepared, or only in a smaller size.
     """
     name = _folder_named(name)
     if name.startswith(FOLDER_PREFIX):
@@ -165,13 +155,13 @@ def open_splits(
     if name.startswith(tfds_catalog.PREFIX):
         return tfds_catalog.open_stock(name, data_dir, say)
     builder_class, variant, needs_source = _look_up(name)
-    found = stores.find(data_dir, name, variant)
-    if not found and not needs_source:
+    by_size = stores.find(data_dir, name, variant)
+    if not by_size and not needs_source:
         prepare(name, data_dir)
-        found = stores.find(data_dir, name, variant)
-    stored = stores.choose(found, short_side)
+        by_size = stores.find(data_dir, name, variant)
+    stored = stores.choose(by_size, short_side)
     if stored is None:
-        raise _not_prepared(name, data_dir, found, short_side)
+        raise _not_prepared(name, data_dir, by_size, short_side)
     prepared = stores.load_prepared(stored.folder)
     if prepared is not None and prepared.partial:
         say(f"{name}: not the published data set (prepared with --allow-partial)")
@@ -180,20 +170,20 @@ def open_splits(
 
 
 def _not_prepared(
-    name: str, data_dir: str, found: Mapping[int | None, Any], short_side: int | None
+    name: str, data_dir: str, by_size: Mapping[int | None, Any], short_side: int | None
 ) -> ValueError:
-    fault, wish = f"is not in {data_dir}", f" --short-side {short_side}"
-    if found:
-        sizes = ", ".join(str(size) for size in sorted(size for size in found if size))
+    fault, option = f"is not in {data_dir}", f" --short-side {short_side}"
+    if by_size:
+        sizes = ", ".join(str(size) for size in sorted(size for size in by_size if size))
         fault = f"is in {data_dir} with a short side of {sizes} pixels only"
     return ValueError(
         f"data set {name!r} {fault}; bring it in once with "
-        f"`gtn prepare {name} --source PATH --data-dir {data_dir}{wish if found else ''}`"
+        f"`gtn prepare {name} --source PATH --data-dir {data_dir}{option if by_size else ''}`"
     )
 
 
 def _look_up(name: str) -> tuple[Any, str, bool]:
-    """(builder class, variant, whether it needs a source) of a name."""
+    """(builder class, variant, needs_source) of a name."""
     dataset, _, variant = name.partition("/")
     if dataset not in DATASETS:
         raise unknown_name("data set", name, DATASETS)
@@ -206,11 +196,11 @@ def _look_up(name: str) -> tuple[Any, str, bool]:
             f"data set {name!r} comes in variants; say for example {dataset}/{first} "
             f"(known: {', '.join(builder_class.variants)})"
         )
-    is_own = builder_class.takes_own_lists and re.fullmatch(r"[A-Za-z]\w*", variant)
-    if variant and variant not in builder_class.variants and not is_own:
+    is_custom = builder_class.takes_own_lists and re.fullmatch(r"[A-Za-z]\w*", variant)
+    if variant and variant not in builder_class.variants and not is_custom:
         error = unknown_name(f"variant of {dataset}", variant, builder_class.variants)
-        own = "; lists of your own are called by a word that begins with a letter"
-        raise ValueError(f"{error}{own}") if builder_class.takes_own_lists else error
+        hint = "; lists of your own are called by a word that begins with a letter"
+        raise ValueError(f"{error}{hint}") if builder_class.takes_own_lists else error
     return builder_class, variant, DATASETS[dataset].needs_source
 
 
@@ -221,13 +211,13 @@ def builder_of(dataset: str) -> Any:
     return getattr(module, entry.builder)
 
 
-def _check_whole(
+def _check_complete(
     name: str, folder: Path, builder_class: Any, variant: str, allow_partial: bool
 ) -> None:
-    """A store that --allow-partial made must not pass for the published data set."""
+    """Reject a store made with `allow_partial` as the published data set."""
     known = dict(builder_class.known_counts.get(variant, {}))
     prepared = stores.load_prepared(folder)
-    if prepared is None:  # an older one: its images are all that can be counted
+    if prepared is None:  # an old store, where only images can be counted
         counts = stores.counts(folder)
         is_other = bool(known) and builder_class.unit == "images" and counts != known
         prepared = stores.Prepared(counts, "images", is_other)
@@ -251,9 +241,9 @@ def _check_source(name: str, data_dir: str, source: Path | None) -> None:
 
 @contextlib.contextmanager
 def _readable(source: Path | None, folder: Path, say: Say) -> Iterator[tuple[Path | None, Say]]:
-    """The source, unpacked where it is an archive, and a `say` that calls it as the user does.
+    """Yield the source, extracted if it is an archive, and a matching `say`.
 
-    Errors from the body call it so, too: the user knows of no temporary folder.
+    Messages and errors of the body name the archive instead of the temporary directory.
     """
     if source is None or source.is_dir() or not archives.is_archive(source):
         yield source, say

@@ -1,7 +1,6 @@
-"""Where prepared data sets lie: DATA_DIR/dtd/1-256px/1.0.0, TFDS's layout.
+"""Stores of prepared data sets in TFDS's layout: DATA_DIR/dtd/1-256px/1.0.0.
 
-A store is a folder that TFDS finished: it works in a neighbor named "incomplete.XXXXXX_1.0.0"
-and renames it at the end. What is in a store is sources.py's.
+TFDS writes to a sibling directory "incomplete.XXXXXX_1.0.0" and renames it at the end.
 """
 
 import contextlib
@@ -18,48 +17,32 @@ from filelock import FileLock, Timeout
 from gtn_jax.errors import one_line
 from gtn_jax.files import write_text
 
-VERSION = "1.0.0"
-"""Of every builder in builders/."""
+VERSION = "1.0.0"  # of every builder
 _PREPARED = "prepared.json"
 
 
 class Store(NamedTuple):
-    """A prepared data set.
+    """A prepared data set."""
 
-    Attributes:
-        folder: of one version.
-        short_side: of its images in pixels; None: files as they came.
-    """
-
-    folder: Path
-    short_side: int | None
+    folder: Path  # of one version
+    short_side: int | None  # of the images in pixels; None: files stored unchanged
 
 
 class Prepared(NamedTuple):
-    """What is kept beside the records about how they were made.
+    """How the records of a store were made."""
 
-    Attributes:
-        counts: split -> how many of `unit` the lists held.
-        unit: "images" or "clips".
-        partial: whether --allow-partial went on over anything.
-    """
-
-    counts: dict[str, int]
-    unit: str
-    partial: bool
+    counts: dict[str, int]  # split -> number of `unit` in the lists
+    unit: str  # "images" or "clips"
+    partial: bool  # whether `allow_partial` skipped anything
 
 
 def save_prepared(folder: Path, prepared: Prepared) -> None:
-    """Write it into a store."""
+    """Write `prepared` to a store."""
     write_text(folder / _PREPARED, json.dumps(prepared._asdict(), indent=1) + "\n")
 
 
 def load_prepared(folder: Path) -> Prepared | None:
-    """What `save_prepared` wrote; None for a store from before it was.
-
-    Raises:
-        ValueError: damaged.
-    """
+    """Read what `save_prepared` wrote; None in an old store, ValueError if damaged."""
     file = folder / _PREPARED
     if not file.is_file():
         return None
@@ -70,66 +53,50 @@ def load_prepared(folder: Path) -> Prepared | None:
 
 
 def config_name(variant: str, short_side: int | None) -> str:
-    """The folder between a data set's and its version's: "1-256px"; "" where there is none."""
+    """Directory between a data set and its version: "1-256px", or "" for none."""
     return "-".join(filter(None, [variant, f"{short_side}px" if short_side else ""]))
 
 
 def parent_folder(data_dir: str, name: str, variant: str, short_side: int | None) -> Path:
-    """The folder of a store's versions.
-
-    Args:
-        data_dir: folder of prepared data sets; "~" is the user's home.
-        name: of the data set; what follows "/" does not count.
-        variant: of the data set, or "".
-        short_side: of the stored images; None: files as they came.
-    """
+    """The directory of a store's versions; the name's part after "/" is ignored, "~" expanded."""
     dataset = Path(data_dir).expanduser() / name.partition("/")[0]
     return dataset / config_name(variant, short_side)
 
 
 def is_prepared(folder: Path) -> bool:
-    """Whether TFDS finished this folder."""
+    """Whether TFDS finished this directory."""
     return (folder / "dataset_info.json").is_file()
 
 
 def find(data_dir: str, name: str, variant: str) -> dict[int | None, Store]:
-    """Short side -> store, for every size that a data set was prepared with."""
+    """Short side -> store, for all sizes that the data set is prepared in."""
     dataset = parent_folder(data_dir, name, "", None)
     prefix = re.escape(f"{variant}-") if variant else ""
-    found: dict[int | None, Store] = {}
+    by_size: dict[int | None, Store] = {}
     for folder in dataset.iterdir() if dataset.is_dir() else ():
         size = re.fullmatch(rf"{prefix}([1-9][0-9]*)px", folder.name)
         if size and is_prepared(folder / VERSION):
-            found[int(size[1])] = Store(folder / VERSION, int(size[1]))
+            by_size[int(size[1])] = Store(folder / VERSION, int(size[1]))
     plain = dataset / variant / VERSION
     if is_prepared(plain):
-        found[None] = Store(plain, None)
-    return found
+        by_size[None] = Store(plain, None)
+    return by_size
 
 
-def choose(found: Mapping[int | None, Store], short_side: int | None) -> Store | None:
-    """The store for images of this short side; None if all of them are smaller.
-
-    Args:
-        found: from `find`.
-        short_side: in pixels; None: the more, the better.
-    """
-    if short_side in found:
-        return found[short_side]
-    if None in found:
-        return found[None]
-    sizes = sorted(size for size in found if size is not None)
+def choose(by_size: Mapping[int | None, Store], short_side: int | None) -> Store | None:
+    """The best store of `find` with at least `short_side` pixels (None: the largest), if any."""
+    if short_side in by_size:
+        return by_size[short_side]
+    if None in by_size:
+        return by_size[None]
+    sizes = sorted(size for size in by_size if size is not None)
     if short_side is None:
-        return found[sizes[-1]] if sizes else None
-    return next((found[size] for size in sizes if size >= short_side), None)
+        return by_size[sizes[-1]] if sizes else None
+    return next((by_size[size] for size in sizes if size >= short_side), None)
 
 
 def counts(folder: Path) -> dict[str, int]:
-    """Images per split of a store.
-
-    Raises:
-        ValueError: damaged.
-    """
+    """Images per split of a store; ValueError if damaged."""
     with undamaged(folder):
         builder: Any = tfds.builder_from_directory(folder)
         return {split: info.num_examples for split, info in builder.info.splits.items()}
@@ -137,7 +104,7 @@ def counts(folder: Path) -> dict[str, int]:
 
 @contextlib.contextmanager
 def undamaged(folder: Path) -> Iterator[None]:
-    """Turn whatever TFDS and ArrayRecord raise on damaged files into one sentence on `folder`."""
+    """Convert the many kinds of errors of TFDS and ArrayRecord on damaged files to ValueError."""
     try:
         yield
     except Exception as error:  # JSON, protobuf, RuntimeError of C++ and others
@@ -149,11 +116,9 @@ def undamaged(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def locked(parent: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """One preparation at a time; what one that was killed left behind is removed.
+    """Hold the lock of a `parent_folder`, and remove what a killed preparation left behind.
 
-    Args:
-        parent: from `parent_folder`; made where it is missing.
-        say: told about having to wait.
+    `say` reports waiting for another process.
     """
     parent.mkdir(parents=True, exist_ok=True)
     lock = FileLock(parent / ".lock")
@@ -163,7 +128,7 @@ def locked(parent: Path, say: Callable[[str], None]) -> Iterator[None]:
         say(f"waiting for another preparation in {parent}")
         held = lock.acquire()
     with held:
-        # Whoever holds the lock is alone, so these belong to nobody.
+        # Only the lock's holder writes, so these are abandoned.
         for leftover in parent.glob("incomplete.*"):
             shutil.rmtree(leftover, ignore_errors=True)
         yield

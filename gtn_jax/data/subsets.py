@@ -1,7 +1,7 @@
-"""Which images of which split a run uses: what is held out, what is chosen, all by seeds.
+"""Subsets of splits: seeded held-out shares and few-shot selections.
 
-A data set may come without a validation split, or with training images only; then a share of every
-class is held out here. Frames of a video stay together. Nothing is decoded.
+Without a validation (or test) split, a share of every class is held out; frames of a video stay
+together.
 """
 
 import hashlib
@@ -14,52 +14,37 @@ from gtn_jax.config import DataConfig
 from gtn_jax.data.clips import clip_ids, group_ids
 from gtn_jax.data.splits import Split
 
-_VALIDATION, _CHOICE = 2, 1  # streams of one seed
+_VALIDATION, _CHOICE = 2, 1  # random streams of one seed
 
 
 class Subset(NamedTuple):
-    """Some images of a split.
-
-    Attributes:
-        split: where they are.
-        positions: int64 B, sorted, in the split.
-        labels: int32 B.
-        files: str B, names in the source.
-        sizes: int B 2, height and width of the stored images in pixels.
-        split_sizes: int D 2, the sizes that occur in the whole split; None: as `sizes`.
-    """
+    """Some images of a split."""
 
     split: Split
-    positions: np.ndarray
-    labels: np.ndarray
-    files: np.ndarray
-    sizes: np.ndarray
-    split_sizes: np.ndarray | None = None
+    positions: np.ndarray  # int64 B, sorted, in the split
+    labels: np.ndarray  # int32 B
+    files: np.ndarray  # str B, names in the source
+    sizes: np.ndarray  # int B 2, height and width of the stored images in pixels
+    split_sizes: np.ndarray | None = None  # int D 2, distinct sizes of the split; None: as `sizes`
 
     def only(self, rows: np.ndarray) -> "Subset":
-        """These rows of the part: bool B, or sorted integers."""
+        """The subset at `rows`: bool B, or sorted integers."""
         labels, files, sizes = (array[rows] for array in (self.labels, self.files, self.sizes))
         return Subset(self.split, self.positions[rows], labels, files, sizes, self.split_sizes)
 
 
 def choose(splits: dict[str, Split], data: DataConfig, seed: int) -> dict[str, Subset]:
-    """What a run trains, validates and tests on.
+    """The subsets for training, validation and test, in this order where they exist.
 
-    Args:
-        splits: of `sources.open_splits`.
-        data: its validation_fraction holds out where there is no validation split, its
-            test_fraction where there is nothing but train, its train_images_per_class (of videos:
-            clips) chooses from what is left.
-        seed: of the held-out validation images and of the choice; test images do not depend on it.
-
-    Returns:
-        Split name -> part; names in the order train, validation, test where they exist.
+    `validation_fraction` applies without a validation split, `test_fraction` if there is only
+    train; `train_images_per_class` (clips, for videos) selects from the remaining images. The test
+    share does not depend on `seed`.
     """
     return divide({name: whole(split) for name, split in splits.items()}, data, seed)
 
 
 def divide(parts: dict[str, Subset], data: DataConfig, seed: int) -> dict[str, Subset]:
-    """`choose`, of the parts that are whole splits."""
+    """`choose` for subsets that are entire splits."""
     parts = {**parts}
     only_train = set(parts) == {"train"}
     if only_train and data.test_fraction:
@@ -77,18 +62,14 @@ def divide(parts: dict[str, Subset], data: DataConfig, seed: int) -> dict[str, S
 
 
 def whole(split: Split) -> Subset:
-    """All images of a split.
-
-    Raises:
-        ValueError: an index that is damaged or of other records, or an image that is in no class.
-    """
+    """All images of a split; ValueError for an invalid index or a label out of range."""
     labels, files, sizes = split.index()
     if len(labels) != len(split):
         raise ValueError(
             f"{split.folder or split.name}: an index of {len(labels):,} images for the "
             f"{len(split):,} of {split.name}; remove this folder and prepare the data set again"
         )
-    # The loss would take such a label for no class at all, and learn nothing from the image.
+    # The loss would treat such a label as no class and silently learn nothing from the image.
     wrong = np.flatnonzero(~np.isin(labels, np.arange(len(split.classes))))
     if wrong.size:
         first = wrong[0]
@@ -102,7 +83,7 @@ def whole(split: Split) -> Subset:
 
 
 def fingerprint(part: Subset) -> dict[str, Any]:
-    """Which images a part holds: their number, and a digest of their labels and names in order."""
+    """Number of images, and a digest of their labels and names in order."""
     rows = zip(part.labels.tolist(), part.files.tolist(), strict=True)
     lines = "".join(f"{label} {file}\n" for label, file in rows)
     digest = hashlib.sha256(lines.encode(errors="surrogateescape")).hexdigest()
@@ -110,38 +91,23 @@ def fingerprint(part: Subset) -> dict[str, Any]:
 
 
 def choose_per_class(labels: np.ndarray, units: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """A seeded choice of `count` units of every class (all of a class that has fewer).
+    """Select `count` random units of every class, or all of a smaller class: bool B.
 
-    Args:
-        labels: int B.
-        units: int B; images of one unit are chosen together, and have one label.
-        count: units a class.
-        seed: the same seed, the same choice.
-
-    Returns:
-        bool B, True for what is chosen.
+    `labels` and `units` are int B; images of a unit have one label and are selected together.
     """
     generator = np.random.default_rng([seed, _CHOICE])
-    chosen = [
-        generator.permutation(np.unique(units[labels == label]))[:count]
-        for label in np.unique(labels)
-    ]
+    members = (np.unique(units[labels == label]) for label in np.unique(labels))
+    chosen = [generator.permutation(of_class)[:count] for of_class in members]
     return np.isin(units, np.concatenate(chosen))
 
 
 def stratified(
     labels: np.ndarray, units: np.ndarray, fraction: float, seeds: Sequence[int]
 ) -> np.ndarray:
-    """A seeded share of every class: `fraction` of its units, rounded, but at least one.
+    """Select a random `fraction` of the units of every class, rounded, at least one: bool B.
 
-    Args:
-        labels: int B.
-        units: int B; images of one unit stay together, and have one label.
-        fraction: in (0, 1).
-        seeds: the same seeds, the same share.
-
-    Returns:
-        bool B, True for the share. A class of one unit stays out of it whole.
+    `labels` and `units` are int B; images of a unit have one label and are selected together. A
+    class never loses its last unit.
     """
     generator = np.random.default_rng(list(seeds))
     chosen = []
@@ -153,7 +119,7 @@ def stratified(
 
 
 def _hold_out(parts: dict[str, Subset], name: str, fraction: float, seeds: Sequence[int]) -> None:
-    """Move a share of the part `train` to a new part."""
+    """Move a share of `train` to a new subset."""
     train = parts["train"]
     units = group_ids(train.files) if train.split.clips else np.arange(len(train.labels))
     share = stratified(train.labels, units, fraction, seeds)

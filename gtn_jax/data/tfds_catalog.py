@@ -1,21 +1,20 @@
-"""Data sets of TFDS's own catalog, `tfds:NAME` or `tfds:NAME/CONFIG`, as splits of ours.
+"""Data sets of TFDS's catalog: `tfds:NAME` or `tfds:NAME/CONFIG`.
 
-https://www.tensorflow.org/datasets/catalog. Reading needs no TensorFlow where the files are
-ArrayRecord; preparing needs it once for some, as their builders call it. Images stay as they are
-stored: this resizes nothing.
+https://www.tensorflow.org/datasets/catalog. Reading ArrayRecord files needs no TensorFlow;
+preparing some data sets does. Images are not resized.
 """
 
 import contextlib
 import io
-import logging
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import tensorflow_datasets as tfds
 
 from gtn_jax.data.folder import SPLIT_FOLDERS
+from gtn_jax.data.progress import only_errors
 from gtn_jax.data.splits import Split
 from gtn_jax.data.stores import undamaged
 from gtn_jax.errors import one_line, unknown_name
@@ -27,43 +26,38 @@ _NAME = re.compile(r"[a-z][a-z0-9_]*(/\w[\w.-]*)?")
 
 
 class StockSource:
-    """Records of one split, as `{"image": bytes, "label": int, "file": bytes}`."""
+    """Records of a split as `{"image": bytes, "label": int, "file": bytes}`."""
 
     def __init__(self, records: Any, features: Any, names: tuple[str, str, str | None]):
-        """Read `records` (raw bytes) by `features`, of which `names` are image, label and file."""
+        """`records` are raw bytes; `names` are the features of image, label and file."""
         self._records, self._names = records, names
-        # Only these are decoded: others may need TensorFlow.
-        kept = {name: features[name] for name in names if name is not None}
-        self._features: Any = tfds.features.FeaturesDict(kept)
+        # Only these are decoded, as other features may need TensorFlow.
+        selected = {name: features[name] for name in names if name is not None}
+        self._features: Any = tfds.features.FeaturesDict(selected)
 
     def __len__(self) -> int:
         """Number of images."""
         return len(self._records)
 
     def __getitems__(self, positions: Sequence[int]) -> list[dict[str, Any]]:
-        """Examples at these positions; a file without a name is called by its position."""
+        """Examples at these positions; without a file feature, the position is the file's name."""
         image, label, file = self._names
         examples = []
         records = self._records.__getitems__(list(positions)) if len(positions) else []
         for position, record in zip(positions, records, strict=True):
             as_stored = {image: tfds.decode.SkipDecoding()}
-            found = self._features.deserialize_example_np(record, decoders=as_stored)
-            name = found[file] if file else f"{position:07d}".encode()
-            examples.append({"image": found[image], "label": int(found[label]), "file": name})
+            example = self._features.deserialize_example_np(record, decoders=as_stored)
+            name = example[file] if file else f"{position:07d}".encode()
+            examples.append({"image": example[image], "label": int(example[label]), "file": name})
         return examples
 
 
 def open_stock(name: str, data_dir: str, say: Callable[[str], None] = print) -> dict[str, Split]:
-    """Every split that a data set of TFDS has for us; prepared on first use, if that can be.
-
-    Args:
-        name: `tfds:NAME` or `tfds:NAME/CONFIG`.
-        data_dir: folder of prepared data sets.
-        say: takes lines for the user.
+    """Every usable split of `tfds:NAME[/CONFIG]`, which is prepared on first use if possible.
 
     Raises:
-        ValueError: unknown name; cannot be prepared here; files that need TensorFlow to be read;
-            no image, no label, or several of them.
+        ValueError: an unknown name, a failed preparation, files that need TensorFlow, or not
+            exactly one image and one label feature.
     """
     plain = name.removeprefix(PREFIX)
     if not _NAME.fullmatch(plain):
@@ -87,29 +81,31 @@ def open_stock(name: str, data_dir: str, say: Callable[[str], None] = print) -> 
             continue
         records = _records(builder, stored, name, plain, folder)
         source = StockSource(records, features, names)
-        found = Split(source, classes, split, folder=prepared)
-        # A test split whose labels nobody may know has -1 for all of them.
-        if len(found) and found.read([0])[0]["label"] >= 0:
-            splits[split] = found
+        opened = Split(source, classes, split, folder=prepared)
+        # A test split with secret labels has -1 for all of them.
+        if len(opened) and opened.read([0])[0]["label"] >= 0:
+            splits[split] = opened
     if "train" not in splits:
-        there = ", ".join(map(str, builder.info.splits))
-        raise ValueError(f"{name}: no labeled split called train; there are {there}")
+        existing = ", ".join(map(str, builder.info.splits))
+        raise ValueError(f"{name}: no labeled split called train; there are {existing}")
     return splits
 
 
 def _find(folder: Path, plain: str) -> Path | None:
-    """The newest prepared version; of the one prepared config where none is named."""
-    found = [
+    """The newest prepared version, of the only prepared config if none is named."""
+    versions = [
         path.parent
         for depth in ("*", "*/*")
         for path in (folder / plain).glob(f"{depth}/dataset_info.json")
         if re.fullmatch(r"\d+\.\d+\.\d+", path.parent.name)
     ]
-    homes = sorted({path.parent for path in found})
+    homes = sorted({path.parent for path in versions})
     if len(homes) > 1:
         configs = ", ".join(home.name for home in homes)
         raise ValueError(f"{PREFIX}{plain}: several are prepared; say which, of {configs}")
-    return max(found, key=lambda path: [int(part) for part in path.name.split(".")], default=None)
+    return max(
+        versions, key=lambda path: [int(part) for part in path.name.split(".")], default=None
+    )
 
 
 def _records(builder: Any, split: Any, name: str, plain: str, folder: Path) -> Any:
@@ -125,20 +121,20 @@ def _records(builder: Any, split: Any, name: str, plain: str, folder: Path) -> A
 
 
 def _feature_names(name: str, features: Any) -> tuple[str, str, str | None]:
-    """The features that hold image, label and, if there is one, file name."""
+    """Names of the image, label and (optional) file name features."""
     kinds = {"image": tfds.features.Image, "label": tfds.features.ClassLabel}
-    found = {}
-    for wanted, kind in kinds.items():
-        fitting = [key for key in features if isinstance(features[key], kind)]
-        if wanted not in fitting and len(fitting) != 1:
-            there = ", ".join(f"{key} ({type(features[key]).__name__})" for key in features)
-            number = "several" if fitting else "no"
+    names = {}
+    for role, kind in kinds.items():
+        candidates = [key for key in features if isinstance(features[key], kind)]
+        if role not in candidates and len(candidates) != 1:
+            present = ", ".join(f"{key} ({type(features[key]).__name__})" for key in features)
+            number = "several" if candidates else "no"
             raise ValueError(
-                f"{name}: {number} {kind.__name__} feature to be the {wanted}: {there}"
+                f"{name}: {number} {kind.__name__} feature to be the {role}: {present}"
             )
-        found[wanted] = wanted if wanted in fitting else fitting[0]
+        names[role] = role if role in candidates else candidates[0]
     file = next((key for key in _FILE_NAMES if key in features), None)
-    return found["image"], found["label"], file
+    return names["image"], names["label"], file
 
 
 def _command(plain: str, folder: Path) -> str:
@@ -151,26 +147,25 @@ def _command(plain: str, folder: Path) -> str:
 
 def _prepare(plain: str, folder: Path, say: Callable[[str], None]) -> None:
     name = PREFIX + plain
-    # TFDS tells of every retry, and prints a banner when it misses TensorFlow.
-    log = logging.getLogger("urllib3")
-    level = log.level
-    log.setLevel(logging.ERROR)
+    # urllib3 logs every retry, and TFDS prints a banner without TensorFlow.
     try:
-        with contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stdout(io.StringIO()), only_errors("urllib3"):
             builder = tfds.builder(plain, data_dir=folder, file_format="array_record")
-        # The name is known, so there is something to wait for.
+        # Only after the name was found.
         say(f"{name}: not in {folder}; TFDS downloads and prepares it, once")
-        with contextlib.redirect_stdout(io.StringIO()):
+        with contextlib.redirect_stdout(io.StringIO()), only_errors("urllib3"):
             builder.download_and_prepare()
     except tfds.core.DatasetNotFoundError:
         known = tfds.list_builders(with_community_datasets=False)
         wanted = plain.partition("/")[0]
         raise unknown_name("data set of TFDS", wanted, known, CATALOGUE) from None
-    # Builders of many authors, who raise what they like.
-    except Exception as error:
+    except Exception as error:  # builders raise all kinds of errors
         command = _command(plain, folder)
-        causes = list(_causes(error))
-        if any(isinstance(cause, ImportError) and _is_tensorflow(cause) for cause in causes):
+        causes: list[BaseException] = [error]
+        while cause := causes[-1].__cause__ or causes[-1].__context__:
+            causes.append(cause)
+        modules = {(c.name or "").split(".")[0] for c in causes if isinstance(c, ImportError)}
+        if "tensorflow" in modules:
             raise ValueError(
                 f"{name}: preparing it needs TensorFlow once, reading does not; where that is "
                 f"installed, run {command} and bring the folder here"
@@ -183,18 +178,6 @@ def _prepare(plain: str, folder: Path, say: Callable[[str], None]) -> None:
         raise ValueError(
             f"{name}: TFDS could not prepare it ({type(error).__name__}: {one_line(error)})"
         ) from error
-    finally:
-        log.setLevel(level)
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
-
-
-def _is_tensorflow(error: ImportError) -> bool:
-    return (error.name or "").split(".")[0] == "tensorflow"
 
 
 def _is_network(error: BaseException) -> bool:

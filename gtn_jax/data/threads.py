@@ -1,4 +1,4 @@
-"""`map` in threads: enough for images, as Pillow lets go of the interpreter while it works."""
+"""`map` in threads, which suffices for images, as Pillow releases the GIL while it works."""
 
 import collections
 import concurrent.futures
@@ -11,7 +11,7 @@ Result = TypeVar("Result")
 
 
 def available_cores() -> int:
-    """Cores that this process may use: its affinity can be less than the machine has."""
+    """Number of cores in this process's affinity mask, or in the machine."""
     if hasattr(os, "sched_getaffinity"):  # not on macOS
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -20,12 +20,9 @@ def available_cores() -> int:
 def ordered_map(
     function: Callable[[Item], Result], items: Iterable[Item], in_flight: int = 8
 ) -> Iterator[Result]:
-    """`map` by as many threads as there are cores, however long `items` is.
+    """`map` with one thread per core over `items` of any length, consumed in the caller's thread.
 
-    Args:
-        function: what raises there is raised here, in its turn.
-        items: taken in the caller's thread.
-        in_flight: items per thread that are submitted before their results are taken.
+    Errors of `function` are raised in order. Per thread, `in_flight` items are submitted ahead.
     """
     workers = available_cores()
     waiting: collections.deque[concurrent.futures.Future[Result]] = collections.deque()

@@ -23,7 +23,7 @@ from rich.text import Text
 from gtn_jax.arrays import Batch
 from gtn_jax.data.decode import decode
 from gtn_jax.data.files import read_regular
-from gtn_jax.data.image_files import image_files
+from gtn_jax.data.folder import image_files
 from gtn_jax.data.threads import ordered_map
 from gtn_jax.devices import data_mesh, put_batch
 from gtn_jax.errors import UsageError

@@ -1,8 +1,4 @@
-"""`gtn convert`: a PyTorch checkpoint -> the same tensors as a .safetensors file.
-
-The only way in for pickles: everything else here reads safetensors. Names stay the source's, but
-for the "module." of DataParallel; whether they fit a model is port.py's question, asked on use.
-"""
+"""`gtn convert`: a PyTorch checkpoint -> a .safetensors file with the same tensors."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -13,34 +9,23 @@ from gtn_jax.weights.write import check_new_file, write_safetensors
 
 
 class Converted(NamedTuple):
-    """What `convert` did.
-
-    Attributes:
-        path: the file written.
-        tensors: how many it holds.
-        dropped: names left out because no model of ours has a use for them.
-        notes: a line for what else was done to the numbers.
-    """
+    """The result of `convert`."""
 
     path: Path
-    tensors: int
-    dropped: tuple[str, ...]
-    notes: tuple[str, ...]
+    tensors: int  # number of tensors written
+    dropped: tuple[str, ...]  # names that no model here uses
+    notes: tuple[str, ...]  # one line per conversion of dtypes
 
 
 def convert(src: str | Path, dst: str | Path) -> Converted:
-    """Write the tensors of a PyTorch checkpoint to a new .safetensors file.
+    """Write the tensors of a PyTorch checkpoint (see `read_pickle`) to a new .safetensors file.
 
-    "module." is stripped from the names, `num_batches_tracked` dropped, halves widened to
-    float32. `dst` appears complete or not at all.
-
-    Args:
-        src: .pth, .pt, .th, .bin or .ckpt; a state dict or {"state_dict": ...}.
-        dst: path of the .safetensors file to write; must not exist.
+    Removes "module." from the names, drops `num_batches_tracked` and widens 16-bit floats to
+    float32. The write is atomic.
 
     Raises:
-        ValueError: `src` absent, unreadable or not a PyTorch file; `dst` there already, of another
-            suffix, or in no existing folder; two names that differ by "module." only.
+        ValueError: `src` is missing, unreadable or not a PyTorch file; `dst` as in
+            `check_new_file`; or two names differ only by "module.".
     """
     src, dst = existing_file(src), Path(dst)
     if src.suffix not in PICKLE_SUFFIXES:
@@ -48,9 +33,9 @@ def convert(src: str | Path, dst: str | Path) -> Converted:
     check_new_file(dst)
     notes: list[str] = []
     tensors = read_pickle(src, notes.append)
-    kept = {strip_module(name): array for name, array in tensors.items() if not is_ignored(name)}
+    renamed = {strip_module(name): array for name, array in tensors.items() if not is_ignored(name)}
     dropped = tuple(name for name in tensors if is_ignored(name))
-    if len(kept) + len(dropped) != len(tensors):
+    if len(renamed) + len(dropped) != len(tensors):
         raise ValueError(f"{src}: some tensors are there with and without 'module.'; keep one")
-    write_safetensors(kept, dst, {"source": src.name})
-    return Converted(dst, len(kept), dropped, tuple(notes))
+    write_safetensors(renamed, dst, {"source": src.name})
+    return Converted(dst, len(renamed), dropped, tuple(notes))

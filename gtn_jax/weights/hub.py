@@ -1,66 +1,45 @@
-"""Weights from the Hugging Face Hub: "hf:timm/resnet50.tv_in1k" -> a file on this disk.
+"""Weights from the Hugging Face Hub: "hf:timm/resnet50.tv_in1k" -> a local file.
 
-timm's ResNets carry torchvision's names and transformers' their own, keymaps.py reads both.
-Download, cache and resume are huggingface_hub's (https://github.com/huggingface/huggingface_hub),
-imported only on use. A machine without a connection reads files that were brought to `LOCAL`.
-Which revision is pinned, and the digest of its file, is registry.py's.
+huggingface_hub (https://github.com/huggingface/huggingface_hub) downloads, caches and resumes; it
+is imported on use. Offline, files may be placed in `LOCAL` instead.
 """
 
-import contextlib
 import json
-import logging
 import math
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from gtn_jax.data.progress import only_errors
 from gtn_jax.errors import one_line
 
 PREFIX = "hf:"
 FILE = "model.safetensors"
 LOCAL = Path("~/.cache/gtn_jax/weights")
-"""Files brought by hand, as OWNER--NAME.safetensors (or OWNER--NAME--REVISION.safetensors)."""
+"""Files placed by the user: OWNER--NAME.safetensors or OWNER--NAME--REVISION.safetensors."""
 
 _RESAMPLING = {2: "bilinear", 3: "bicubic"}  # Pillow's numbers, in preprocessor_config.json
 
 
 class HubName(NamedTuple):
-    """What stands behind "hf:".
+    """A parsed "hf:" name."""
 
-    Attributes:
-        repository: "OWNER/NAME".
-        revision: commit, tag or branch; empty for what is pinned or newest.
-    """
-
-    repository: str
-    revision: str
+    repository: str  # "OWNER/NAME"
+    revision: str  # commit, tag or branch; empty for the pinned or newest one
 
 
 class Record(NamedTuple):
-    """What a repository says about the images that its model was trained on; None where it is mute.
+    """Preprocessing and license that a repository states; None where it states nothing."""
 
-    Attributes:
-        mean: RGB, pixels scaled to [0, 1].
-        std: of the same.
-        interpolation: "bilinear", "bicubic", ...
-        crop: side of the center square / short side of the resized image.
-        license: of the weights.
-    """
-
-    mean: tuple[float, float, float] | None = None
+    mean: tuple[float, float, float] | None = None  # RGB, pixels scaled to [0, 1]
     std: tuple[float, float, float] | None = None
-    interpolation: str | None = None
-    crop: float | None = None
-    license: str | None = None
+    interpolation: str | None = None  # "bilinear", "bicubic", ...
+    crop: float | None = None  # side of the center square / short side of the resized image
+    license: str | None = None  # of the weights
 
 
 def parse_name(name: str) -> HubName:
-    """Take "hf:OWNER/NAME" or "hf:OWNER/NAME@REVISION" apart.
-
-    Raises:
-        ValueError: another form.
-    """
+    """Parse "hf:OWNER/NAME" or "hf:OWNER/NAME@REVISION"; ValueError for another form."""
     match = re.fullmatch(r"hf:([\w.-]+/[\w.-]+)(?:@([\w./-]+))?", name)
     if not match:
         raise ValueError(f"weights {name!r}: expected hf:OWNER/NAME or hf:OWNER/NAME@REVISION")
@@ -68,15 +47,13 @@ def parse_name(name: str) -> HubName:
 
 
 def fetch(name: HubName, pinned: str = "") -> Path:
-    """The .safetensors file of a repository: brought by hand, from the cache, or downloaded.
+    """The .safetensors file of a repository: from `LOCAL`, the cache or a download.
 
-    Args:
-        name: from `parse_name`.
-        pinned: revision to take where `name` has none; empty takes the newest.
+    `pinned` is the revision if `name` has none; empty for the newest.
 
     Raises:
-        ValueError: huggingface_hub absent; no such repository, revision or file; or no connection
-            and the file neither in the cache nor in `LOCAL`: one line says what to bring where.
+        ValueError: huggingface_hub is not installed; no such repository, revision or file; or no
+            connection and no local file: the message says which file to put where.
     """
     local = local_path(name)
     if local.is_file():
@@ -84,7 +61,7 @@ def fetch(name: HubName, pinned: str = "") -> Path:
     revision = name.revision or pinned
     hub = _import_hub(name)
     try:
-        with _without_warnings():
+        with only_errors("huggingface_hub"):  # it logs two lines per retry
             return Path(hub.hf_hub_download(name.repository, FILE, revision=revision or None))
     except Exception as error:  # HTTP, file system and validation errors of several libraries
         if _is_offline(error):
@@ -99,58 +76,46 @@ def fetch(name: HubName, pinned: str = "") -> Path:
         ) from error
 
 
-@contextlib.contextmanager
-def _without_warnings() -> Iterator[None]:
-    """Each of five tries would be told in two lines; what came of them is said once."""
-    logger = logging.getLogger("huggingface_hub")
-    before = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(before)
-
-
 def is_here(name: HubName, pinned: str = "") -> bool:
-    """Whether `fetch` finds the file on this disk: brought by hand, or in the cache."""
+    """Whether `fetch` needs no download."""
     if local_path(name).is_file():
         return True
     revision = name.revision or pinned or None
-    found = _import_hub(name).try_to_load_from_cache(name.repository, FILE, revision=revision)
-    return isinstance(found, str)
+    cached = _import_hub(name).try_to_load_from_cache(name.repository, FILE, revision=revision)
+    return isinstance(cached, str)
 
 
 def local_path(name: HubName) -> Path:
-    """Where a file that is brought by hand is looked for."""
+    """The path of a file placed by the user."""
     parts = [*name.repository.split("/"), *([name.revision] if name.revision else [])]
     return LOCAL.expanduser() / f"{'--'.join(parts).replace('/', '--')}.safetensors"
 
 
 def fetch_record(name: HubName) -> Record:
-    """What timm's config.json or transformers' preprocessor_config.json of a repository says."""
+    """Read timm's config.json or transformers' preprocessor_config.json."""
     config = _fetch_json(name, "config.json").get("pretrained_cfg")
     if isinstance(config, dict):
+        mean, std = rgb(config.get("mean")), rgb(config.get("std"), above=0)
+        interpolation, license = (
+            _typed(str, config.get(key)) for key in ("interpolation", "license")
+        )
         return Record(
-            rgb(config.get("mean")),
-            rgb(config.get("std"), above=0),
-            _of(str, config.get("interpolation")),
-            _of((int, float), config.get("crop_pct")),
-            _of(str, config.get("license")),
+            mean, std, interpolation, _typed((int, float), config.get("crop_pct")), license
         )
     config = _fetch_json(name, "preprocessor_config.json")
-    interpolation = _RESAMPLING.get(_of(int, config.get("resample")) or -1)
+    interpolation = _RESAMPLING.get(_typed(int, config.get("resample")) or -1)
     mean, std = rgb(config.get("image_mean")), rgb(config.get("image_std"), above=0)
-    return Record(mean, std, interpolation, _of((int, float), config.get("crop_pct")))
+    return Record(mean, std, interpolation, _typed((int, float), config.get("crop_pct")))
 
 
 def _fetch_json(name: HubName, file: str) -> dict[str, Any]:
     try:
         hub = _import_hub(name)
         path = hub.hf_hub_download(name.repository, file, revision=name.revision or None)
-        found = json.loads(Path(path).read_text())
-    except Exception:  # a repository without it, or one of other contents, has just no record
+        content = json.loads(Path(path).read_text())
+    except Exception:  # a missing or invalid file is no error
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def _import_hub(name: HubName) -> Any:
@@ -164,13 +129,13 @@ def _import_hub(name: HubName) -> Any:
 
 
 def _is_offline(error: Exception) -> bool:
-    """Whether nothing answered, as opposed to an answer like "no such repository"."""
-    silent = {"LocalEntryNotFoundError", "TimeoutException", "NetworkError"}  # the last two: httpx
-    return any(kind.__name__ in silent for kind in type(error).__mro__)
+    """Whether the server did not respond, as opposed to "no such repository"."""
+    kinds = {"LocalEntryNotFoundError", "TimeoutException", "NetworkError"}  # the last two: httpx
+    return any(kind.__name__ in kinds for kind in type(error).__mro__)
 
 
 def rgb(values: Any, above: float = -math.inf) -> tuple[float, float, float] | None:
-    """Three numbers of somebody's JSON, finite and larger than `above`; None for anything else."""
+    """Three finite numbers larger than `above` from JSON; None for anything else."""
     if not isinstance(values, list) or len(values) != 3:
         return None
     if not all(type(value) in (int, float) and above < value < math.inf for value in values):
@@ -179,6 +144,6 @@ def rgb(values: Any, above: float = -math.inf) -> tuple[float, float, float] | N
     return red, green, blue
 
 
-def _of(kind: Any, value: Any) -> Any:
-    """A value of somebody's JSON, if it is of this kind (True is not a number); else None."""
+def _typed(kind: Any, value: Any) -> Any:
+    """A JSON value of this type (True is not a number), or None."""
     return value if isinstance(value, kind) and not isinstance(value, bool) else None

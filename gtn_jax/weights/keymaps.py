@@ -1,11 +1,10 @@
-"""Names of other people's ResNets <-> paths in our variables, as short tables.
+"""Third-party ResNet parameter names <-> paths in our variables.
 
-One table a family of names: "torchvision" (also timm's), "gtn_authors" (checkpoints of
+One table per family of names: "torchvision" (also timm's), "gtn_authors" (checkpoints of
 https://github.com/jiaxue-ai/GTN, model/GTN.py), "cifar"
 (https://github.com/akamaster/pytorch_resnet_cifar10, shortcuts without weights) and
 "huggingface" (https://github.com/huggingface/transformers, models/resnet, e.g.
-microsoft/resnet-50). Ours are torchvision's words already, so the tables are near the identity.
-Which tensor must be there, and whether it fits, is port.py.
+microsoft/resnet-50). Our module names are torchvision's, so the tables are close to the identity.
 """
 
 import re
@@ -18,14 +17,14 @@ from flax import traverse_util
 from gtn_jax.errors import unknown_name
 
 LeafPath = tuple[str, ...]
-"""Where a leaf is, e.g. ("params", "backbone", "layer1", "0", "conv1", "kernel")."""
+"""Path of a leaf, e.g. ("params", "backbone", "layer1", "0", "conv1", "kernel")."""
 
 Row = tuple[str, str]
-"""Pattern of a source module's whole name, our module (both dotted)."""
+"""Pattern that a source module's whole name matches, and our module name (both dotted)."""
 
 
 def _backbone(stem: tuple[str, str], stages: Iterable[str]) -> tuple[Row, ...]:
-    """Rows of a backbone whose first convolution, first norm and stages have these patterns."""
+    """Rows of a backbone with these patterns of the first convolution, its norm and the stages."""
     rows = [(stem[0], "backbone.conv1"), (stem[1], "backbone.bn1")]
     for number, stage in enumerate(stages, start=1):
         ours = rf"backbone.layer{number}.\1"
@@ -36,14 +35,14 @@ def _backbone(stem: tuple[str, str], stages: Iterable[str]) -> tuple[Row, ...]:
 
 
 def _huggingface() -> tuple[Row, ...]:
-    """Rows of transformers' names; "resnet." is absent in files of the backbone alone."""
+    """Rows of transformers; the prefix "resnet." is absent in files of a backbone alone."""
     stem = r"(?:resnet\.)?embedder\.embedder"
     rows = [
         (rf"{stem}\.convolution", "backbone.conv1"),
         (rf"{stem}\.normalization", "backbone.bn1"),
     ]
     for stage in range(4):
-        # Theirs count stages and layers from 0, ours stages and convolutions from 1.
+        # Stages and convolutions are numbered from 0 there, from 1 here.
         block = rf"(?:resnet\.)?encoder\.stages\.{stage}\.layers\.(\d+)"
         ours = rf"backbone.layer{stage + 1}.\1"
         for layer in range(3):
@@ -77,7 +76,7 @@ FAMILIES: dict[str, tuple[Row, ...]] = {
 }
 
 IGNORED = ("num_batches_tracked",)
-"""Last words of names that no model of ours has a use for: PyTorch's BatchNorm counts its steps."""
+"""Last parts of names that are ignored: PyTorch's BatchNorm counts its steps."""
 
 _NORM_LEAVES = {
     "weight": ("params", "scale"),
@@ -87,23 +86,23 @@ _NORM_LEAVES = {
 }
 _OTHER_LEAVES = {"weight": ("params", "kernel"), "bias": ("params", "bias")}
 
-# Only convolutions have four axes and only linear layers two: OIHW -> HWIO, (out, in) -> (in, out).
+# Convolutions have four axes, OIHW -> HWIO; linear layers two, (out, in) -> (in, out).
 _AXES_TO_OURS = {4: (2, 3, 1, 0), 2: (1, 0)}
 _AXES_TO_TORCH = {4: (3, 2, 0, 1), 2: (1, 0)}
 
 
 def strip_module(name: str) -> str:
-    """`name` without the "module." that torch.nn.DataParallel puts before every name."""
+    """Remove the prefix that torch.nn.DataParallel adds."""
     return name.removeprefix("module.")
 
 
 def is_ignored(name: str) -> bool:
-    """Whether the tensor called `name` is of no use to any model of ours (see `IGNORED`)."""
+    """Whether the tensor is one of `IGNORED`."""
     return name.rpartition(".")[2] in IGNORED
 
 
 def detect_family(names: Iterable[str]) -> str | None:
-    """The family that `names` belong to, a key of `FAMILIES`; None if to none of them."""
+    """The key of `FAMILIES` that `names` belong to, or None."""
     stripped = {strip_module(name) for name in names}
     if any(name.startswith("feature_extract.") for name in stripped):
         return "gtn_authors"
@@ -117,7 +116,7 @@ def detect_family(names: Iterable[str]) -> str | None:
 
 
 def is_folded(names: Iterable[str], family: str) -> bool:
-    """Whether BatchNorm is folded in: convolutions with biases, and no running statistics."""
+    """Whether BatchNorm is folded: convolutions have biases, and there are no statistics."""
     paths = [our_path(name, family) for name in names if not is_ignored(name)]
     backbone = [path for path in paths if path and path[1] == "backbone"]
     biases = [path for path in backbone if path[-1] == "bias" and path[-2].startswith("conv")]
@@ -125,50 +124,44 @@ def is_folded(names: Iterable[str], family: str) -> bool:
 
 
 def our_path(name: str, family: str) -> LeafPath | None:
-    """Where the tensor called `name` belongs in our variables; None if nowhere.
-
-    Raises:
-        ValueError: unknown family.
-    """
+    """The path in our variables of a tensor, or None; ValueError for an unknown family."""
     if family not in FAMILIES:
         raise unknown_name("family of weight names", family, FAMILIES)
     module, _, leaf = strip_module(name).rpartition(".")
     for pattern, replacement in FAMILIES[family]:
         if match := re.fullmatch(pattern, module):
-            words = match.expand(replacement).split(".")
-            leaves = _NORM_LEAVES if words[-1].startswith("bn") else _OTHER_LEAVES
+            modules = match.expand(replacement).split(".")
+            leaves = _NORM_LEAVES if modules[-1].startswith("bn") else _OTHER_LEAVES
             if leaf not in leaves:
                 return None
             collection, ours = leaves[leaf]
-            return (collection, *words, ours)
+            return (collection, *modules, ours)
     return None
 
 
 def to_our_layout(array: np.ndarray) -> np.ndarray:
-    """A view of a PyTorch array in Flax's layout: OIHW -> HWIO, (out, in) -> (in, out)."""
+    """A view in Flax's layout: OIHW -> HWIO, (out, in) -> (in, out)."""
     return array.transpose(_AXES_TO_OURS.get(array.ndim, range(array.ndim)))
 
 
 def to_torch_layout(array: np.ndarray) -> np.ndarray:
-    """A view of one of our arrays in PyTorch's layout: HWIO -> OIHW, (in, out) -> (out, in)."""
+    """A view in PyTorch's layout: HWIO -> OIHW, (in, out) -> (out, in)."""
     return array.transpose(_AXES_TO_TORCH.get(array.ndim, range(array.ndim)))
 
 
 def torch_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape in PyTorch's layout of an array that has `shape` in ours."""
+    """Convert a shape to PyTorch's layout."""
     return tuple(shape[axis] for axis in _AXES_TO_TORCH.get(len(shape), range(len(shape))))
 
 
 def to_torchvision(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """BackboneName and classifier of a GTN under torchvision's names and in PyTorch's layouts.
-
-    The gate and the auxiliary classifier have no name there and are left out.
+    """The backbone and the classifier of a GTN under torchvision's names, in PyTorch's layouts.
 
     Args:
-        variables: {"params": ..., "batch_stats": ...} of a GTN.
+        variables: {"params": ..., "batch_stats": ...}. Gate and auxiliary classifier are left out.
 
     Returns:
-        C-contiguous float32 arrays; the classifier is `fc.weight` and, if it has one, `fc.bias`.
+        C-contiguous float32 arrays; the classifier is `fc.weight` and, if present, `fc.bias`.
     """
     tensors = {}
     for path, leaf in traverse_util.flatten_dict(dict(variables)).items():
@@ -192,14 +185,14 @@ _AUTHORS_HEADS = {
 
 
 def to_authors(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Every leaf of a GTN under the names of the authors' model, in PyTorch's layouts.
+    """All variables of a GTN under the names of the authors' model, in PyTorch's layouts.
 
     Args:
-        variables: {"params": ..., "batch_stats": ...} of a GTN with a backbone of four stages, the
-            gate "sigmoid", an auxiliary classifier and no bias: what their model has.
+        variables: {"params": ..., "batch_stats": ...} of a GTN as theirs: a backbone of four
+            stages, gate "sigmoid", an auxiliary classifier, no biases.
 
     Returns:
-        C-contiguous float32 arrays. PyTorch's `num_batches_tracked` is not among them.
+        C-contiguous float32 arrays, without `num_batches_tracked`.
 
     Raises:
         KeyError: a leaf that their model does not have.
@@ -215,10 +208,9 @@ def to_authors(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
     return tensors
 
 
-def torch_module(words: LeafPath) -> str:
-    """Torchvision's name of a module of our backbone: ("layer1", "0", "downsample", "bn") ->
-    ...1."""
-    module = ".".join(words).replace("downsample.conv", "downsample.0")
+def torch_module(path: LeafPath) -> str:
+    """Torchvision's name of a module of the backbone, e.g. ("layer1", "0", "downsample", "bn")."""
+    module = ".".join(path).replace("downsample.conv", "downsample.0")
     return module.replace("downsample.bn", "downsample.1")
 
 

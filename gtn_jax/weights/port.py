@@ -1,8 +1,7 @@
-"""Someone else's tensors -> our variables, as a closed world in both directions.
+"""Third-party tensors -> our variables.
 
-Every tensor of the source is used or ignored by a rule that is written down here, and every leaf
-of ours is filled or left at its start by one; whatever does not fit is reported in one error.
-Names and layouts are in keymaps.py, files in read.py.
+Every tensor of the source is used or ignored by an explicit rule, and every leaf is filled or left
+at its initial value by one; all mismatches are reported in one error.
 """
 
 from collections.abc import Mapping
@@ -18,23 +17,15 @@ from gtn_jax.errors import unknown_name
 from gtn_jax.weights import keymaps
 from gtn_jax.weights.recognize import similar
 
-HeadPolicy = Literal["fresh", "load"]
-"""What becomes of gate, classifier and auxiliary classifier; see `port`."""
-
-HEADS = ("gate", "classifier", "aux_classifier")
-"""The parts of a GTN that are not its backbone."""
+HeadPolicy = Literal["fresh", "load"]  # of gate, classifier and auxiliary classifier; see `port`
+HEADS = ("gate", "classifier", "aux_classifier")  # the parts of a GTN besides its backbone
 
 
 class Problem(NamedTuple):
-    """One tensor or leaf that does not fit.
-
-    Attributes:
-        kind: "missing", "misshapen", "extra" or "unusable".
-        text: the name, what was expected and what was found.
-    """
+    """A tensor or leaf that does not fit."""
 
     kind: Literal["missing", "misshapen", "extra", "unusable"]
-    text: str
+    text: str  # name, expected and actual properties
 
 
 def port(
@@ -45,36 +36,41 @@ def port(
     family: str | None = None,
     source: str = "weights",
 ) -> Variables:
-    """Variables shaped as `template`, filled from `tensors`; neither argument is changed.
+    """Variables shaped like `template` with values from `tensors`; neither argument is changed.
 
-    `num_batches_tracked` is ignored in any case. Beyond that, `heads` is the policy:
+    `num_batches_tracked` is always ignored. `heads` is one of:
 
     - "fresh", for fine-tuning on other classes: the whole backbone must be filled; gate, classifier
-      and auxiliary classifier stay as they are in `template`. Ignored of the source: its own
-      heads, and stages after the last one that `template` has (a backbone cut off by `stages`).
+      and auxiliary classifier are those of `template`. The source's own heads are ignored, and its
+      stages beyond the last one of `template` (`stages`).
     - "load", for a complete checkpoint: every leaf must be filled and every tensor used.
 
     Args:
-        tensors: as `read_safetensors` returns them, in a naming of `keymaps.FAMILIES`.
-        template: variables of the GTN to fill, e.g. from `init_variables`. With "load", shapes
-            (`jax.eval_shape`) are enough.
+        tensors: from `read_safetensors`, named as in one of `keymaps.FAMILIES`.
+        template: variables of the GTN, e.g. from `init_variables`; with "load", shapes
+            (`jax.eval_shape`) suffice.
         heads: see above.
-        family: key of `keymaps.FAMILIES`; None finds it from the names.
-        source: what to call the tensors in errors, e.g. the path of their file.
+        family: key of `keymaps.FAMILIES`; None infers it from the names.
+        source: name of the tensors in errors, e.g. the path of their file.
 
     Returns:
-        Nested dicts; filled leaves are jax arrays of their own, in the dtype of `template`.
+        Nested dicts; filled leaves are new jax arrays in the dtype of `template`.
 
     Raises:
-        ValueError: unknown `heads` or family; or at least one tensor missing, misshapen, extra,
-            not of floats, not finite, all zero (a convolution) or negative (a variance): the first
-            five, with the shapes expected and found, and the number of all.
+        ValueError: unknown `heads` or family, or a tensor that is missing, misshapen, extra, not
+            floating-point, not finite, all zero (a convolution) or negative (a variance): the first
+            five with the expected and actual properties, and their number.
     """
     if heads not in get_args(HeadPolicy):
         raise unknown_name("policy for heads", heads, get_args(HeadPolicy))
     family = family or keymaps.detect_family(tensors)
     if family is None:
-        raise ValueError(_no_family(tensors, source))
+        names = ", ".join(list(tensors)[:5]) or "no tensors at all"
+        raise ValueError(
+            f"{source}: these are not the names of a ResNet that is known here: {names}\n"
+            "expected torchvision's or timm's (conv1.weight, layer1.0.conv1.weight, ...), "
+            "transformers', the GTN authors' or the CIFAR family's"
+        )
     if keymaps.is_folded(tensors, family):
         raise ValueError(
             f"{source}: BatchNorm is folded into the convolutions, so it cannot be trained with\n"
@@ -85,9 +81,9 @@ def port(
     filled, problems = _fill(tensors, leaves, heads, family)
     if problems:
         raise ValueError(_report(problems, tensors, family, source))
-    # Converted on the host: on a device, jnp.array would compile a program for each shape.
-    own = {path: np.array(tensor, leaves[path].dtype) for path, tensor in filled.items()}
-    return traverse_util.unflatten_dict(leaves | jax.device_put(own))
+    # Converted on the host, as jnp.array would compile a program for each shape.
+    arrays = {path: np.array(tensor, leaves[path].dtype) for path, tensor in filled.items()}
+    return traverse_util.unflatten_dict(leaves | jax.device_put(arrays))
 
 
 def _fill(
@@ -96,7 +92,7 @@ def _fill(
     heads: HeadPolicy,
     family: str,
 ) -> tuple[dict[keymaps.LeafPath, np.ndarray], list[Problem]]:
-    """What goes where, in our layout, and everything that does not fit."""
+    """Path -> tensor in our layout, and all mismatches."""
     filled: dict[keymaps.LeafPath, np.ndarray] = {}
     problems = []
     modules = {path[1:3] for path in leaves}
@@ -108,7 +104,7 @@ def _fill(
             continue
         if path is None or path not in leaves:
             problems.append(
-                Problem("extra", f"{name}: expected no such tensor, found {_shape(tensor)}")
+                Problem("extra", f"{name}: expected no such tensor, found {tensor.shape}")
             )
         elif path in filled:
             problems.append(
@@ -127,7 +123,7 @@ def _fill(
 
 
 def _is_ignored(path: keymaps.LeafPath, modules: set[tuple[str, ...]]) -> bool:
-    """Whether policy "fresh" has no use for what belongs at `path` (see `port`)."""
+    """Whether policy "fresh" ignores tensors of `path` (see `port`)."""
     is_stage = path[2].startswith("layer")
     return path[1] in HEADS or (is_stage and ("backbone", path[2]) not in modules)
 
@@ -135,13 +131,13 @@ def _is_ignored(path: keymaps.LeafPath, modules: set[tuple[str, ...]]) -> bool:
 def _check(
     name: str, tensor: np.ndarray, path: keymaps.LeafPath, shape: tuple[int, ...]
 ) -> list[Problem]:
-    """What is wrong with one tensor that has a place; nothing, or one problem."""
+    """The mismatch of a tensor with its leaf, if any."""
     expected = keymaps.torch_shape(shape)
     if tensor.shape != expected:
-        return [Problem("misshapen", f"{name}: expected {expected}, found {_shape(tensor)}")]
+        return [Problem("misshapen", f"{name}: expected {expected}, found {tensor.shape}")]
     if not jnp.issubdtype(tensor.dtype, jnp.floating):
         return [Problem("unusable", f"{name}: expected floats, found {tensor.dtype}")]
-    with np.errstate(over="ignore"):  # beyond float32: reported as the infinity it becomes
+    with np.errstate(over="ignore"):  # values beyond float32 are reported as infinite
         values = tensor.astype(np.float32)
     broken = int(np.count_nonzero(~np.isfinite(values)))
     if broken:
@@ -152,10 +148,6 @@ def _check(
     if path[-1] == "var" and values.min() < 0:
         return [Problem("unusable", f"{name}: expected variances, found {values.min():g}")]
     return []
-
-
-def _shape(tensor: np.ndarray) -> tuple[int, ...]:
-    return tuple(tensor.shape)
 
 
 def _report(
@@ -173,20 +165,7 @@ def _report(
     )
 
 
-def _no_family(tensors: Mapping[str, np.ndarray], source: str) -> str:
-    found = ", ".join(list(tensors)[:5]) or "no tensors at all"
-    return (
-        f"{source}: these are not the names of a ResNet that is known here: {found}\n"
-        "expected torchvision's or timm's (conv1.weight, layer1.0.conv1.weight, ...), "
-        "transformers', the GTN authors' or the CIFAR family's"
-    )
-
-
 def looks_like(tensors: Mapping[str, np.ndarray], family: str) -> str | None:
-    """The backbone that has these tensors' numbers of blocks, kind of block and stem width.
-
-    Returns:
-        A name in `BACKBONES`, with " with stages=S" if the last ones are absent; None if none fits.
-    """
-    found = similar({name: tensor.shape for name, tensor in tensors.items()}, family)
-    return None if found is None else str(found)
+    """The name of a similar backbone, e.g. "resnet50 with stages=3", if any (see `similar`)."""
+    backbone = similar({name: tensor.shape for name, tensor in tensors.items()}, family)
+    return None if backbone is None else str(backbone)

@@ -1,8 +1,4 @@
-"""A GTN and its variables in one call, the backbone pretrained if weights are given.
-
-`create` is `gtn_jax.create`. Finding, reading and mapping weights are registry.py, read.py and
-port.py; nothing is trained here.
-"""
+"""Construction of a GTN and its variables, optionally from pretrained weights."""
 
 import logging
 from pathlib import Path
@@ -34,17 +30,17 @@ def create(
         backbone: name in `BACKBONES`, e.g. "resnet50".
         num_classes: N, at least 1.
         gate: name in `GATES`; "sigmoid" is the paper's.
-        weights: None for a random start, a name in `WEIGHTS`, "hf:OWNER/NAME" or the path of a
-            .safetensors file.
-        seed: of everything random: the heads, and the backbone without `weights`.
-        heads: "fresh" takes only the backbone from `weights`, "load" everything (see `port`).
+        weights: None for random initialization, a name in `WEIGHTS`, "hf:OWNER/NAME" or the path of
+            a .safetensors file.
+        seed: of the random initialization of heads and, without `weights`, backbone.
+        heads: "fresh" loads only the backbone from `weights`, "load" everything (see `port`).
         **model_arguments: further fields of `GTN`, e.g. `stages=3` or `dtype=jnp.bfloat16`.
 
     Returns:
         The model, and float32 variables {"params": ..., "batch_stats": ...} for `model.apply`.
 
     Raises:
-        ValueError: unknown backbone or gate, or weights that are absent, broken or do not fit.
+        ValueError: unknown backbone or gate, or weights that are missing, invalid or do not fit.
     """
     if num_classes < 1:
         raise ValueError(f"num_classes: {num_classes}, expected at least 1")
@@ -57,28 +53,19 @@ def create(
 def load_weights(
     model: GTN, weights: str | Path, seed: int = 0, heads: HeadPolicy = "fresh"
 ) -> Variables:
-    """Variables of `model` with its backbone ("fresh") or all of it ("load") from `weights`.
+    """Variables of `model` with the backbone ("fresh") or everything ("load") from `weights`.
 
-    A file that is not ours and holds halves is noted in one line of the log (level warning).
-
-    Args:
-        model: any GTN.
-        weights: as in `create`.
-        seed: of what `weights` do not fill.
-        heads: see `port`.
-
-    Raises:
-        ValueError: as in `create`.
+    Arguments and errors are those of `create`. Widening 16-bit floats is logged as a warning.
     """
     path, info = resolve(weights)
-    # A backbone of another builder may have the names and shapes of one in the table; `port` looks.
+    # Another builder's backbone may have the names and shapes of one in the table; `port` checks.
     is_ours = isinstance(BACKBONES.get(model.backbone), ResNetShape)
     if is_ours and info.backbone not in (None, model.backbone):
         raise ValueError(
             f"weights {weights} are of {info.backbone}, the model is {model.backbone}; "
             f"set model.backbone to {info.backbone} or choose other weights"
         )
-    # Our own files are stored in halves on purpose, so there is nothing to note about them.
+    # The package's own files are 16-bit on purpose.
     note = None if str(weights) in WEIGHTS else _log.warning
     tensors = read_safetensors(path, note)
     traced = trace(model)

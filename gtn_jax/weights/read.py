@@ -1,8 +1,7 @@
-"""A weights file on disk -> {name: numpy array}, in the file's own names and layouts.
+"""Weights files -> {name: numpy array}, in the names and layouts of the file.
 
-safetensors is the format that everything here reads. PyTorch's pickles (.pth, .pt, .th) run code
-when opened carelessly, so only `gtn convert` opens them (see convert.py), through `read_pickle`.
-No name or layout is changed here: that is keymaps.py and port.py.
+Everything here reads safetensors. PyTorch's pickles (.pth, .pt, .th) can run code when opened, so
+only `gtn convert` opens them, with `read_pickle`.
 """
 
 from collections.abc import Callable, Mapping
@@ -17,43 +16,23 @@ from gtn_jax.errors import one_line
 
 PICKLE_SUFFIXES = (".pth", ".pt", ".th", ".bin", ".ckpt")
 
-# The names of the safetensors header. safetensors' own numpy reader has no bfloat16.
+# Types in the safetensors header. safetensors' own NumPy reader does not support bfloat16.
 _DTYPES: dict[str, Any] = {
-    "F64": np.float64,
-    "F32": np.float32,
-    "F16": np.float16,
-    "BF16": ml_dtypes.bfloat16,
-    "I64": np.int64,
-    "I32": np.int32,
-    "I16": np.int16,
-    "I8": np.int8,
-    "U64": np.uint64,
-    "U32": np.uint32,
-    "U16": np.uint16,
-    "U8": np.uint8,
-    "BOOL": np.bool_,
-}
+    "F64": np.float64, "F32": np.float32, "F16": np.float16, "BF16": ml_dtypes.bfloat16,
+    "I64": np.int64, "I32": np.int32, "I16": np.int16, "I8": np.int8,
+    "U64": np.uint64, "U32": np.uint32, "U16": np.uint16, "U8": np.uint8, "BOOL": np.bool_,
+}  # fmt: skip
 _HALF = {"F16": "float16", "BF16": "bfloat16"}
-# Pickle protocols 2 to 5, and the zip archive that torch.save has written since PyTorch 1.6.
+# Pickle protocols 2 to 5, and the zip archive of torch.save since PyTorch 1.6.
 _PICKLE_STARTS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04")
 
-
-Note = Callable[[str], None]
-"""Takes one line about something that was done to a file's numbers."""
+Note = Callable[[str], None]  # receives one line about a conversion of dtypes
 
 
 def read_safetensors(path: str | Path, note: Note | None = None) -> dict[str, np.ndarray]:
-    """Every tensor of a .safetensors file; float16 and bfloat16 become float32.
+    """Every tensor of a .safetensors file, copied; float16 and bfloat16 become float32.
 
-    Args:
-        path: of the file.
-        note: told in one line which halves were widened, if any.
-
-    Returns:
-        Arrays of their own, in the file's names, layouts and (halves apart) dtypes.
-
-    Raises:
-        ValueError: no such file, a PyTorch file, or not a sound safetensors file.
+    `note` receives one line if tensors were widened. ValueError if the file is missing or invalid.
     """
     path = existing_file(path)
     if path.suffix in PICKLE_SUFFIXES:
@@ -73,14 +52,8 @@ def read_safetensors(path: str | Path, note: Note | None = None) -> dict[str, np
 
 
 def check_kind(path: Path) -> None:
-    """Refuse what often lies under the name of a weights file and is none, each in its own words.
-
-    Args:
-        path: an existing file that should hold tensors, and that is no sound safetensors file.
-
-    Raises:
-        ValueError: empty, a Git LFS pointer, a web page, or (named .safetensors) a PyTorch file.
-    """
+    """Identify an invalid file: ValueError if it is empty, a Git LFS pointer, a web page, or (named
+    .safetensors) a PyTorch file."""
     with path.open("rb") as file:
         head = file.read(1024)
     text = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
@@ -114,33 +87,29 @@ def _array(path: Path, name: str, entry: Mapping[str, Any]) -> np.ndarray:
     if entry["dtype"] not in _DTYPES:
         raise ValueError(f"{path}: {name} is {entry['dtype']}; save it as float32")
     array = np.frombuffer(entry["data"], _DTYPES[entry["dtype"]]).reshape(entry["shape"])
-    # A copy: the buffer may be read-only, and a view would keep the whole file in memory.
+    # Copied, as the buffer may be read-only and a view would keep the whole file in memory.
     return array.astype(np.float32 if entry["dtype"] in _HALF else array.dtype)
 
 
 def read_pickle(path: str | Path, note: Note | None = None) -> dict[str, np.ndarray]:
     """Every tensor of a PyTorch checkpoint, read without running the code in it.
 
-    A checkpoint that holds its tensors under "state_dict" (with an epoch, an optimizer ... beside
-    it) is unwrapped. Needs torch 2.10 or later: `weights_only=True` of earlier ones could be made
-    to run code (CVE-2025-32434, CVE-2026-24747).
-
-    Args:
-        path: of the file.
-        note: told in one line which halves were widened, if any.
+    The file holds a state dict, or one under "state_dict". Needs torch 2.10 or later: earlier
+    `weights_only=True` could be made to run code (CVE-2025-32434, CVE-2026-24747). `note` receives
+    one line if tensors were widened.
 
     Returns:
         C-contiguous arrays under the file's names; float16 and bfloat16 become float32.
 
     Raises:
-        ValueError: no such file, no torch or too old a one, or a file that is not a state dict.
+        ValueError: not an existing file, torch missing or too old, or not a state dict.
     """
     path = existing_file(path)
     check_kind(path)
     torch = import_torch(path)
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # pickle, zip, I/O and torch's own: a dozen unrelated types
+    except Exception as error:  # unrelated types of pickle, zip, I/O and torch
         raise ValueError(
             f"{path}: torch.load(weights_only=True) refuses it: {one_line(error)}\n"
             'if you trust the file, save its tensors alone: torch.save(checkpoint["state_dict"])'
@@ -149,34 +118,25 @@ def read_pickle(path: str | Path, note: Note | None = None) -> dict[str, np.ndar
         content = content["state_dict"]
     if not isinstance(content, Mapping) or not content:
         raise ValueError(f"{path}: holds a {type(content).__name__}, expected a state dict")
-    other = [str(name) for name, value in content.items() if not torch.is_tensor(value)]
-    if other:
+    invalid = [str(name) for name, value in content.items() if not torch.is_tensor(value)]
+    if invalid:
         raise ValueError(
-            f"{path}: {len(other)} entries are not tensors ({', '.join(other[:5])}); "
+            f"{path}: {len(invalid)} entries are not tensors ({', '.join(invalid[:5])}); "
             "save the model's state_dict() alone"
         )
     kinds = {torch.float16: "F16", torch.bfloat16: "BF16"}
     halves = [kinds[value.dtype] for value in content.values() if value.dtype in kinds]
     _note_halves(path, halves, note)
-    return {str(name): _from_torch(torch, value) for name, value in content.items()}
-
-
-def _from_torch(torch: Any, value: Any) -> np.ndarray:
-    value = value.detach().to("cpu")
-    if value.dtype in (torch.float16, torch.bfloat16):
-        value = value.float()
-    return np.array(value.numpy(), order="C")
+    return {
+        str(name): np.array(
+            (value.float() if value.dtype in kinds else value).detach().cpu().numpy(), order="C"
+        )
+        for name, value in content.items()
+    }
 
 
 def import_torch(path: Path) -> Any:
-    """PyTorch, an optional extra, in a version that opens files safely.
-
-    Args:
-        path: of the file that it is wanted for.
-
-    Raises:
-        ValueError: not installed, or too old.
-    """
+    """Import PyTorch, an optional extra, to read `path`; ValueError if missing or too old."""
     try:
         import torch  # pyright: ignore[reportMissingImports]
     except ImportError as error:
@@ -192,11 +152,7 @@ def import_torch(path: Path) -> Any:
 
 
 def existing_file(path: str | Path) -> Path:
-    """`path`, if a file is there.
-
-    Raises:
-        ValueError: nothing there, or a folder.
-    """
+    """The path of an existing file; ValueError if it is missing or a directory."""
     path = Path(path)
     if path.is_dir():
         raise ValueError(f"{path}: a folder; name the weights file inside it")

@@ -1,7 +1,4 @@
-"""Which backbone a weights file is of, told by the names and shapes of its tensors.
-
-`model.backbone` "auto" asks this; errors and other readers of files do, too.
-"""
+"""Recognition of a weights file's backbone by names and shapes of its tensors."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple, cast
@@ -15,71 +12,57 @@ from gtn_jax.weights import hub, keymaps
 from gtn_jax.weights.read import read_safetensors
 from gtn_jax.weights.registry import HUB, resolve
 
-AUTO = "auto"
-"""Of `model.backbone`: that of the weights."""
-
-Shapes = Mapping[str, tuple[int, ...]]
-"""Name of a tensor -> shape, as in PyTorch."""
+AUTO = "auto"  # value of `model.backbone` for that of the weights
+Shapes = Mapping[str, tuple[int, ...]]  # tensor name -> shape in PyTorch's layout
 
 
 class BackboneName(NamedTuple):
-    """A row of `BACKBONES`, or its beginning.
-
-    Attributes:
-        backbone: name.
-        stages: how many there are; None: all.
-    """
+    """A row of `BACKBONES`, or its first stages."""
 
     backbone: str
-    stages: int | None
+    stages: int | None  # None: all
 
     def __str__(self) -> str:
-        """For a person."""
+        """Text for messages."""
         return self.backbone + (f" with stages={self.stages}" if self.stages else "")
 
 
 def similar(shapes: Shapes, family: str) -> BackboneName | None:
-    """The backbone with these numbers of blocks, kind of block and width of the stem; None:
-    none."""
+    """The backbone with the same number of blocks, kind of block and width of the stem, if any."""
     ours = {keymaps.our_path(name, family): shape for name, shape in shapes.items()}
     blocks = {path[2:4] for path in ours if path and len(path) == 6 and path[1] == "backbone"}
     stages = sorted({stage for stage, _ in blocks})
     counts = tuple(sum(stage == block[0] for block in blocks) for stage in stages)
     is_bottleneck = any(path and path[4:5] == ("conv3",) for path in ours)
     width = (*ours.get(("params", "backbone", "conv1", "kernel"), ()), 0)[0]
-    beginnings = []
+    truncated = []
     for name, row in BACKBONES.items():
-        if not isinstance(row, ResNetShape):  # somebody's own backbone: nothing known to compare
+        if not isinstance(row, ResNetShape):  # a user's own backbone
             continue
         same_kind = (row.block == "bottleneck") == is_bottleneck and row.width == width
         if same_kind and row.blocks_per_stage == counts:
             return BackboneName(name, None)
         if counts and same_kind and row.blocks_per_stage[: len(counts)] == counts:
-            beginnings.append(BackboneName(name, len(counts)))
-    return beginnings[0] if beginnings else None
+            truncated.append(BackboneName(name, len(counts)))
+    return truncated[0] if truncated else None
 
 
 def recognize(shapes: Shapes) -> BackboneName | None:
-    """The backbone with these convolutions, where every tensor has a name that is known.
-
-    Heads may be any; None: there is no such backbone in `BACKBONES`.
-    """
+    """The backbone with exactly these convolutions and any heads; None for unknown tensors."""
     family = keymaps.detect_family(shapes)
     shapes = {name: shape for name, shape in shapes.items() if not keymaps.is_ignored(name)}
-    found = similar(shapes, family) if family else None
-    if family is None or found is None:
+    backbone = similar(shapes, family) if family else None
+    if family is None or backbone is None:
         return None
-    module = GTN(found.backbone, 2, gate="none", stages=found.stages, auxiliary=False)
+    module = GTN(backbone.backbone, 2, gate="none", stages=backbone.stages, auxiliary=False)
     leaves = cast(dict[Any, Any], traverse_util.flatten_dict(dict(variable_shapes(module))))
-    # Kernels tell backbones apart; what BatchNorm lacks is port.py's to say, which knows how that
-    # comes.
+    # Only kernels, which distinguish backbones: `port` explains missing BatchNorm tensors.
     expected = {
         path: keymaps.torch_shape(leaf.shape) for path, leaf in leaves.items() if _is_kernel(path)
     }
-    there = {keymaps.our_path(name, family): shape for name, shape in shapes.items()}
-    kernels = {path: shape for path, shape in there.items() if path and _is_kernel(path)}
-    fits = kernels == expected and None not in there
-    return found if fits else None
+    by_path = {keymaps.our_path(name, family): shape for name, shape in shapes.items()}
+    kernels = {path: shape for path, shape in by_path.items() if path and _is_kernel(path)}
+    return backbone if kernels == expected and None not in by_path else None
 
 
 def _is_kernel(path: keymaps.LeafPath) -> bool:
@@ -87,13 +70,10 @@ def _is_kernel(path: keymaps.LeafPath) -> bool:
 
 
 def with_backbone(config: Config) -> Config:
-    """A config whose backbone is a name: of "auto", the one that its weights are of.
+    """Replace backbone "auto" by that of the weights, and `model.stages` unless it is set.
 
-    `model.stages` follows unless it is set. Weights of a hub are fetched only where they are not
-    known here.
-
-    Raises:
-        ValueError: no weights, or of no backbone that is known here.
+    Weights of the Hub are downloaded unless their backbone is in `HUB`. ValueError without weights
+    or for an unknown backbone.
     """
     model = config.model
     if model.backbone != AUTO:
@@ -106,22 +86,15 @@ def with_backbone(config: Config) -> Config:
 
 
 def backbone_of(weights: str) -> BackboneName:
-    """The backbone that weights are of.
-
-    Args:
-        weights: as `registry.resolve` takes them.
-
-    Raises:
-        ValueError: as `registry.resolve`; or there is no such backbone.
-    """
+    """The backbone of weights in a form of `registry.resolve`; ValueError if there is none."""
     if weights.startswith(hub.PREFIX):
         row = HUB.get(hub.parse_name(weights).repository)
         if row is not None and row.backbone is not None:
             return BackboneName(row.backbone, None)
     path, _ = resolve(weights)
-    found = recognize({name: tensor.shape for name, tensor in read_safetensors(path).items()})
-    if found is None:
+    backbone = recognize({name: tensor.shape for name, tensor in read_safetensors(path).items()})
+    if backbone is None:
         raise ValueError(
             f"{path}: no backbone has tensors of these names and shapes; see `gtn list backbones`"
         )
-    return found
+    return backbone

@@ -1,11 +1,10 @@
-"""Weights with BatchNorm folded into convolutions -> the same function with BatchNorm again.
+"""Restoration of BatchNorm that was folded into convolutions.
 
-Tools for inference fold y = scale * (conv(x) - mean) / sqrt(var + eps) + bias into a convolution
-with a bias. In evaluation nothing is lost; but training normalizes with the statistics of the
-batch, and those of a folded file are gone. With some images they can be measured: with mean and
-var of what the convolution gives on them (without its bias b), scale = sqrt(var + eps) and
-bias = b + mean make BatchNorm(conv(x)) = conv(x) + b, in evaluation exactly, and in training on
-batches like the measured ones nearly so. The old scales cannot be found again; they are not needed.
+Inference tools fold y = scale * (conv(x) - mean) / sqrt(var + eps) + bias into a convolution with a
+bias b. Training needs the statistics of the batch, which are lost, but can be measured on images:
+with mean and var of conv(x) (without b), scale = sqrt(var + eps) and bias = b + mean make
+BatchNorm(conv(x)) = conv(x) + b, exactly in evaluation and approximately in training on batches
+like the measured ones. The original scales cannot be recovered and are not needed.
 """
 
 import json
@@ -23,7 +22,7 @@ from flax import traverse_util
 from gtn_jax.arrays import Array, Variables
 from gtn_jax.data.augment import normalize
 from gtn_jax.data.decode import decode
-from gtn_jax.data.image_files import image_files
+from gtn_jax.data.folder import image_files
 from gtn_jax.models.backbones import BACKBONES
 from gtn_jax.models.gtn import GTN, variable_shapes
 from gtn_jax.models.layers import Conv
@@ -34,26 +33,24 @@ from gtn_jax.weights.recognize import similar
 from gtn_jax.weights.registry import resolve
 from gtn_jax.weights.write import check_new_file, write_safetensors
 
-EPSILON = 1e-5
-"""Of the BatchNorm of models/resnet.py."""
-
+EPSILON = 1e-5  # of the BatchNorm of models/resnet.py
 _BATCH_SIZE = 32
 
 
 def unfold(
     tensors: Mapping[str, np.ndarray], batches: Iterable[Array], source: str = "weights"
 ) -> dict[str, np.ndarray]:
-    """Give a folded backbone its BatchNorm back, with statistics measured on images.
+    """Restore the BatchNorm of a folded backbone with statistics measured on images.
 
     Args:
-        tensors: as `read_safetensors` returns them, in any naming of `keymaps.FAMILIES`.
-        batches: at least one, float B H W 3, normalized as the weights want it, of the size to
-            train at; a few hundred images of the target are plenty.
-        source: what to call the tensors in errors.
+        tensors: from `read_safetensors`, named as in one of `keymaps.FAMILIES`.
+        batches: at least one, float B H W 3, normalized for the weights, of the size to train at; a
+            few hundred images of the target data suffice.
+        source: name of the tensors in errors.
 
     Returns:
-        float32 arrays under torchvision's names, BatchNorm and (if it is there) the classifier
-        included; `port` takes them.
+        float32 arrays under torchvision's names for `port`, including BatchNorm and the classifier,
+        if any.
 
     Raises:
         ValueError: nothing is folded, an unknown backbone, tensors that do not fit, or no images.
@@ -61,10 +58,13 @@ def unfold(
     family = keymaps.detect_family(tensors)
     if family is None or not keymaps.is_folded(tensors, family):
         raise ValueError(f"{source}: no BatchNorm is folded in here; use it as it is")
-    model = _backbone(tensors, family, source)
+    backbone = similar({name: tensor.shape for name, tensor in tensors.items()}, family)
+    if backbone is None:
+        raise ValueError(f"{source}: folded, and of none of: {', '.join(BACKBONES)}")
+    model = GTN(backbone.backbone, 1, "none", stages=backbone.stages, auxiliary=False)
     plain = _identity_norms(tensors, family)
     variables = port(plain, variable_shapes(model), family="torchvision", source=source)
-    # The classifier of the template stands for no numbers, and no output of it is looked at.
+    # Zeros replace the abstract classifier of the template, whose output is not used.
     variables = jax.tree.map(
         lambda leaf: leaf if isinstance(leaf, jax.Array) else jnp.zeros(leaf.shape, leaf.dtype),
         variables,
@@ -79,15 +79,8 @@ def unfold(
     return plain
 
 
-def _backbone(tensors: Mapping[str, np.ndarray], family: str, source: str) -> GTN:
-    backbone = similar({name: tensor.shape for name, tensor in tensors.items()}, family)
-    if backbone is None:
-        raise ValueError(f"{source}: folded, and of none of: {', '.join(BACKBONES)}")
-    return GTN(backbone.backbone, 1, "none", stages=backbone.stages, auxiliary=False)
-
-
 def _identity_norms(tensors: Mapping[str, np.ndarray], family: str) -> dict[str, np.ndarray]:
-    """Torchvision's names; after each convolution a BatchNorm that only adds the folded bias."""
+    """Torchvision's tensors with a BatchNorm after each convolution that only adds its bias."""
     plain: dict[str, np.ndarray] = {}
     for name, tensor in tensors.items():
         path = None if keymaps.is_ignored(name) else keymaps.our_path(name, family)
@@ -106,7 +99,7 @@ def _identity_norms(tensors: Mapping[str, np.ndarray], family: str) -> dict[str,
 
 
 def norm_after(convolution: str) -> str:
-    """Torchvision's name of the BatchNorm that follows a convolution: layer1.0.conv2 -> ...bn2."""
+    """Torchvision's name of the BatchNorm after a convolution: layer1.0.conv2 -> layer1.0.bn2."""
     head, _, last = convolution.rpartition(".")
     last = "1" if last == "0" else last.replace("conv", "bn")
     return f"{head}.{last}" if head else last
@@ -115,7 +108,7 @@ def norm_after(convolution: str) -> str:
 def _measure(
     model: GTN, variables: Variables, batches: Iterable[Array], source: str
 ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Per BatchNorm (torchvision's name): mean and mean square of its input, float64 C."""
+    """BatchNorm (torchvision's name) -> mean and mean square of its input, float64 C."""
     moments_of = _moments_program(model)
     total: dict[str, list[Any]] = {}
     images = 0
@@ -123,15 +116,15 @@ def _measure(
         count = len(batch)
         images += count
         for norm, pair in jax.device_get(moments_of(variables, jnp.asarray(batch))).items():
-            before = total.get(norm, [0.0, 0.0])
-            total[norm] = [b + count * np.float64(p) for b, p in zip(before, pair, strict=True)]
+            sums = total.get(norm, [0.0, 0.0])
+            total[norm] = [s + count * np.float64(p) for s, p in zip(sums, pair, strict=True)]
     if not images:
         raise ValueError(f"{source}: BatchNorm is folded in; give images to measure it on")
     return {norm: (mean / images, square / images) for norm, (mean, square) in total.items()}
 
 
 def _moments_program(model: GTN) -> Callable[[Variables, Array], dict[str, Any]]:
-    """Variables, float B H W 3 -> per BatchNorm float32 C: mean and mean square of its input."""
+    """Compile (variables, float B H W 3) -> {BatchNorm: float32 C mean, mean square of input}."""
 
     def is_convolution(module: nn.Module, method: str) -> bool:
         return isinstance(module, Conv) and method == "__call__"
@@ -140,36 +133,31 @@ def _moments_program(model: GTN) -> Callable[[Variables, Array], dict[str, Any]]
     def moments_of(variables: Variables, images: Array) -> dict[str, Any]:
         capture = {"capture_intermediates": is_convolution, "mutable": ["intermediates"]}
         _, state = model.apply(variables, images, train=False, **capture)
-        found: dict[Any, Any] = traverse_util.flatten_dict(state["intermediates"])
-        # In float32 and in this form, as nn.BatchNorm computes them: training on the same images
-        # then divides by what is measured here.
+        outputs: dict[Any, Any] = traverse_util.flatten_dict(state["intermediates"])
+        # In float32 and in this form, as in nn.BatchNorm, so training on the same images divides
+        # by the same values.
         return {
             norm_after(keymaps.torch_module(path[1:-1])): (
                 jnp.mean(maps[0], axis=(0, 1, 2)),
                 jnp.mean(jnp.square(maps[0]), axis=(0, 1, 2)),
             )
-            for path, maps in found.items()
+            for path, maps in outputs.items()
         }
 
     return moments_of
 
 
 def unfold_file(src: Path, dst: Path, images: Path, image_size: int, limit: int = 256) -> int:
-    """Unfold a weights file into a new one.
+    """Restore the BatchNorm of a .safetensors or PyTorch file in a new .safetensors file `dst`.
 
-    Args:
-        src: .safetensors or a PyTorch file. Its own record of mean and deviation is used,
-            ImageNet's where it has none.
-        dst: the .safetensors file to write; must not exist.
-        images: folder; of many, `limit` evenly spaced ones are measured.
-        image_size: side in pixels that training will use.
-        limit: most images to measure.
+    At most `limit` evenly spaced images of the directory are measured at `image_size` pixels, the
+    size to train at, normalized by the file's recorded mean and std, else ImageNet's.
 
     Returns:
-        How many images were measured.
+        Number of images measured.
 
     Raises:
-        ValueError: as `unfold`; or a file or an image that cannot be read, or `dst` not written.
+        ValueError: as in `unfold`; a file or an image that cannot be read or written.
     """
     check_new_file(dst)
     path, info = resolve(src)

@@ -1,4 +1,4 @@
-"""Tensors -> a new .safetensors file that appears complete or not at all."""
+"""Atomic writing of new .safetensors files."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -10,11 +10,8 @@ from gtn_jax.files import write_bytes
 
 
 def check_new_file(path: Path) -> None:
-    """Refuse, before any work, a file that could not be written.
-
-    Raises:
-        ValueError: another suffix, there already, or in no existing folder.
-    """
+    """Check, before any work, that `write_safetensors` can write to `path`: ValueError for another
+    suffix, an existing file, or a missing directory."""
     if path.suffix != ".safetensors":
         raise ValueError(f"{path}: the name must end in .safetensors")
     if path.exists():
@@ -26,15 +23,6 @@ def check_new_file(path: Path) -> None:
 def write_safetensors(
     tensors: Mapping[str, np.ndarray], path: Path, metadata: Mapping[str, str]
 ) -> None:
-    """Write the file as a whole.
-
-    Args:
-        tensors: by name, C-contiguous.
-        path: of the new file; see `check_new_file`.
-        metadata: goes into the file's header.
-
-    Raises:
-        ValueError: as `check_new_file`; or it cannot be written.
-    """
+    """Write C-contiguous tensors and header metadata; ValueError as in `check_new_file`."""
     check_new_file(path)
     write_bytes(path, save(dict(tensors), dict(metadata)))

@@ -8,9 +8,8 @@ import pytest
 from PIL import Image
 
 from gtn_jax.config import DataConfig
-from gtn_jax.data.index import Index, index_file, save_index
 from gtn_jax.data.sources import open_splits
-from gtn_jax.data.splits import Split
+from gtn_jax.data.splits import Index, Split, index_file, save_index
 from gtn_jax.data.subsets import choose, choose_per_class, stratified
 
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from gtn_jax.cli.main import main
 from gtn_jax.config import override
-from gtn_jax.data.image_files import image_files
+from gtn_jax.data.folder import image_files
 from gtn_jax.data.images import View, load
 from gtn_jax.data.pipeline import evaluation_batches
 from gtn_jax.data.sources import open_splits

@@ -17,39 +17,35 @@ _IMAGES, _LABELS, _SPLITS = "images.txt", "image_class_labels.txt", "train_test_
 
 
 class Cub200(ListedBuilder):
-    """Two hundred classes; there is no validation split."""
+    """200 classes; no validation split."""
 
     known_counts = {"": {"train": 5_994, "test": 5_794}}
     description = "Caltech-UCSD Birds-200-2011, 11,788 photographs of 200 species."
     homepage = "https://www.vision.caltech.edu/datasets/cub_200_2011/"
 
     def read_lists(self) -> Listing:
-        """Classes are folders ("001.Black_footed_Albatross"), in order of the class numbers."""
+        """Class names are folder names ("001.Black_footed_Albatross"), by class number."""
         root = find_root(self.source, ("images", _IMAGES, _LABELS, _SPLITS), self.title)
-        return _read(root, self.allow_partial)
-
-
-def _read(root: Path, allow_partial: bool) -> Listing:
-    images, labels, splits = (_numbered(root, name) for name in (_IMAGES, _LABELS, _SPLITS))
-    for lines, name in ((labels, _LABELS), (splits, _SPLITS)):
-        _check_same_images(images, lines, name)
-    names = _class_names(images, labels)
-    order = {number: label for label, number in enumerate(sorted(names))}
-    files = FileList(root, allow_partial)
-    examples: dict[str, list[Example]] = {"train": [], "test": []}
-    for image, line in images.items():
-        if splits[image].text not in ("0", "1"):
-            raise ValueError(f"{splits[image].where}: {splits[image].text!r} is neither 0 nor 1")
-        split = "train" if splits[image].text == "1" else "test"
-        normal, path = files.add(f"images/{line.text}", line.where)
-        if path is not None:
-            label = order[_number(labels[image])]
-            examples[split].append(Example(normal, path, label))
-    return Listing([names[number] for number in sorted(names)], examples, files.finish())
+        images, labels, splits = (_numbered(root, name) for name in (_IMAGES, _LABELS, _SPLITS))
+        for lines, name in ((labels, _LABELS), (splits, _SPLITS)):
+            _check_same_images(images, lines, name)
+        names = _class_names(images, labels)
+        order = {number: label for label, number in enumerate(sorted(names))}
+        files = FileList(root, self.allow_partial)
+        examples: dict[str, list[Example]] = {"train": [], "test": []}
+        for image, (text, where) in images.items():
+            is_train, split_where = splits[image]
+            if is_train not in ("0", "1"):
+                raise ValueError(f"{split_where}: {is_train!r} is neither 0 nor 1")
+            name, path = files.add(f"images/{text}", where)
+            if path is not None:
+                split = "train" if is_train == "1" else "test"
+                examples[split].append(Example(name, path, order[_number(labels[image])]))
+        return Listing([names[number] for number in sorted(names)], examples, files.finish())
 
 
 def _numbered(root: Path, name: str) -> dict[int, Line]:
-    """Lines "NUMBER REST" of a list -> number -> the rest."""
+    """Number -> rest, of lines "NUMBER REST"."""
     lines: dict[int, Line] = {}
     for text, where in read_lines(root, name):
         number, _, rest = text.partition(" ")
@@ -69,16 +65,16 @@ def _number(line: Line) -> int:
 
 
 def _check_same_images(images: dict[int, Line], lines: dict[int, Line], name: str) -> None:
-    lacking = [line.where for image, line in images.items() if image not in lines]
-    foreign = [line.where for image, line in lines.items() if image not in images]
-    if lacking:
-        raise ValueError(f"{lacking[0]}: this image is not in {name}; the lists belong together")
-    if foreign:
-        raise ValueError(f"{foreign[0]}: no such image in {_IMAGES}; the lists belong together")
+    for image, (_, where) in images.items():
+        if image not in lines:
+            raise ValueError(f"{where}: this image is not in {name}; the lists belong together")
+    for image, (_, where) in lines.items():
+        if image not in images:
+            raise ValueError(f"{where}: no such image in {_IMAGES}; the lists belong together")
 
 
 def _class_names(images: dict[int, Line], labels: dict[int, Line]) -> dict[int, str]:
-    """Class number -> name of its folder."""
+    """Class number -> folder name."""
     names: dict[int, str] = {}
     numbers: dict[str, int] = {}
     for image, (text, where) in images.items():

@@ -1,7 +1,7 @@
-"""UCI handwritten digits: 1,797 real images of 8x8 pixels that scikit-learn carries.
+"""UCI handwritten digits: 1,797 real images of 8x8 pixels, included in scikit-learn.
 
-https://archive.ics.uci.edu/dataset/80 (CC BY 4.0). There is no official split; here 500 test and
-300 validation images are drawn once and for all, stratified by class, and 997 are left to train.
+https://archive.ics.uci.edu/dataset/80 (CC BY 4.0). There is no official split; a fixed, stratified
+one has 500 test, 300 validation and 997 training images.
 """
 
 import io
@@ -16,10 +16,10 @@ SPLIT_SIZES = {"test": 500, "validation": 300, "train": 997}
 
 
 def split_indices(labels: np.ndarray) -> dict[str, np.ndarray]:
-    """Disjoint, sorted image numbers of every split, each class in proportion.
+    """Disjoint, sorted image indices of every split, stratified by class.
 
-    Images of a class are shuffled (seed 0), then every split takes its share by spreading the
-    classes evenly: image i of n of its class sits at (i + 1/2) / n, and splits cut that order.
+    Images of a class are shuffled (seed 0), then image i of n of its class gets the position
+    (i + 1/2) / n, and the splits divide the images in the order of their positions.
     """
     generator = np.random.default_rng(0)
     position = np.empty(len(labels))
@@ -33,7 +33,7 @@ def split_indices(labels: np.ndarray) -> dict[str, np.ndarray]:
 
 
 class Digits(ImageClassificationBuilder):
-    """Ten classes, PNG, 8x8 gray stored as RGB."""
+    """10 classes, PNG, 8x8 gray stored as RGB."""
 
     keeps_files = True
     encoding = "png"
@@ -45,8 +45,8 @@ class Digits(ImageClassificationBuilder):
         return [str(digit) for digit in range(10)]
 
     def examples(self) -> dict[str, Iterator[Example]]:
-        """Split name -> examples named by their number in scikit-learn's order."""
-        # Imported here: it takes seconds, and only preparing needs it.
+        """Split -> examples named by their index in scikit-learn's order."""
+        # A slow import that only preparation needs.
         from sklearn.datasets import load_digits
 
         images, labels = load_digits(return_X_y=True)

@@ -1,71 +1,61 @@
-"""What a builder found -> the bytes that are stored.
+"""Image content -> the bytes that are stored.
 
-An image is decoded and resized once, and kept as PNG, so training loses nothing to a second JPEG.
-The PNG (png.py) is not deflated: ArrayRecord compresses it, in less time both ways. Writing is
-writing.py's.
+An image is decoded and resized once and stored as PNG, which avoids a second JPEG loss. The PNG is
+not deflated: ArrayRecord compresses it, which is faster to write and to read (docs/datasets.md).
 """
 
 import hashlib
+import struct
+import zlib
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from gtn_jax.data.builders.png import encode_png
 from gtn_jax.data.decode import resize_short_side
 from gtn_jax.data.files import read_regular
 from gtn_jax.data.rgb import open_rgb, upright_size
 
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_UP = 2  # the PNG filter that stores the difference to the pixel above, modulo 256
+_EIGHT_BITS, _RGB = 8, 2
+
 Content = bytes | Path | np.ndarray | ValueError
-"""An encoded image, a file that holds one, uint8 H W 3, or why there is none (of a video)."""
+"""An encoded image, its file, uint8 H W 3, or the error from decoding a video."""
 
 
 class Example(NamedTuple):
-    """One labeled image.
+    """One labeled image."""
 
-    Attributes:
-        file: its name in the source, unique in the split.
-        content: the bytes of a file (JPEG, PNG, ...), the path of one, uint8 H W 3, or the error
-            that reading it ended with.
-        label: index into the builder's classes.
-    """
-
-    file: str
+    file: str  # name in the source, unique in the split
     content: Content
     label: int
 
 
 class Encoded(NamedTuple):
-    """One image as it is stored.
-
-    Attributes:
-        image: an encoded file.
-        digest: of what it was made from; equal for equal bytes.
-        size: width and height in pixels.
-    """
+    """A stored image."""
 
     image: bytes
-    digest: bytes
-    size: tuple[int, int]
+    digest: bytes  # equal for equal content
+    size: tuple[int, int]  # width, height in pixels
 
 
 def encode(content: Content, file: str, short_side: int | None) -> Encoded:
-    """Read, decode, resize and encode one image.
+    """Read, decode, resize and encode one image; `file` is its name for errors.
 
-    Args:
-        content: where it is.
-        file: its name, for errors.
-        short_side: in pixels, aspect kept; None keeps files as they are, not decoded.
+    `short_side` is in pixels, aspect ratio preserved; None stores files unchanged.
 
     Raises:
-        ValueError: no readable image; names the file.
+        ValueError: not a readable image; names the file.
     """
     if isinstance(content, ValueError):
         raise content
     if isinstance(content, np.ndarray):
         pixels = np.ascontiguousarray(content)
-        image = resize(Image.fromarray(pixels), short_side)
+        image = Image.fromarray(pixels)
+        if short_side is not None:
+            image = resize_short_side(image, short_side)
         digest = hashlib.blake2b(pixels.tobytes(), digest_size=16).digest()
         return Encoded(encode_png(np.asarray(image)), digest, image.size)
     encoded = content if isinstance(content, bytes) else read_regular(content)
@@ -76,6 +66,27 @@ def encode(content: Content, file: str, short_side: int | None) -> Encoded:
     return Encoded(encode_png(np.asarray(image)), digest, image.size)
 
 
-def resize(image: Image.Image, short_side: int | None) -> Image.Image:
-    """`decode.resize_short_side`, or the image itself for None."""
-    return image if short_side is None else resize_short_side(image, short_side)
+def encode_png(pixels: np.ndarray) -> bytes:
+    """Encode uint8 H W 3 as PNG with one filter and no compression (https://www.w3.org/TR/png-3/).
+
+    Pillow tries five filters per row, which takes longer than all else. ValueError for another
+    shape or dtype.
+    """
+    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or not pixels.size:
+        raise ValueError(f"pixels of {pixels.dtype} {pixels.shape}; expected uint8 H W 3")
+    height, width, _ = pixels.shape
+    values = pixels.reshape(height, 3 * width)
+    rows = np.empty((height, 1 + 3 * width), np.uint8)
+    rows[:, 0] = _UP
+    rows[0, 1:] = values[0]
+    np.subtract(values[1:], values[:-1], out=rows[1:, 1:])
+    header = struct.pack(">IIBBBBB", width, height, _EIGHT_BITS, _RGB, 0, 0, 0)
+    body = zlib.compress(rows.tobytes(), 0)
+    return _PNG_SIGNATURE + b"".join(
+        _png_chunk(*chunk) for chunk in ((b"IHDR", header), (b"IDAT", body), (b"IEND", b""))
+    )
+
+
+def _png_chunk(kind: bytes, content: bytes) -> bytes:
+    check = zlib.crc32(content, zlib.crc32(kind))
+    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", check)

@@ -1,13 +1,11 @@
-"""FashionAI attributes: eight tasks on photographs of clothes, e.g. the design of the collar.
+"""FashionAI attributes: eight tasks on photographs of clothes, such as the design of the collar.
 
 The FashionAI challenge of Alibaba's Tianchi (2018). The root holds `Images/` and
 `Annotations/label.csv`, without a header line, rows
-`Images/coat_length_labels/c76e...d3e1.jpg,coat_length_labels,nynnnnnn`: one letter a class; "y" is
-the class, "m" another that one may see in it ("maybe"), which counts as "n" here, as it does for
-the GTN authors. Their split: the first 80 % of an attribute's rows train, the others test.
+`Images/coat_length_labels/c76e...d3e1.jpg,coat_length_labels,nynnnnnn`: one letter per class. "y"
+is the class; "m" ("maybe"), another visible class, counts as "n", as in the GTN authors' code.
+Their split: the first 80% of an attribute's rows are for training, the rest for testing.
 """
-
-from pathlib import Path
 
 from gtn_jax.data.builders.encode import Example
 from gtn_jax.data.builders.listed import ListedBuilder
@@ -40,44 +38,41 @@ ATTRIBUTES = {
         "Wrist Length", "Long Sleeves", "Extra Long Sleeves",
     ),
 }  # fmt: skip
-"""Attribute -> its values, as the contest wrote them, in the order of the letters."""
+"""Attribute -> its values in the order of the letters, as the challenge spells them."""
 
 
 class Fashionai(ListedBuilder):
-    """Five to ten classes; variants are the attributes."""
+    """5 to 10 classes; variants are the attributes."""
 
     variants = tuple(ATTRIBUTES)
     description = "FashionAI attributes: photographs of clothes, one attribute at a time."
     homepage = "https://tianchi.aliyun.com/competition/entrance/231649/introduction"
 
     def read_lists(self) -> Listing:
-        """Classes are the contest's names of the attribute's values."""
+        """Classes are the values of the attribute."""
         root = find_root(self.source, ("Images", LABELS), self.title)
-        return _read(root, self.variant, self.allow_partial)
-
-
-def _read(root: Path, attribute: str, allow_partial: bool) -> Listing:
-    classes = list(ATTRIBUTES[attribute])
-    rows = [row for line in read_lines(root, LABELS) if (row := _row(line, attribute)) is not None]
-    files = FileList(root, allow_partial)
-    examples: dict[str, list[Example]] = {"train": [], "test": []}
-    # The share is that of the rows, so a file that is missing moves no other across.
-    train = int(len(rows) * 0.8)
-    for number, (name, letters, where) in enumerate(rows):
-        if len(letters) != len(classes) or set(letters) - set("nmy") or letters.count("y") != 1:
-            raise ValueError(
-                f"{where}: {letters!r} does not label {attribute}; expected {len(classes)} letters "
-                "n, m or y, of which one is y"
-            )
-        normal, path = files.add(name, where)
-        if path is not None:
-            split = "train" if number < train else "test"
-            examples[split].append(Example(normal, path, letters.index("y")))
-    return Listing(classes, examples, files.finish())
+        attribute, classes = self.variant, list(ATTRIBUTES[self.variant])
+        rows = [row for line in read_lines(root, LABELS) if (row := _row(line, attribute))]
+        files = FileList(root, self.allow_partial)
+        examples: dict[str, list[Example]] = {"train": [], "test": []}
+        # A share of the rows, so a missing file moves no other into another split.
+        train = int(len(rows) * 0.8)
+        for number, (name, letters, where) in enumerate(rows):
+            is_valid = len(letters) == len(classes) and set(letters) <= set("nmy")
+            if not is_valid or letters.count("y") != 1:
+                raise ValueError(
+                    f"{where}: {letters!r} does not label {attribute}; expected {len(classes)} "
+                    "letters n, m or y, of which one is y"
+                )
+            name, path = files.add(name, where)
+            if path is not None:
+                split = "train" if number < train else "test"
+                examples[split].append(Example(name, path, letters.index("y")))
+        return Listing(classes, examples, files.finish())
 
 
 def _row(line: Line, attribute: str) -> tuple[str, str, str] | None:
-    """(file, letters, where), or None for a row of another attribute."""
+    """(file, letters, where); None for a row of another attribute."""
     fields = [field.strip() for field in line.text.split(",")]
     if len(fields) != 3 or fields[1].removesuffix("_labels") not in ATTRIBUTES:
         raise ValueError(

@@ -1,8 +1,7 @@
-"""A person's own folder of photographs, resized and kept under the folder of prepared data.
+"""A directory of photographs, prepared into `DATA_DIR/folder/DIGEST` on first use.
 
-It is prepared by itself on first use, into `DATA_DIR/folder/DIGEST`; the digest is of names, sizes
-and times of all files, so a folder that changed is prepared anew. What belongs to which class is
-data/folder.py's. Old preparations are not removed: docs/photos.md says how.
+The digest is of the names, sizes and times of all files, so a changed directory is prepared again.
+Old preparations are not removed (docs/photos.md).
 """
 
 import hashlib
@@ -15,8 +14,7 @@ from gtn_jax.data import stores
 from gtn_jax.data.builders.base import ImageClassificationBuilder
 from gtn_jax.data.builders.encode import Example
 from gtn_jax.data.check import unreadable_files
-from gtn_jax.data.folder import FolderListing, read_folder
-from gtn_jax.data.folder_tree import shown
+from gtn_jax.data.folder import FolderListing, read_folder, shown
 from gtn_jax.data.splits import Split, open_store
 from gtn_jax.files import write_text
 
@@ -25,26 +23,26 @@ _LEFT_OUT = "left_out.txt"
 
 
 class Folder(ImageClassificationBuilder):
-    """Classes and files of a listing."""
+    """The builder of a `FolderListing`."""
 
     description = "A folder of photographs, prepared from the files that it held at one moment."
 
     def __init__(self, *, listing: FolderListing, left_out: Collection[str] = (), **arguments: Any):
-        """`left_out` are files of the listing that do not count; `arguments` are the base's."""
+        """`left_out` are files of the listing to skip; `arguments` are the base class's."""
         self._listing, self._left_out = listing, frozenset(left_out)
         super().__init__(source=listing.root, **arguments)
 
     @property
     def title(self) -> str:
-        """The folder."""
+        """The source directory, for messages."""
         return f"folder {self.source}"
 
     def classes(self) -> list[str]:
-        """The folders of train, sorted."""
+        """The class directories of `train`, sorted."""
         return list(self._listing.classes)
 
     def examples(self) -> dict[str, list[Example]]:
-        """Split name -> its files, by class and path."""
+        """Split -> files, sorted by class and path."""
         root = self._listing.root
         return {
             split: [
@@ -63,17 +61,12 @@ def open_folder(
     bad_images: Literal["error", "skip"] = "error",
     say: Callable[[str], None] = print,
 ) -> dict[str, Split]:
-    """Every split of a folder; prepared on first use, and again when its files have changed.
+    """Every split of a directory in a layout of `read_folder`, prepared again if files changed.
 
-    Args:
-        path: a folder in a layout that `read_folder` knows.
-        data_dir: folder of prepared data sets.
-        short_side: of the images that are kept, in pixels, aspect kept; None keeps the files.
-        bad_images: "error" names unreadable files, "skip" leaves them out and says how many.
-        say: takes lines for the user.
+    Arguments as in `sources.open_splits`; `short_side` None stores files unchanged.
 
     Raises:
-        ValueError: as `read_folder`; unreadable files; a class without a readable image.
+        ValueError: as in `read_folder`; unreadable files; a class without a readable image.
     """
     listing = read_folder(path)
     if listing.unread:
@@ -82,8 +75,8 @@ def open_folder(
     home = Path(data_dir).expanduser() / "folder" / _digest(listing, short_side)
     note = home / _LEFT_OUT
     parent = stores.parent_folder(str(home), Folder.name, "", short_side)
-    # The note is written last: a preparation that was cut short has none. Records that are gone
-    # were damaged, and removed to be prepared again.
+    # The note is written last: an interrupted preparation has none. Damaged records were removed
+    # by the user, as the error message says, to be prepared again.
     if not (note.is_file() and (parent / stores.VERSION).is_dir()):
         with stores.locked(parent, say):
             options = {"short_side": short_side, "say": say, "data_dir": home}
@@ -91,7 +84,7 @@ def open_folder(
             write_text(note, "".join(f"{reason}\n" for reason in bad.values()))
     left_out = note.read_text().splitlines()
     if left_out and bad_images == "error":
-        raise _complaint(left_out, path)
+        raise _unreadable_error(left_out, path)
     if left_out:
         say(f"folder {path}: {len(left_out):,} unreadable files left out, listed in {note}")
     return open_store(parent / stores.VERSION, short_side)
@@ -100,20 +93,20 @@ def open_folder(
 def _prepare(
     listing: FolderListing, path: str | Path, bad_images: str, options: dict[str, Any]
 ) -> dict[str, str]:
-    """Write the records; file -> reason of what is not in them."""
-    # Files that are kept as they are would not be opened before training.
-    is_looked_through = bad_images == "skip" or options["short_side"] is None
-    bad = unreadable_files(listing) if is_looked_through else {}
+    """Write the records; return file -> reason of those left out."""
+    # Files stored unchanged are not decoded by the builder.
+    decodes_first = bad_images == "skip" or options["short_side"] is None
+    bad = unreadable_files(listing) if decodes_first else {}
     if bad and bad_images == "error":
-        raise _complaint(bad.values(), path)
-    _check_left(listing, bad, path)
+        raise _unreadable_error(bad.values(), path)
+    _check_remaining(listing, bad, path)
     try:
         Folder(listing=listing, left_out=bad, **options).download_and_prepare()
     except ValueError as error:
         bad = unreadable_files(listing)
         if not bad:
             raise
-        raise _complaint(bad.values(), path) from error
+        raise _unreadable_error(bad.values(), path) from error
     return bad
 
 
@@ -122,15 +115,15 @@ def _digest(listing: FolderListing, short_side: int | None) -> str:
     for split, part in listing.splits.items():
         for file, label in part:
             path = listing.root / file
-            # A link to nothing has a state too.
+            # A dangling link counts with its own state.
             state = path.stat() if path.exists() else path.lstat()
             described.append((split, file, label, state.st_size, state.st_mtime_ns))
     return hashlib.sha256(json.dumps(described).encode()).hexdigest()[:16]
 
 
-def _check_left(listing: FolderListing, bad: Collection[str], path: str | Path) -> None:
-    left = {label for file, label in listing.splits["train"] if file not in bad}
-    empty = [name for label, name in enumerate(listing.classes) if label not in left]
+def _check_remaining(listing: FolderListing, bad: Collection[str], path: str | Path) -> None:
+    labels = {label for file, label in listing.splits["train"] if file not in bad}
+    empty = [name for label, name in enumerate(listing.classes) if label not in labels]
     if empty:
         raise ValueError(
             f"folder {path}: no training image of {', '.join(empty[:_NAMED_FILES])} can be read; "
@@ -144,7 +137,7 @@ def _check_left(listing: FolderListing, bad: Collection[str], path: str | Path) 
             )
 
 
-def _complaint(reasons: Collection[str], path: str | Path) -> ValueError:
+def _unreadable_error(reasons: Collection[str], path: str | Path) -> ValueError:
     more = len(reasons) - _NAMED_FILES
     named = "; ".join(list(reasons)[:_NAMED_FILES])
     return ValueError(

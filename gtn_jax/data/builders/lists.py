@@ -1,7 +1,6 @@
-"""Split lists, as the authors of data sets publish them -> files with labels.
+"""Parsing of published split lists: text files with one image per line.
 
-A list is a text file that names an image a line. Every complaint says in which line. Whether a
-file holds an image is not looked at here: encode.py does, when it is read.
+Errors name the list and the line. Files are decoded later, by encode.py.
 """
 
 from collections.abc import Mapping
@@ -15,24 +14,17 @@ _LEVELS = 3
 
 
 class Line(NamedTuple):
-    """One line of a list.
+    """One line of a list."""
 
-    Attributes:
-        text: without blanks at its ends.
-        where: "LIST:NUMBER", the list as seen from the root.
-    """
-
-    text: str
-    where: str
+    text: str  # stripped
+    where: str  # "LIST:NUMBER", the list relative to the root
 
 
 def find_root(source: Path | None, markers: tuple[str, ...], what: str) -> Path:
-    """The folder that holds all of `markers`: `source` or one up to three levels below.
+    """The directory that holds all of `markers`: `source` or one up to three levels below.
 
-    Archives wrap their files in a folder or two, whose names differ between mirrors.
-
-    Raises:
-        ValueError: there is none, or there are several of the same depth.
+    Archives wrap their files in a directory or two, whose names differ between mirrors. ValueError
+    if there is none, or several at the same depth.
     """
     if source is None or not source.is_dir():
         raise ValueError(
@@ -40,14 +32,14 @@ def find_root(source: Path | None, markers: tuple[str, ...], what: str) -> Path:
         )
     level = [source.resolve()]
     for _ in range(_LEVELS + 1):
-        found = [path for path in level if all((path / marker).exists() for marker in markers)]
-        if len(found) > 1:
+        roots = [path for path in level if all((path / marker).exists() for marker in markers)]
+        if len(roots) > 1:
             raise ValueError(
-                f"{what}: both {found[0]} and {found[1]} hold {markers[0]}; name one of them "
+                f"{what}: both {roots[0]} and {roots[1]} hold {markers[0]}; name one of them "
                 "with --source"
             )
-        if found:
-            return found[0]
+        if roots:
+            return roots[0]
         level = sorted(child for path in level for child in path.iterdir() if _is_folder(child))
     raise ValueError(
         f"{what}: neither {source} nor a folder up to {_LEVELS} levels below it holds "
@@ -56,21 +48,14 @@ def find_root(source: Path | None, markers: tuple[str, ...], what: str) -> Path:
 
 
 def _is_folder(path: Path) -> bool:
-    # "__MACOSX" holds a shadow of every file of an archive that was made on a Mac.
+    # In archives made on a Mac, "__MACOSX" holds a metadata file for every file.
     is_hidden = path.name.startswith(".") or path.name == "__MACOSX"
     return not is_hidden and not path.is_symlink() and path.is_dir()
 
 
 def read_lines(root: Path, name: str) -> list[Line]:
-    """The lines of a list that are not empty; ends of line may be Windows'.
-
-    Args:
-        root: from `find_root`.
-        name: of the list, as seen from there.
-
-    Raises:
-        ValueError: it is not there, or a line is not UTF-8.
-    """
+    """The nonempty lines of `root / name`, with Unix or Windows line endings; ValueError if the
+    list does not exist or is not UTF-8."""
     path = regular_file(root, name, name)
     if path is None:
         raise ValueError(f"{root / name} is not there; the data set has to come with its lists")
@@ -87,31 +72,24 @@ def read_lines(root: Path, name: str) -> list[Line]:
 
 
 class FileList:
-    """The files that lists have named so far, each of them once."""
+    """The files named by the lists of a data set, each allowed once."""
 
     def __init__(self, root: Path, allow_partial: bool):
-        """`root` is the folder that names start from; `allow_partial` goes on over what is wrong.
-
-        Of a file that is named more than once, the first mention counts then.
-        """
+        """`allow_partial` skips missing files and all but the first mention of a file."""
         self._root, self._allow_partial = root, allow_partial
         self._where: dict[str, str] = {}
         self._missing: list[str] = []
         self._repeated: list[str] = []
 
     def add(self, name: str, where: str) -> tuple[str, Path | None]:
-        """Look a file up.
-
-        Args:
-            name: as it stands in the list.
-            where: the list and the line.
+        """Look up a file named in a list at `where`.
 
         Returns:
-            The name in normal form, and the file, or None where it is missing or was named before.
+            The normalized name, and the file; None if it is missing or a repetition.
 
         Raises:
-            ValueError: named before, in this list or another, and that is not allowed; or not a
-                safe name of a regular file below the root.
+            ValueError: a repetition, without `allow_partial`; or not a safe name of a regular file
+                below the root.
         """
         normal = relative_name(name, where)
         if normal in self._where:
@@ -130,11 +108,8 @@ class FileList:
         return normal, path
 
     def finish(self) -> str:
-        """What to tell about missing files and repeated lines: a line, or "" if there are none.
-
-        Raises:
-            ValueError: files are missing that may not.
-        """
+        """One line about missing files and repeated lines, "" if there are none; ValueError if
+        files are missing without `allow_partial`."""
         parts = []
         if self._missing:
             first = _first(self._missing, "files")
@@ -147,23 +122,17 @@ class FileList:
         return "; ".join(parts)
 
 
-def _first(found: list[str], what: str) -> str:
-    more = len(found) - 1
-    return found[0] + (f" (and {more:,} {what} more)" if more else "")
+def _first(entries: list[str], what: str) -> str:
+    more = len(entries) - 1
+    return entries[0] + (f" (and {more:,} {what} more)" if more else "")
 
 
 class Listing(NamedTuple):
-    """What the lists of a data set say together.
+    """The content of a data set's lists."""
 
-    Attributes:
-        classes: names in label order.
-        examples: split -> its examples, in the order of the list.
-        note: from `FileList.finish`.
-    """
-
-    classes: list[str]
-    examples: dict[str, list[Example]]
-    note: str
+    classes: list[str]  # names in label order
+    examples: dict[str, list[Example]]  # by split, in the order of the list
+    note: str  # from `FileList.finish`
 
 
 def listed_by_class(
@@ -173,42 +142,38 @@ def listed_by_class(
     allow_partial: bool,
     starts_with_folder: bool = False,
 ) -> Listing:
-    """Read lists whose lines are CLASS/FILE.
+    """Read lists (split -> path) with lines CLASS/FILE, or with `starts_with_folder`
+    FOLDER/CLASS/FILE.
 
-    Args:
-        root: from `find_root`.
-        lists: split -> its list, as seen from `root`.
-        folder: where the classes' folders are, as seen from `root`.
-        allow_partial: pass over files that are missing and lines that repeat one.
-        starts_with_folder: lines are FOLDER/CLASS/FILE.
-
-    Returns:
-        Classes are the sorted names in the lists.
+    `folder` is the parent of the class directories. All paths are relative to `root` (`find_root`);
+    classes are the sorted names in the lists.
 
     Raises:
-        ValueError: as `FileList`, and for a line of another form.
+        ValueError: a line of another form, and as `FileList`.
     """
     files = FileList(root, allow_partial)
-    named = {
+    rows_of = {
         split: _classified(root, name, folder, starts_with_folder) for split, name in lists.items()
     }
-    classes = sorted({kind for rows in named.values() for kind, _, _ in rows})
+    classes = sorted({kind for rows in rows_of.values() for kind, _, _ in rows})
     labels = {kind: label for label, kind in enumerate(classes)}
     examples: dict[str, list[Example]] = {}
-    for split, rows in named.items():
-        found = [(kind, *files.add(name, where)) for kind, name, where in rows]
-        examples[split] = [Example(name, path, labels[kind]) for kind, name, path in found if path]
+    for split, rows in rows_of.items():
+        checked = [(kind, *files.add(name, where)) for kind, name, where in rows]
+        examples[split] = [
+            Example(name, path, labels[kind]) for kind, name, path in checked if path
+        ]
     return Listing(classes, examples, files.finish())
 
 
 def _classified(
     root: Path, name: str, folder: str, starts_with_folder: bool
 ) -> list[tuple[str, str, str]]:
-    """(class, file as seen from the root, where) of every line."""
+    """(class, file relative to the root, where) of every line."""
     rows = []
     for text, where in read_lines(root, name):
         full = text if starts_with_folder else f"{folder}/{text}"
-        # The name as written: one that begins with "/" must not look relative.
+        # A name that begins with "/" is checked as written, not made relative by `folder`.
         parts = PurePosixPath(relative_name(full if text[0] != "/" else text, where)).parts
         if len(parts) != 3 or parts[0] != folder:
             wanted = f"{folder}/CLASS/FILE" if starts_with_folder else "CLASS/FILE"

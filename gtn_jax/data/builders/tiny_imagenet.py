@@ -1,6 +1,6 @@
 """Tiny-ImageNet at 32x32 pixels: 200 classes, 100,000 training and 10,000 validation images.
 
-The source is one .npz file: `train_jpeg` (JPEG files end to end, uint8), `train_offsets` (N+1
+The source is one .npz file: `train_jpeg` (concatenated JPEG files, uint8), `train_offsets` (N+1
 positions in it), `train_labels`, the same three for `val`, and `names` of the classes.
 Tiny-ImageNet (http://cs231n.stanford.edu/tiny-imagenet-200.zip) is a subset of ImageNet:
 non-commercial research and education only. There is no labeled test split.
@@ -19,14 +19,14 @@ _ARRAYS = ("jpeg", "offsets", "labels")
 
 
 class TinyImagenet(ImageClassificationBuilder):
-    """Two hundred classes, JPEG, 32x32 RGB. Needs `source`, the .npz file, to prepare."""
+    """200 classes, JPEG, 32x32 RGB. `source` is the .npz file."""
 
     keeps_files = True
     description = "Tiny-ImageNet, 200 classes of ImageNet, resized to 32x32 pixels."
     homepage = "http://cs231n.stanford.edu/tiny-imagenet-200.zip"
 
     def classes(self) -> list[str]:
-        """Words of the 200 WordNet nouns; several nouns for one class are divided by commas."""
+        """Names of the WordNet nouns; synonyms are separated by commas."""
         with self._open() as arrays:
             names = [str(name).replace("\n", " ") for name in self._array(arrays, "names", "U")]
         if len(set(names)) < len(names):
@@ -34,14 +34,11 @@ class TinyImagenet(ImageClassificationBuilder):
         return names
 
     def examples(self) -> dict[str, Iterator[Example]]:
-        """`train` and `validation`, in the file's order."""
+        """Split -> examples in the order of the file."""
         with self._open() as arrays:
             classes = len(arrays["names"])
             train, validation = (self._part(arrays, part, classes) for part in ("train", "val"))
-        return {
-            "train": _examples(train, "train"),
-            "validation": _examples(validation, "val"),
-        }
+        return {"train": _examples(train, "train"), "validation": _examples(validation, "val")}
 
     def _open(self) -> Any:
         if self.source is None or not self.source.is_file():
@@ -52,7 +49,7 @@ class TinyImagenet(ImageClassificationBuilder):
         try:
             arrays = np.load(io.BytesIO(self.source.read_bytes()))
         except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-            # NumPy's words on what is no archive would send people to pickle.
+            # NumPy suggests allowing pickles for what is not an archive.
             reason = "no archive" if "pickle" in str(error) else error
             raise ValueError(f"{self.source}: not a readable .npz file ({reason})") from error
         wanted = {f"{part}_{name}" for part in ("train", "val") for name in _ARRAYS} | {"names"}
@@ -62,22 +59,23 @@ class TinyImagenet(ImageClassificationBuilder):
         return arrays
 
     def _part(self, arrays: Any, part: str, classes: int) -> list[np.ndarray]:
-        """Files, offsets and labels of "train" or "val", which fit together."""
+        """Files, offsets and labels of "train" or "val", checked against each other."""
         kinds = {"jpeg": "u", "offsets": "iu", "labels": "iu"}
-        found = {name: self._array(arrays, f"{part}_{name}", kinds[name]) for name in _ARRAYS}
-        jpeg, offsets, labels = found["jpeg"], found["offsets"], found["labels"]
+        jpeg, offsets, labels = (
+            self._array(arrays, f"{part}_{name}", kinds[name]) for name in _ARRAYS
+        )
         ends = np.concatenate([[0], offsets, [len(jpeg)]])
-        for name, is_right, wanted in (
+        for name, is_valid, wanted in (
             ("offsets", len(offsets) == len(labels) + 1, f"one more than {len(labels)} labels"),
             ("offsets", (ends[:-1] <= ends[1:]).all(), f"rising from 0 to at most {len(jpeg)}"),
             ("labels", ((labels >= 0) & (labels < classes)).all(), f"0 to {classes - 1}"),
         ):
-            if not is_right:
+            if not is_valid:
                 raise ValueError(f"{self.source}: {part}_{name}: wanted {wanted}")
-        return list(found.values())
+        return [jpeg, offsets, labels]
 
     def _array(self, arrays: Any, name: str, kinds: str) -> np.ndarray:
-        """One array, of one dimension and a kind of `np.dtype.kind`."""
+        """A one-dimensional array whose `dtype.kind` is in `kinds`."""
         try:
             array = arrays[name]
         # A damaged member raises BadZipFile, zlib.error, EOFError and others.

@@ -1,10 +1,10 @@
 """UCF101: 13,320 clips of 101 human actions, three official splits into train and test.
 
-https://www.crcv.ucf.edu/data/UCF101.php; research use. The source is a folder with the clips, as
-`CLIP.avi` or as frames `CLIP/image_0001.jpg` (`img_`, `frame` and .png do too), at any depth, and
+https://www.crcv.ucf.edu/data/UCF101.php; research use. The source is a directory with the clips at
+any depth, as `CLIP.avi` or as frames `CLIP/image_0001.jpg` (also `img_`, `frame` and .png), and
 with classInd.txt, trainlist01.txt, testlist01.txt, ... in it, in its `ucfTrainTestlist/` or in one
-beside it. Of every clip 25 evenly spaced frames are stored (data/video.py says which), under the
-name CLASS/CLIP/image_0001, counted from 1: the clip is the file's folder.
+beside it. 25 evenly spaced frames of every clip are stored (data/video.py), named
+CLASS/CLIP/image_0001 and counted from 1.
 """
 
 import os
@@ -24,23 +24,16 @@ _FRAME = re.compile(r"(?:image_|img_|frame_?)(\d+)\.(?:jpe?g|png)", re.IGNORECAS
 
 
 class Clip(NamedTuple):
-    """One line of a list.
+    """One line of a list."""
 
-    Attributes:
-        name: CLASS/CLIP, as the list spells it.
-        label: index into the classes.
-        where: file and line, for errors.
-        content: its .avi file or the folder of its frames.
-    """
-
-    name: str
+    name: str  # CLASS/CLIP, as the list spells it
     label: int
-    where: str
-    content: Path
+    where: str  # file and line, for errors
+    content: Path  # the .avi file or the directory of frames
 
 
 class Ucf101(ImageClassificationBuilder):
-    """A hundred and one classes; train and test of split 1, 2 or 3. Needs `source` to prepare."""
+    """101 classes; train and test of split 1, 2 or 3."""
 
     encoding = "png"
     description = "UCF101, 25 evenly spaced frames of every clip."
@@ -52,52 +45,43 @@ class Ucf101(ImageClassificationBuilder):
         "2": {"train": 9586, "test": 3734},
         "3": {"train": 9624, "test": 3696},
     }
-    """Variant -> split -> clips, not frames."""
 
     def classes(self) -> list[str]:
-        """The 101 names of classInd.txt."""
+        """Names in classInd.txt."""
         return read_classes(find_lists(self.source, self.variant, self.origin)["classes"])
 
     def examples(self) -> dict[str, "Frames"]:
-        """`train` and `test`: lists are read and checked here, videos as the examples are taken."""
+        """Split -> frames: lists are checked here, videos are decoded on iteration."""
         clips, note = read_clips(self.source, self.variant, self.allow_partial, self.origin)
         self.say_note(note)
         return {split: Frames(part) for split, part in clips.items()}
 
     def counts(self, splits: Mapping[str, Iterable[Example]]) -> dict[str, int]:
-        """Clips of each split; their frames are not known before they are decoded."""
+        """Split -> number of clips; the number of frames is unknown before decoding."""
         return {
             split: len(part.clips) for split, part in splits.items() if isinstance(part, Frames)
         }
 
 
 class Frames:
-    """The stored frames of clips as examples, in order; decoded as they are taken.
+    """Iterable over the frames of clips, decoded lazily and in order.
 
-    A video that cannot be read gives one example that holds the error.
+    An unreadable video yields one example that holds the error.
     """
 
     def __init__(self, clips: list[Clip]):
-        """`clips` is one split's part of `read_clips`."""
+        """Frames of `clips`, one split of `read_clips`."""
         self.clips = clips
 
     def __iter__(self) -> Iterator[Example]:
-        """Several clips are decoded at a time; 25 frames of 320x240 are 6 MB."""
+        """Decode several clips at a time; 25 frames of 320x240 take 6 MB."""
         for examples in ordered_map(_frames, self.clips):
             yield from examples
 
 
 def find_lists(source: Path | None, variant: str, origin: Path | None = None) -> dict[str, Path]:
-    """ "classes", "train" and "test" -> their list files.
-
-    Args:
-        source: as the module says.
-        variant: "1", "2" or "3".
-        origin: what the user named, `source` by default; the lists may lie beside this archive.
-
-    Raises:
-        ValueError: no folder, or a list that is not there.
-    """
+    """Paths of the lists "classes", "train" and "test", in or beside `source` or the archive
+    `origin` that it was extracted from; ValueError if one is missing."""
     if source is None or not source.is_dir():
         if source is not None and source.suffix.lower() == ".rar":
             raise ValueError(
@@ -112,7 +96,7 @@ def find_lists(source: Path | None, variant: str, origin: Path | None = None) ->
     names |= {split: name.format(variant) for split, name in _LISTS.items()}
     origin = source if origin is None else origin
     folders = (source, source / "ucfTrainTestlist", origin.absolute().parent / "ucfTrainTestlist")
-    found = {}
+    lists = {}
     for key, name in names.items():
         existing = [folder / name for folder in folders if (folder / name).is_file()]
         if not existing:
@@ -120,16 +104,12 @@ def find_lists(source: Path | None, variant: str, origin: Path | None = None) ->
                 f"ucf101: no {name} in {origin}, in its ucfTrainTestlist nor in one beside it; the "
                 "lists are UCF101TrainTestSplits-RecognitionTask.zip, unpacked"
             )
-        found[key] = existing[0]
-    return found
+        lists[key] = existing[0]
+    return lists
 
 
 def read_classes(path: Path) -> list[str]:
-    """Class names in the order of classInd.txt, whose lines are "NUMBER NAME".
-
-    Raises:
-        ValueError: numbers that do not count from 1, or a name that comes twice; names the line.
-    """
+    """Class names from lines "NUMBER NAME", numbered from 1; ValueError names an invalid line."""
     names: list[str] = []
     for line, where in read_lines(path.parent.resolve(), path.name):
         first, _, name = line.partition(" ")
@@ -146,18 +126,14 @@ def read_clips(
 ) -> tuple[dict[str, list[Clip]], str]:
     """The clips of both lists, checked against the classes, each other and the files.
 
-    Args:
-        source: as the module says.
-        variant: "1", "2" or "3".
-        allow_partial: leave clips out that are missing or were there before.
-        origin: as for `find_lists`.
+    `allow_partial` leaves out missing and repeated clips; other arguments as in `find_lists`.
 
     Returns:
-        Split -> clips in the order of the list; a line about what was left out, or "".
+        Split -> clips in the order of the list; one line about clips left out, or "".
 
     Raises:
-        ValueError: a line that cannot be right, or a clip that is missing, there twice or in both
-            lists; with file and line of the first, and how many more.
+        ValueError: an invalid line, or a missing or repeated clip; names the first line and the
+            number of others.
     """
     lists = find_lists(source, variant, origin)
     classes = read_classes(lists["classes"])
@@ -186,12 +162,9 @@ def read_clips(
 
 
 def read_list(path: Path, classes: list[str]) -> Iterator[tuple[str, int, str]]:
-    """(CLASS/CLIP, label, file and line) of each line "CLASS/CLIP.avi" or "CLASS/CLIP.avi NUMBER".
-
-    Raises:
-        ValueError: another form, an unknown class, or a number that is not the class's.
-    """
-    # Copies differ in the case of HandstandPushups / HandStandPushups.
+    """(CLASS/CLIP, label, file and line) of each line "CLASS/CLIP.avi" or "CLASS/CLIP.avi NUMBER";
+    ValueError for another form, an unknown class, or a number of another class."""
+    # Copies of UCF101 differ in the case of HandstandPushups / HandStandPushups.
     labels = {name.casefold(): label for label, name in enumerate(classes)}
     for line, where in read_lines(path.parent.resolve(), path.name):
         form = re.fullmatch(r"([^/\s]+)/([^/\s]+)\.avi(?:\s+(\d+))?", line)
@@ -209,39 +182,35 @@ def read_list(path: Path, classes: list[str]) -> Iterator[tuple[str, int, str]]:
 
 
 def find_contents(source: Path) -> dict[str, Path]:
-    """Clip name in lower case -> its .avi file, or else the folder of its frames.
+    """Clip name in lower case -> .avi file, or else directory of frames.
 
-    Links to folders are not followed.
+    Symbolic links to directories are not followed.
 
     Raises:
-        ValueError: two files, or two folders, of one clip; or a video or frame that is a link to
-            a file outside of `source`.
+        ValueError: two files, or two directories, of one clip; or a video or frame that links to
+            a file outside `source`.
     """
     videos: dict[str, Path] = {}
     folders: dict[str, Path] = {}
     for folder, inner, files in os.walk(source):
         inner.sort()
-        found = [(videos, Path(folder, file)) for file in files if file.lower().endswith(".avi")]
+        contents = [(videos, Path(folder, file)) for file in files if file.lower().endswith(".avi")]
         if any(_FRAME.fullmatch(file) for file in files):
-            found.append((folders, Path(folder)))
-        for table, path in found:
+            contents.append((folders, Path(folder)))
+        for table, path in contents:
             clip = (path.stem if table is videos else path.name).casefold()
             if clip in table:
                 raise ValueError(f"{path}: {table[clip]} has the same name; remove one of the two")
             if table is videos:
                 _check_inside(path, source)
             else:
-                _check_frames_inside(path, source)
+                # Before decoding; scandir detects links without a stat per file.
+                with os.scandir(path) as entries:
+                    for entry in entries:
+                        if entry.is_symlink() and _FRAME.fullmatch(entry.name):
+                            _check_inside(Path(entry.path), source)
             table[clip] = path
     return folders | videos
-
-
-def _check_frames_inside(folder: Path, source: Path) -> None:
-    # Before any work: a scan of a folder tells links without a look at every file.
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.is_symlink() and _FRAME.fullmatch(entry.name):
-                _check_inside(Path(entry.path), source)
 
 
 def _check_inside(path: Path, source: Path) -> None:
@@ -251,7 +220,8 @@ def _check_inside(path: Path, source: Path) -> None:
 
 def _frames(clip: Clip) -> list[Example]:
     if clip.content.is_dir():
-        stored = _frame_files(clip.content)
+        matches = ((_FRAME.fullmatch(path.name), path) for path in clip.content.iterdir())
+        stored = sorted((int(match[1]), path) for match, path in matches if match)
         chosen = [stored[position] for position in frame_positions(len(stored))]
         return [Example(f"{clip.name}/image_{n:04d}", path, clip.label) for n, path in chosen]
     try:
@@ -259,9 +229,3 @@ def _frames(clip: Clip) -> list[Example]:
     except ValueError as error:
         return [Example(f"{clip.name}/image_0001", error, clip.label)]
     return [Example(f"{clip.name}/image_{n + 1:04d}", pixels, clip.label) for n, pixels in frames]
-
-
-def _frame_files(folder: Path) -> list[tuple[int, Path]]:
-    """(number in its name, file) of each frame, in the order of the numbers."""
-    forms = ((_FRAME.fullmatch(path.name), path) for path in folder.iterdir())
-    return sorted((int(form[1]), path) for form, path in forms if form)

@@ -1,7 +1,6 @@
-"""Examples -> ArrayRecord files, and what is found on the way: unreadable and repeated images.
+"""Writing of examples as ArrayRecord files (https://github.com/google/array_record).
 
-TFDS's own writer is not used: above 1 GB a split it needs TensorFlow, and memory for the whole of
-the split. The files are the same (https://github.com/google/array_record).
+TFDS's own writer needs TensorFlow above 1 GB per split, and memory for the whole split.
 """
 
 import functools
@@ -14,18 +13,18 @@ import numpy as np
 from array_record.python.array_record_module import ArrayRecordWriter
 
 from gtn_jax.data.builders.encode import Encoded, Example, encode
-from gtn_jax.data.index import Index, save_index
+from gtn_jax.data.splits import Index, save_index
 from gtn_jax.data.threads import ordered_map
 
-# One record a group: random access. zstd's lowest level: docs/datasets.md has the figures.
+# One record per group for random access; zstd's lowest level (figures in docs/datasets.md).
 _OPTIONS = "group_size:1,zstd:1"
 _NAMED_FILES = 10
 UNREADABLE = "unreadable.txt"
-"""Beside a store's versions: all unreadable files, where they are too many for a message."""
+"""Beside a store's versions: all unreadable files, if they are too many for a message."""
 
 
 class SplitWriter:
-    """Writes one split after the other; remembers what all of them together have to tell."""
+    """Writes splits one after the other and collects unreadable and repeated images."""
 
     def __init__(
         self,
@@ -35,14 +34,10 @@ class SplitWriter:
         say: Callable[[str], None],
         folder: Path,
     ):
-        """Open nothing yet.
+        """`features` are TFDS's of `{"image", "label", "file"}`; `UNREADABLE` is below `folder`.
 
-        Args:
-            features: TFDS features of `{"image", "label", "file"}`.
-            short_side: of the images that are stored, in pixels; None: files as they are.
-            allow_partial: leave unreadable files out.
-            say: takes lines for the user.
-            folder: for `UNREADABLE`.
+        `short_side` is in pixels (None stores files unchanged); `allow_partial` leaves unreadable
+        files out; `say` receives messages for the user.
         """
         self._list = folder / UNREADABLE
         self._features, self._short_side = features, short_side
@@ -54,19 +49,13 @@ class SplitWriter:
     def write(
         self, split: str, examples: Iterable[Example], path: Path, advance: Callable[[], None]
     ) -> int:
-        """Write one split into one file, and its index beside it.
-
-        Args:
-            split: its name.
-            examples: in the order of the file.
-            path: the file.
-            advance: called once an image.
+        """Write one split and its index; `advance` is called once per image.
 
         Returns:
             Number of images written.
 
         Raises:
-            ValueError: not one image could be.
+            ValueError: no image could be written.
         """
         labels, files, sizes = [], [], []
         unreadable = len(self._unreadable)
@@ -92,26 +81,23 @@ class SplitWriter:
                 raise ValueError(f"the split {split} has no image at all; complete the data set")
             raise ValueError(
                 f"the split {split} has no image at all that can be read; repair one at least\n"
-                + self._complaint()
+                + self._unreadable_message()
             )
         save_index(Index(np.array(labels), np.array(files), np.array(sizes)), path.parent, split)
         return len(labels)
 
     def finish(self) -> None:
-        """Tell it, after the last split.
-
-        Raises:
-            ValueError: unreadable files that are not to be left out.
-        """
+        """Report repeated and unreadable images; ValueError for these without `allow_partial`."""
         if self._repeated:
             self._say(
                 f"warning: {len(self._repeated):,} images are byte for byte in another split "
                 f"too, e.g. {self._repeated[0]}"
             )
         if self._unreadable and not self._allow_partial:
-            raise ValueError(f"{self._complaint()}\nrepair them, or go on with --allow-partial")
+            message = self._unreadable_message()
+            raise ValueError(f"{message}\nrepair them, or go on with --allow-partial")
         if self._unreadable:
-            self._say(f"{self._complaint()}; left out (--allow-partial)")
+            self._say(f"{self._unreadable_message()}; left out (--allow-partial)")
         else:
             self._list.unlink(missing_ok=True)
 
@@ -125,22 +111,21 @@ class SplitWriter:
         if first[0] != split:
             self._repeated.append(f"{split} {file} = {first[0]} {first[1]}")
 
-    def _complaint(self) -> str:
+    def _unreadable_message(self) -> str:
         lines = "; ".join(self._unreadable[:_NAMED_FILES])
-        complaint = f"{len(self._unreadable):,} unreadable: {lines}"
+        message = f"{len(self._unreadable):,} unreadable: {lines}"
         more = len(self._unreadable) - _NAMED_FILES
         if more <= 0:
             self._list.unlink(missing_ok=True)
-            return complaint
+            return message
         self._list.write_text("".join(f"{line}\n" for line in self._unreadable))
-        return f"{complaint}; and {more:,} more, all of them in {self._list}"
+        return f"{message}; and {more:,} more, all of them in {self._list}"
 
 
 def _try_encode(
     example: Example, short_side: int | None
 ) -> tuple[str, int, Encoded | ValueError | OSError]:
     try:
-        encoded = encode(example.content, example.file, short_side)
+        return example.file, example.label, encode(example.content, example.file, short_side)
     except (ValueError, OSError) as error:
         return example.file, example.label, error
-    return example.file, example.label, encoded

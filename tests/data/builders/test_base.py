@@ -10,8 +10,8 @@ from PIL import Image
 
 from gtn_jax.data import stores
 from gtn_jax.data.builders.base import Example, ImageClassificationBuilder
-from gtn_jax.data.builders.dtd import Dtd
 from gtn_jax.data.builders.encode import encode
+from gtn_jax.data.builders.listed import Dtd
 from gtn_jax.data.sources import open_splits, prepare
 
 

@@ -3,10 +3,8 @@
 import pytest
 
 from gtn_jax.data.builders.cub200 import Cub200
-from gtn_jax.data.builders.dtd import Dtd
 from gtn_jax.data.builders.fashionai import ATTRIBUTES, Fashionai
-from gtn_jax.data.builders.minc2500 import Minc2500
-from gtn_jax.data.builders.mit67 import Mit67
+from gtn_jax.data.builders.listed import Dtd, Minc2500, Mit67
 
 CUB = {
     "images.txt": "1 001.Black_footed_Albatross/Black_Footed_Albatross_0046_18.jpg\n"

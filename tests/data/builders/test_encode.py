@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from gtn_jax.data.builders.png import encode_png
+from gtn_jax.data.builders.encode import encode_png
 
 
 @pytest.mark.parametrize("shape", [(1, 1, 3), (1, 7, 3), (9, 1, 3), (256, 341, 3), (300, 256, 3)])
