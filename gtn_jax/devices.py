@@ -63,7 +63,6 @@ def put_batch(batch: Tree, mesh: Mesh) -> Tree:
 
     Args:
         batch: a pytree with `labels`; arrays already on devices stay where they are.
-        mesh: the devices that share it.
     """
     leaves, structure = jax.tree.flatten(batch)
     on_host = [leaf for leaf in leaves if not isinstance(leaf, jax.Array)]

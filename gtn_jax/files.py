@@ -54,7 +54,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder; rename it to `path`, an empty or new folder, when the block ends."""
+    """Yield a temporary folder, renamed to `path`, an empty or new folder, when the block ends."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     partial.mkdir()
     try:
@@ -73,7 +73,7 @@ def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
 
 
 def append_text(path: Path, text: str) -> None:
-    """Append to a file, raising ValueError if it cannot be written; `sync` makes the text durable."""
+    """Append to a file (ValueError if it cannot be written); `sync` makes the text durable."""
     try:
         with path.open("a", encoding="utf-8") as file:
             file.write(text)

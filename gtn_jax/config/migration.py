@@ -101,7 +101,6 @@ def migrate(
     Args:
         fields: dotted name -> JSON value, as the earlier version wrote them.
         known: the fields of this version.
-        migrations: the changes since.
 
     Returns:
         A value for each of `known`.

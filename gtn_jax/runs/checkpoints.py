@@ -140,7 +140,6 @@ class Checkpoints:
         Args:
             template: arrays or `jax.ShapeDtypeStruct` with the shapes, dtypes and shardings to
                 load.
-            step: one that exists.
 
         Returns:
             The state and the data position.

@@ -46,7 +46,6 @@ def of_file(path: Path, name: str, force: bool = False) -> Digest:
     """The digest of a file.
 
     Args:
-        path: of the file.
         name: for errors.
         force: also fsync it.
 
@@ -84,7 +83,6 @@ def unsealed(content: bytes, name: str, newest_format: int) -> dict[str, Any]:
     """The inverse of `sealed`, after verifying the digest.
 
     Args:
-        content: of the file.
         name: for errors.
         newest_format: the `format` that this version writes.
 

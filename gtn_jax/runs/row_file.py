@@ -13,7 +13,6 @@ def read_rows(path: Path, fields: Sequence[str] = ()) -> list[dict[str, Any]]:
     """All complete rows of a .jsonl file; none if it does not exist.
 
     Args:
-        path: of the file.
         fields: required in every row.
 
     Raises:

@@ -53,7 +53,6 @@ def migrated_names(
     Args:
         stored: name -> dtype and shape (`describe`), as an earlier version wrote them.
         wanted: the same in this version; stored names in it are not migrated.
-        migrations: the changes since.
     """
     names = {}
     for old in stored:

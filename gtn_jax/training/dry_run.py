@@ -47,7 +47,6 @@ def dry_run(config: Config, workdir: Path, devices: Devices = None) -> Iterator[
     """Yield what can be known in advance, a line per topic.
 
     Args:
-        config: of the run.
         workdir: the run folder; only read.
         devices: as in `loop.run`.
 

@@ -91,7 +91,6 @@ def work_after(
     """The work of a run that remains after a step.
 
     Args:
-        config: resolved.
         per_epoch: steps per epoch.
         sizes: split -> number of images.
         watched: the split that selects.
@@ -154,7 +153,6 @@ def plan(
     Args:
         deadline: by `time.monotonic`.
         most: steps asked for; the measured programs are compiled for this length only.
-        pace: of this machine.
         work_of: number of steps -> work of a run.
         is_solved: whether the head is solved, so that 0 steps are a result, too.
 
@@ -206,9 +204,7 @@ def measure(
     """Time the programs of a run on its first images and a copy of its state.
 
     Args:
-        setup: of the run.
         state: on the mesh; not modified.
-        images: split -> images.
         phases: to time.
     """
     programs, mesh, copy = setup.programs, setup.mesh, copied(state)

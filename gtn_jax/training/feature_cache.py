@@ -69,7 +69,6 @@ def compute_features(
         views: V.
         batch_size: images per step. The training batch size gives features that are bitwise those
             of a training step (on CPU), others differ by rounding.
-        mesh: the devices that share each batch.
     """
     keys = [view_key(key, view) for view in range(views)]
     pooled: Pooled | None = None
@@ -108,7 +107,6 @@ def frozen_gather(
 
     Args:
         cache: of `images`.
-        images: training images.
         per_epoch: steps per epoch.
         frozen_epochs: number of frozen epochs.
     """

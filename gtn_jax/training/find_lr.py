@@ -61,7 +61,6 @@ def find_lr(
     Backbone and heads train, unless the config freezes the backbone in all epochs.
 
     Args:
-        config: of the run.
         devices: as in `loop.run`.
         say: takes lines for the user.
 

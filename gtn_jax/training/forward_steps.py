@@ -69,7 +69,6 @@ def make_forward(model: GTN, transform: Transform, mirror: bool = False) -> Forw
     a run all use this function.
 
     Args:
-        model: a GTN.
         transform: from `augment.evaluation_transform`.
         mirror: return logits of the mean probabilities of each image and its mirror image; gate and
             features are those of the image.

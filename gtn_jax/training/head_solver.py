@@ -254,7 +254,6 @@ def solve_head(
         num_classes: N.
         validation: features (float V B' K, of the same views) and labels (int B').
         strengths: to choose from, ascending; of ties the smallest.
-        seed: of the folds.
 
     Raises:
         ValueError: features that are not finite.

@@ -55,8 +55,6 @@ def solve_start(
         validation: likewise, to choose the strength of the penalty; None: cross-validation.
         mirror: whether mirror images may be used.
         batch_size: images per step.
-        mesh: the devices that share each batch.
-        seed: of the folds.
 
     Raises:
         ValueError: features that are not finite.

@@ -166,7 +166,6 @@ def place_images(images: Images, store: str, mesh: Mesh) -> Images:
     Args:
         images: from `open_images`.
         store: `data.image_store`.
-        mesh: of the run.
 
     Raises:
         ValueError: they do not fit where `store` says, or an unreadable image, named.

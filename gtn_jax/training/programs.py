@@ -146,8 +146,6 @@ def build_programs(
     """The programs of a run; runs that differ only in seed and peak learning rates share them.
 
     Args:
-        config: resolved.
-        model: from `build_module`.
         preprocessing: normalization of the images.
         steps_per_epoch: converts the schedule's epochs to steps.
         batch_size: of a full batch; None: the config's.

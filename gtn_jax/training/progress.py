@@ -53,7 +53,7 @@ class ProgressBar:
             self._console.print(line, markup=False)
 
     def count(self, seconds: float, rows: int, unit: str = "images") -> None:
-        """Count a compiled step of so many `rows`, "images" or "features"; a new unit starts over."""
+        """Count a compiled step of `rows` "images" or "features"; a new unit starts over."""
         if unit != self._unit:
             self._seconds, self._steps, self._rows, self._unit = 0.0, 0, 0, unit
         self._seconds += seconds
@@ -69,7 +69,6 @@ class ProgressBar:
         """Update the bar, or print a line if the last one is some seconds old.
 
         Args:
-            step: the last one done.
             loss: of the classifier alone, in nats, comparable to a validation loss.
             accuracy: in 0..1.
         """
@@ -120,7 +119,6 @@ def near_chance(accuracy: float, images: int, classes: int, config: Config) -> s
         accuracy: 0..1.
         images: number of images evaluated.
         classes: N; up to two standard deviations above 1/N count as chance.
-        config: resolved.
     """
     chance = 1 / classes
     most = chance + 2 * math.sqrt(chance * (1 - chance) / images)

@@ -50,15 +50,15 @@ def choose(
         ValueError: see `backbone_of`.
     """
     weights = weights or (ACCELERATOR_WEIGHTS if is_accelerator else CPU_WEIGHTS)
-    architecture = backbone_of(weights)
-    shape = BACKBONES[architecture.backbone]
+    found = backbone_of(weights)
+    shape = BACKBONES[found.backbone]
     is_small = isinstance(shape, ResNetShape) and shape.stem == "small"
     kind = "small" if is_small else "accelerator" if is_accelerator else "cpu"
     size, short_side = _SIZES[kind]
     if budget_minutes is None and kind == "cpu" and images > CPU_IMAGES:
         budget_minutes = CPU_MINUTES
     values = {
-        "model.weights": weights, "model.backbone": architecture.backbone, "model.stages": architecture.stages,
+        "model.weights": weights, "model.backbone": found.backbone, "model.stages": found.stages,
         "data.image_size": size, "data.resize_size": short_side, "data.bad_images": "skip",
     }  # fmt: skip
     return Recipe(override(config, values), budget_minutes)

@@ -76,7 +76,6 @@ def resolve(
     """Resolve every field; raises like `with_start`.
 
     Args:
-        config: of the run.
         images: per epoch.
         batch_size: of a full batch.
         per_epoch: steps per epoch.

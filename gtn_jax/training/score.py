@@ -7,7 +7,7 @@ from typing import Any
 FEW_IMAGES = 50
 """With fewer images, the loss is more informative than the accuracy, a coarse count."""
 FEW_SOLVED = 1000
-"""The same for solved heads, which are calibrated: a rising loss is then not only overconfidence."""
+"""The same for solved heads, whose confidence is calibrated: a rising loss then matters."""
 
 
 def score(figures: Mapping[str, Any], few: int = FEW_IMAGES, floor: float = 0.0) -> float | None:

@@ -27,7 +27,6 @@ def evaluate_selected(
     Args:
         start: of the run, with all checkpoints saved.
         state: after the last step.
-        step: the last one.
         rows: of `metrics.jsonl`.
 
     Returns:
@@ -64,11 +63,8 @@ def costs(config: Config, state: TrainState, counted_images: int, clock: Clock) 
     """Parameters, speed and times, by their names in `summary.json`.
 
     Args:
-        config: resolved.
-        state: any of the run.
         counted_images: in steps that count for the speed: on images, and not compiling. If 0,
             images_per_second is None.
-        clock: of the run.
     """
     seconds = clock.seconds
     return {

@@ -85,7 +85,7 @@ class RunSetup:
 
     @property
     def evaluation_batch(self) -> int:
-        """Images per evaluation batch: `data.eval_batch_size`, rounded up to a multiple of devices."""
+        """`data.eval_batch_size`, rounded up to a multiple of the number of devices."""
         return -(-self.config.data.eval_batch_size // self.mesh.size) * self.mesh.size
 
     def with_config(self, config: Config) -> "RunSetup":
@@ -118,8 +118,6 @@ def setup_of(
     """A setup without data, for an existing run or synthetic images.
 
     Args:
-        config: resolved.
-        classes: names in label order.
         preprocessing: None: that of the weights.
         devices: the first n devices, these, or None: all.
         epoch: None: one full batch.
@@ -156,8 +154,6 @@ def epoch_of(config: Config, train: Subset, devices: int) -> Epoch:
     """The size of an epoch, before any image is decoded.
 
     Args:
-        config: of the run.
-        train: training images.
         devices: number of devices that share each batch.
 
     Raises:
