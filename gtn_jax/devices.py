@@ -21,11 +21,7 @@ Devices = int | Sequence[Device] | None
 
 
 def data_mesh(devices: Devices = None) -> Mesh:
-    """A mesh with one axis, "data".
-
-    Raises:
-        ValueError: the devices that JAX_PLATFORMS asks for do not exist.
-    """
+    """A mesh with one axis, "data"; ValueError if JAX_PLATFORMS asks for missing devices."""
     if devices is None or isinstance(devices, int):
         devices = all_devices()[:devices]
     chosen = list(devices)

@@ -6,17 +6,7 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 
 def require(condition: bool, field: str, found: Any, wanted: str) -> None:
-    """Check a field's value.
-
-    Args:
-        condition: whether the value is valid.
-        field: its dotted name.
-        found: the value.
-        wanted: the valid values, in words.
-
-    Raises:
-        ValueError: it is invalid.
-    """
+    """Raise ValueError unless `condition`: field name, value found, and valid values in words."""
     if not condition:
         raise ValueError(f"{field}: invalid value {found!r}; expected {wanted}")
 

@@ -68,8 +68,7 @@ def field_names() -> list[str]:
 def override(config: Config, values: dict[str, Any]) -> Config:
     """A copy with some fields changed, e.g. `{"model.gate": "none", "seed": 1}`.
 
-    Raises:
-        ValueError: an unknown field, or an invalid value.
+    Raises ValueError for an unknown field or an invalid value.
     """
     known = field_names()
     for dotted in values:

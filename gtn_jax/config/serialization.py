@@ -31,11 +31,7 @@ def to_json(config: Config) -> str:
 
 
 def from_json(path: Path) -> Config:
-    """Read a config that `to_json` wrote.
-
-    Raises:
-        ValueError: invalid JSON, or fields of another version of this package.
-    """
+    """Read a config that `to_json` wrote; ValueError if invalid or of another version."""
     return from_bytes(path.read_bytes(), str(path))
 
 

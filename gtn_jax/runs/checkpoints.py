@@ -38,7 +38,7 @@ def note(line: str) -> None:
     print(f"note    {line}", file=sys.stderr, flush=True)
 
 
-class Checkpoints:
+class Checkpoints(contextlib.AbstractContextManager):
     """The `checkpoints/` folder of a run, which keeps the two latest steps and the best.
 
     As a context manager, it waits for the save in flight.
@@ -73,9 +73,6 @@ class Checkpoints:
         if self._writes:
             self._steps.open()
 
-    def __enter__(self) -> "Checkpoints":
-        return self
-
     def __exit__(self, *exception: object) -> None:
         self.close()
 
@@ -89,14 +86,13 @@ class Checkpoints:
         """Save in the background; does nothing for a saved step, or in other than the primary
         process.
 
+        Raises ValueError if this save could not start, or the previous one failed.
+
         Args:
             state: named by its step.
             position: of the training data; JSON.
             accuracy: on validation, if this step was evaluated.
             score: selects the best step; None: the accuracy.
-
-        Raises:
-            ValueError: this save could not start, or the previous one failed.
         """
         if not self._writes:
             return
@@ -135,17 +131,11 @@ class Checkpoints:
         return self._steps.path(step).is_dir()
 
     def restore(self, template: State, step: int) -> tuple[State, dict[str, Any]]:
-        """Load a step after verifying its files.
+        """Load the state and the data position of a step after verifying its files.
 
-        Args:
-            template: arrays or `jax.ShapeDtypeStruct` with the shapes, dtypes and shardings to
-                load.
-
-        Returns:
-            The state and the data position.
-
-        Raises:
-            ValueError: the step is damaged, or of another config, other classes or another model.
+        `template` has arrays or `jax.ShapeDtypeStruct` with the shapes, dtypes and shardings to
+        load. Raises ValueError if the step is damaged, or of another config, other classes or
+        another model.
         """
         self.wait()
         path = self._steps.path(step)

@@ -26,12 +26,7 @@ _FINISHED = ("summary.json", "predictions.npz")
 
 
 class Digest(NamedTuple):
-    """Identifies the content of a file.
-
-    Attributes:
-        bytes: length.
-        sha256: in hexadecimal.
-    """
+    """Length in bytes and SHA-256 in hexadecimal of a file's content."""
 
     bytes: int
     sha256: str
@@ -43,15 +38,9 @@ def of_bytes(content: bytes) -> Digest:
 
 
 def of_file(path: Path, name: str, force: bool = False) -> Digest:
-    """The digest of a file.
+    """The digest of a file, called `name` in errors; `force` also fsyncs it.
 
-    Args:
-        name: for errors.
-        force: also fsync it.
-
-    Raises:
-        OSError: it cannot be read, or the disk refuses.
-        ValueError: it is not a regular file.
+    Raises OSError if it cannot be read or synced, and ValueError if it is not a regular file.
     """
     # The target of a link can change; opening a pipe blocks.
     if not stat.S_ISREG(os.lstat(path).st_mode):
@@ -80,14 +69,9 @@ def sealed(tree: Mapping[str, Any]) -> str:
 
 
 def unsealed(content: bytes, name: str, newest_format: int) -> dict[str, Any]:
-    """The inverse of `sealed`, after verifying the digest.
+    """The inverse of `sealed`, after verifying the digest; `name` is for errors.
 
-    Args:
-        name: for errors.
-        newest_format: the `format` that this version writes.
-
-    Raises:
-        ValueError: of a newer format, or not what `sealed` wrote.
+    Raises ValueError if it is damaged, or of a format newer than `newest_format`.
     """
     version = None
     try:

@@ -33,12 +33,7 @@ _FROM_THE_START = (_CONFIG, _CLASSES, _PREPROCESSING, _DATA, SOURCE)
 
 
 class Preprocessing(NamedTuple):
-    """Normalization of images, as expected by the pretrained weights; of RGB scaled to [0, 1].
-
-    Attributes:
-        mean: per channel.
-        std: per channel.
-    """
+    """Normalization that the pretrained weights expect: per channel of RGB scaled to [0, 1]."""
 
     mean: tuple[float, ...]
     std: tuple[float, ...]
@@ -65,8 +60,7 @@ class RunFolder:
     def check(self, config: Config) -> None:
         """Check that a run of `config` may use this folder, which need not exist.
 
-        Raises:
-            ValueError: a run of another config (naming the fields), other files, or not a folder.
+        Raises ValueError for a run of another config (naming the fields), other files, or a file.
         """
         if self._files.was_written(_CONFIG, to_json(config)):
             return

@@ -59,11 +59,7 @@ def seal(
 
 
 def read(folder: Path) -> Manifest:
-    """The manifest of a step, without verifying the files.
-
-    Raises:
-        ValueError: missing or damaged; the message continues "checkpoint 7: ".
-    """
+    """The manifest of a step, without its files verified; a ValueError continues "checkpoint 7: "."""
     path = folder / NAME
     try:
         with path.open("rb") as file:
@@ -96,9 +92,8 @@ def read(folder: Path) -> Manifest:
 def verify(folder: Path) -> Manifest:
     """The manifest of a step, after verifying every file.
 
-    Raises:
-        ValueError: the manifest is missing or damaged; or the first file that differs, is missing
-            or unexpected.
+    Raises ValueError for a damaged manifest, or the first file that differs, is missing or
+    unexpected.
     """
     manifest = read(folder)
     try:

@@ -13,12 +13,8 @@ PACKAGES = ("gtn_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "nu
 
 
 def start_row(devices: str, step: int) -> dict[str, Any]:
-    """A row of `starts.jsonl`.
-
-    Args:
-        devices: from `devices.in_words`.
-        step: that the run resumes from; 0 for a new run.
-    """
+    """A row of `starts.jsonl`: `devices.in_words`, the step resumed from (0 for a new run),
+    versions."""
     return {
         "step": step,
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),

@@ -12,11 +12,7 @@ from gtn_jax.files import append_text, write_text
 def read_rows(path: Path, fields: Sequence[str] = ()) -> list[dict[str, Any]]:
     """All complete rows of a .jsonl file; none if it does not exist.
 
-    Args:
-        fields: required in every row.
-
-    Raises:
-        ValueError: a line is not a JSON object, or lacks a field.
+    Raises ValueError if a line is not a JSON object, or lacks one of the `fields`.
     """
     return parse_rows(path.read_bytes(), path, fields) if path.exists() else []
 

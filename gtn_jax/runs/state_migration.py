@@ -51,8 +51,9 @@ def migrated_names(
     """Current names -> names of the stored arrays.
 
     Args:
-        stored: name -> dtype and shape (`describe`), as an earlier version wrote them.
-        wanted: the same in this version; stored names in it are not migrated.
+        stored: from `describe`, as an earlier version wrote it.
+        wanted: from `describe`, in this version; stored names in it are not migrated.
+        migrations: the changes since.
     """
     names = {}
     for old in stored:

@@ -10,9 +10,6 @@ PARTS = ("start", "head", "cache", "compile", "train", "evaluate", "checkpoint")
 class Clock:
     """Stopwatches of which one runs at a time: a nested part pauses the outer one.
 
-    Attributes:
-        seconds: part -> seconds so far.
-
     Example:
         >>> clock = Clock()
         >>> with clock.timed("start"):

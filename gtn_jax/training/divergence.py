@@ -10,12 +10,7 @@ class Diverged(ValueError):
 
 
 def refused_step(step: int, files: np.ndarray) -> Diverged:
-    """The error that ends a run.
-
-    Args:
-        step: the step that was refused, counted from 1.
-        files: str B, names of its images.
-    """
+    """The error that ends a run: the refused step, counted from 1, and the names of its images."""
     names = ", ".join(files[:_MOST_NAMES].tolist()) + (", ..." if len(files) > _MOST_NAMES else "")
     return Diverged(
         f"step {step}: loss or gradient is not finite; stopped before the update, the last good "

@@ -33,24 +33,14 @@ Phase = tuple[bool, bool]
 
 
 class Timing(NamedTuple):
-    """Of a compiled function.
-
-    Attributes:
-        compile_seconds: excess of the first call.
-        seconds: per call.
-    """
+    """Seconds of compilation (the excess of the first call), and per call."""
 
     compile_seconds: float
     seconds: float
 
 
 class Pace(NamedTuple):
-    """Speed of this machine.
-
-    Attributes:
-        steps: of each phase.
-        evaluation: of a batch.
-    """
+    """Measured speed: a `Timing` of a step in each phase, and of an evaluation batch."""
 
     steps: dict[Phase, Timing]
     evaluation: Timing
@@ -88,13 +78,14 @@ class Work(NamedTuple):
 def work_after(
     config: Config, per_epoch: int, sizes: Mapping[str, int], watched: str, step: int | None
 ) -> Work:
-    """The work of a run that remains after a step.
+    """The work of a run that remains after `step`; None: the run has not started.
 
     Args:
+        config: resolved.
         per_epoch: steps per epoch.
         sizes: split -> number of images.
         watched: the split that selects.
-        step: steps done; None: the run has not started.
+        step: steps done.
     """
     training, total = config.training, total_steps(config, per_epoch)
     frozen, small = (
@@ -119,13 +110,8 @@ def work_after(
 
 
 def fitting_steps(most: int, left: float, seconds: Callable[[int], float]) -> int:
-    """The largest number of steps, at most `most`, that fits into `left` seconds.
-
-    Args:
-        most: 0 or more.
-        left: seconds.
-        seconds: number of steps -> duration of a run.
-    """
+    """The largest number of steps, at most `most`, whose duration `seconds(steps)` is at most
+    `left`."""
     steps = most
     while steps and (needed := seconds(steps)) > left:
         # Fixed costs make this estimate too high, never too low.
@@ -134,12 +120,7 @@ def fitting_steps(most: int, left: float, seconds: Callable[[int], float]) -> in
 
 
 class Plan(NamedTuple):
-    """A length of a run.
-
-    Attributes:
-        steps: of training.
-        seconds: from now on.
-    """
+    """Number of training steps, and seconds from now on."""
 
     steps: int
     seconds: float
@@ -153,6 +134,7 @@ def plan(
     Args:
         deadline: by `time.monotonic`.
         most: steps asked for; the measured programs are compiled for this length only.
+        pace: of this machine.
         work_of: number of steps -> work of a run.
         is_solved: whether the head is solved, so that 0 steps are a result, too.
 
@@ -175,12 +157,7 @@ def plan(
 
 
 def time_calls(call: Callable[[], Any], is_compiled: bool = False) -> Timing:
-    """Time some calls of a jitted function, for about a second; a collective.
-
-    Args:
-        call: calls it once.
-        is_compiled: whether it is already compiled.
-    """
+    """Time some calls of a jitted function, for about a second; a collective."""
 
     def timed(times: int) -> float:
         started, result = time.perf_counter(), None
@@ -201,12 +178,7 @@ def time_calls(call: Callable[[], Any], is_compiled: bool = False) -> Timing:
 def measure(
     setup: RunSetup, state: TrainState, images: Mapping[str, Images], phases: list[Phase]
 ) -> Pace:
-    """Time the programs of a run on its first images and a copy of its state.
-
-    Args:
-        state: on the mesh; not modified.
-        phases: to time.
-    """
+    """Time the programs of these phases, on the first images and a copy of the state."""
     programs, mesh, copy = setup.programs, setup.mesh, copied(state)
     batch = images["train"].take(np.arange(setup.epoch.batch_size))
     steps = {}
@@ -249,15 +221,8 @@ def format_seconds(seconds: float) -> str:
 
 
 def announcement(work: Work, most: int, steps: int, done: int, seconds: float) -> tuple[str, ...]:
-    """The lines printed before a run starts.
-
-    Args:
-        work: remaining.
-        most: steps asked for.
-        steps: of the run.
-        done: by earlier processes.
-        seconds: estimated.
-    """
+    """The lines printed before a run: `steps` of `most` asked for, `done` earlier, seconds
+    estimated."""
     lines = []
     if steps < most:
         lines.append(f"budget  {steps:,} of {most:,} steps fit")

@@ -74,14 +74,9 @@ def predictions_of(images: Images, evaluation: Evaluation) -> Predictions:
 def evaluate(
     step: EvaluationStep, variables: Variables, batches: Iterable[Batch], mesh: jax.sharding.Mesh
 ) -> tuple[dict[str, float], Answers]:
-    """Sum the metrics of all batches and divide once.
+    """Sum the metrics of all batches and divide once; padding does not count.
 
-    Args:
-        step: jitted, from `make_evaluation_step`.
-        batches: from `pipeline.evaluation_batches`; padding does not count.
-
-    Returns:
-        loss (nats), accuracy, top5_accuracy (0 to 1) and images; and the answers in order.
+    Returns loss (nats), accuracy, top5_accuracy (0 to 1) and images; and the answers in order.
     """
     loss, correct, correct_top5, images = 0.0, 0, 0, 0
     answers = []
@@ -114,11 +109,7 @@ def evaluate_clips(
 ) -> tuple[dict[str, float], Answers, np.ndarray]:
     """Classify every frame of a split of videos, then `judge` its clips.
 
-    Args:
-        step: jitted, from `make_probabilities_step`.
-        batches: from `pipeline.evaluation_batches`, in the order of `ids`; padding does not count.
-        ids: int B, the clip of each frame, from `clips.clip_ids`.
-        video_eval: see `judge`, as `seed` and `draw`.
+    `batches` are in the order of `ids`, int B, the clip of each frame; padding does not count.
     """
     probabilities, labels = [], []
     for batch in batches:

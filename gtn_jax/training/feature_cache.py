@@ -29,12 +29,8 @@ def view_key(key: jax.Array, view: int) -> jax.Array:
 
 @dataclasses.dataclass(frozen=True)
 class FeatureCache:
-    """Features of all views of all training images, in host memory.
-
-    Attributes:
-        pooled: float32 V B K each, of all images.
-        labels: int32 B.
-    """
+    """Features float32 V B K of all views of all training images and labels int32 B, in host
+    memory."""
 
     pooled: Pooled
     labels: np.ndarray
@@ -103,13 +99,7 @@ def _write(pooled: Pooled, view: int, start: int, part: Pooled) -> None:
 def frozen_gather(
     cache: FeatureCache, images: Images, per_epoch: int, frozen_epochs: int
 ) -> Gather:
-    """Cached features while the backbone is frozen, `images.take` afterwards.
-
-    Args:
-        cache: of `images`.
-        per_epoch: steps per epoch.
-        frozen_epochs: number of frozen epochs.
-    """
+    """`Gather` of cached features in the first `frozen_epochs`, and of images afterwards."""
     views = cache.pooled.final.shape[0]
 
     def gather(step: int, rows: np.ndarray) -> Any:

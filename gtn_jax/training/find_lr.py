@@ -121,15 +121,7 @@ def smooth(losses: Sequence[float] | np.ndarray) -> np.ndarray:
 
 
 def summarize(rates: np.ndarray, losses: np.ndarray) -> RangeTest:
-    """The suggestion of a curve.
-
-    Args:
-        rates: S, increasing.
-        losses: S, finite.
-
-    Raises:
-        ValueError: fewer than ten steps.
-    """
+    """The suggestion of increasing rates S and finite losses S; ValueError for fewer than ten."""
     if len(losses) < STEPS // 10:
         raise ValueError(
             f"the loss was not finite after {len(losses)} steps, at rates of {LOWEST:g} and little "
@@ -142,12 +134,8 @@ def summarize(rates: np.ndarray, losses: np.ndarray) -> RangeTest:
 
 
 def write(found: RangeTest, folder: Path) -> list[Path]:
-    """Write find_lr.json and, if matplotlib is installed, find_lr.png.
-
-    Args:
-        found: from `find_lr`.
-        folder: exists; a run may start in it afterwards.
-    """
+    """Write find_lr.json and, if matplotlib is installed, find_lr.png; a run may start in `folder`
+    later."""
     files = [folder / "find_lr.json"]
     values = {name: np.asarray(value).tolist() for name, value in found._asdict().items()}
     write_text(files[0], json.dumps(values) + "\n")

@@ -23,12 +23,7 @@ from gtn_jax.training.image_store import ordered_batches
 
 
 class HeadStart(NamedTuple):
-    """A start with solved classifiers.
-
-    Attributes:
-        variables: including the classifiers.
-        solved: the main one and how it was chosen.
-    """
+    """Variables including the solved classifiers, and how the main one was chosen."""
 
     variables: Variables
     solved: SolvedHead

@@ -68,13 +68,7 @@ class RowBatch(flax.struct.PyTreeNode):
 
 @dataclasses.dataclass(frozen=True)
 class ResidentImages(Images):
-    """Decoded images in the memory of every device of a mesh.
-
-    Attributes:
-        pixels: as in `RowBatch`.
-        sizes: as in `RowBatch`.
-        mesh: the mesh.
-    """
+    """Decoded images in the memory of every device of a mesh; pixels and sizes as in `RowBatch`."""
 
     pixels: Any = None
     sizes: jax.Array | None = None
@@ -91,11 +85,7 @@ class ResidentImages(Images):
 
 @dataclasses.dataclass(frozen=True)
 class SharedImages(Images):
-    """Images decoded on demand, by each of several processes for its own devices.
-
-    Attributes:
-        mesh: the devices that share each batch.
-    """
+    """Images decoded on demand, by each of several processes for its own devices of `mesh`."""
 
     mesh: Any = None
 
@@ -161,14 +151,9 @@ def ordered_batches(images: Images, batch_size: int, mesh: Mesh) -> Iterator[Bat
 
 
 def place_images(images: Images, store: str, mesh: Mesh) -> Images:
-    """Decode images to where they are kept; `place` of the result says where, and why.
+    """Decode images to where `data.image_store` says; `place` of the result says where, and why.
 
-    Args:
-        images: from `open_images`.
-        store: `data.image_store`.
-
-    Raises:
-        ValueError: they do not fit where `store` says, or an unreadable image, named.
+    Raises ValueError if they do not fit there, or for an unreadable image, named.
     """
     if store == "auto":
         store, reason = _automatic(images, mesh)

@@ -4,6 +4,7 @@
 anything else: docs/watching.md.
 """
 
+import contextlib
 import importlib.util
 import time
 from collections.abc import Mapping, Sequence
@@ -28,12 +29,7 @@ class Logger(Protocol):
 
 
 class ProfiledSteps(NamedTuple):
-    """Steps to trace, inclusive, counted from 1 in this process; compilation ends before the tenth.
-
-    Attributes:
-        first: the first one.
-        last: the last one.
-    """
+    """Steps to trace, inclusive, counted from 1; compilation ends before the tenth."""
 
     first: int
     last: int
@@ -47,7 +43,7 @@ class ProfiledSteps(NamedTuple):
         return cls(int(first), int(last))
 
 
-class RunLogger:
+class RunLogger(contextlib.AbstractContextManager):
     """Passes rows to all loggers, and traces some steps.
 
     As a context manager, it finishes the trace and closes the loggers.
@@ -85,9 +81,6 @@ class RunLogger:
     def _stop(self) -> None:
         self._is_tracing = False
         jax.profiler.stop_trace()
-
-    def __enter__(self) -> "RunLogger":
-        return self
 
     def __exit__(self, *exception: object) -> None:
         if self._is_tracing:

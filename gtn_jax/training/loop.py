@@ -380,11 +380,7 @@ class Training:
         raise Interrupted(number, f"; step {self.step} of {self.total_steps} is saved")
 
     def finish(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Evaluate the selected step.
-
-        Returns:
-            The summary, and split -> predictions.
-        """
+        """Evaluate the selected step; returns the summary, and split -> predictions."""
         with self.clock.timed("checkpoint"):
             self.checkpoints.wait()
         with self.clock.timed("evaluate"):

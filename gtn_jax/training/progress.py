@@ -4,6 +4,7 @@ Only training steps count, without compilation, so rate and remaining time are r
 Steps on cached features are counted separately: they do not predict the speed of images.
 """
 
+import contextlib
 import math
 import sys
 import time
@@ -17,7 +18,7 @@ from gtn_jax.config import Config
 _PLAIN_LINE_SECONDS = 10.0
 
 
-class ProgressBar:
+class ProgressBar(contextlib.AbstractContextManager):
     """Shows step, epoch, loss, accuracy, images/s (or features/s) and remaining time.
 
     Starts when it is created, so that earlier lines stay above it, and stops on exit: it hides the
@@ -87,9 +88,6 @@ class ProgressBar:
             self._last_line = time.monotonic()
             self.say(f"  step {step}/{self._total}  {text}")
 
-    def __enter__(self) -> "ProgressBar":
-        return self
-
     def __exit__(self, *exception: object) -> None:
         if self._bar is not None:
             self._bar.stop()
@@ -113,13 +111,7 @@ def few_steps(config: Config, total_steps: int) -> str | None:
 
 
 def near_chance(accuracy: float, images: int, classes: int, config: Config) -> str | None:
-    """Advice for an accuracy no better than chance, or None, also if too few images to tell.
-
-    Args:
-        accuracy: 0..1.
-        images: number of images evaluated.
-        classes: N; up to two standard deviations above 1/N count as chance.
-    """
+    """Advice if the accuracy is at most two standard deviations above chance, or None."""
     chance = 1 / classes
     most = chance + 2 * math.sqrt(chance * (1 - chance) / images)
     if accuracy > most or most >= 1:

@@ -19,12 +19,7 @@ _SIZES = {"accelerator": (224, 256), "cpu": (112, 128), "small": (32, 36)}
 
 
 class Recipe(NamedTuple):
-    """A recipe.
-
-    Attributes:
-        config: of the run.
-        budget_minutes: None: no limit.
-    """
+    """Config of a run, and its time budget in minutes; None: no limit."""
 
     config: Config
     budget_minutes: float | None

@@ -76,6 +76,7 @@ def resolve(
     """Resolve every field; raises like `with_start`.
 
     Args:
+        config: of the run.
         images: per epoch.
         batch_size: of a full batch.
         per_epoch: steps per epoch.
@@ -103,12 +104,9 @@ def resolve(
 
 
 def adopt(config: Config, kept: Config, is_budgeted: bool = False) -> Config:
-    """Resolve what `config` leaves open as in an existing run; raises like `with_start`.
+    """Resolve what `config` leaves open as in the existing run of `kept`; raises like `with_start`.
 
-    Args:
-        config: asked for.
-        kept: resolved, of the existing run.
-        is_budgeted: accept the run's length if a time budget may have shortened the one asked for.
+    `is_budgeted` accepts the run's length if a time budget may have shortened the one asked for.
     """
     if config.model.backbone == AUTO:
         model = kept.model

@@ -11,14 +11,10 @@ FEW_SOLVED = 1000
 
 
 def score(figures: Mapping[str, Any], few: int = FEW_IMAGES, floor: float = 0.0) -> float | None:
-    """The score to maximize: accuracy, or negative loss for few images; None if not selectable.
+    """The score to maximize: accuracy, or the negative loss for less than `few` images.
 
-    Not selectable are a non-finite loss and an accuracy below `floor`.
-
-    Args:
-        figures: accuracy, loss (nats) and images of an evaluation.
-        few: number of images below which the loss counts; 0: always accuracy.
-        floor: lowest accuracy that can be selected: that of a solved start.
+    None if not selectable: a non-finite loss (nats), or an accuracy below `floor`, that of a solved
+    start.
     """
     if not math.isfinite(figures["loss"]) or figures["accuracy"] < floor:
         return None
@@ -34,12 +30,8 @@ def is_as_good(later: Mapping[str, Any], best: Mapping[str, Any], floor: float) 
     """Whether the last evaluation, at low learning rates, is preferred to the best one before.
 
     It has seen more data and is stable; the best was selected, so an advantage of up to one
-    standard error is likely chance.
-
-    Args:
-        later: accuracy and loss (nats) of the last evaluation.
-        best: accuracy and images of the best one, on the same images.
-        floor: lowest accuracy that can be selected.
+    standard error is likely chance. Both are of the same images; `floor` is the lowest accuracy to
+    select.
     """
     error = standard_error(best["accuracy"], best["images"])
     return math.isfinite(later["loss"]) and later["accuracy"] >= max(

@@ -62,9 +62,8 @@ def evaluate_selected(
 def costs(config: Config, state: TrainState, counted_images: int, clock: Clock) -> dict[str, Any]:
     """Parameters, speed and times, by their names in `summary.json`.
 
-    Args:
-        counted_images: in steps that count for the speed: on images, and not compiling. If 0,
-            images_per_second is None.
+    `counted_images` are those of steps that count for the speed: on images, and not compiling. If
+    0, images_per_second is None.
     """
     seconds = clock.seconds
     return {

@@ -35,12 +35,9 @@ is selected."""
 
 @dataclasses.dataclass(frozen=True)
 class Epoch:
-    """Size of an epoch.
+    """Size of an epoch: images, and steps of one batch each.
 
-    Attributes:
-        images: per epoch.
-        batch_size: of a full batch; less than the config's if there are fewer images.
-        steps: one per batch.
+    `batch_size` is less than the config's if there are fewer images.
     """
 
     images: int
@@ -115,12 +112,9 @@ def setup_of(
     devices: Devices = None,
     epoch: Epoch | None = None,
 ) -> RunSetup:
-    """A setup without data, for an existing run or synthetic images.
+    """A setup without data, for an existing run (of a resolved config) or synthetic images.
 
-    Args:
-        preprocessing: None: that of the weights.
-        devices: the first n devices, these, or None: all.
-        epoch: None: one full batch.
+    Defaults: preprocessing of the weights, all devices, an epoch of one full batch.
     """
     mesh = data_mesh(devices)
     preprocessing = preprocessing or preprocessing_of(config)
@@ -131,12 +125,9 @@ def setup_of(
 def open_setup(
     config: Config, devices: Devices = None, preprocessing: Preprocessing | None = None
 ) -> tuple[RunSetup, dict[str, Subset]]:
-    """The setup of a run, and its images by split, not yet decoded.
+    """The setup of a run, and its images by split, not yet decoded; resolves the config.
 
-    Args:
-        config: with absolute paths; it is resolved here.
-        devices: the first n devices, these, or None: all.
-        preprocessing: None: that of the weights.
+    Paths have to be absolute. `preprocessing` defaults to that of the weights.
 
     Raises:
         ValueError: unusable data, weights, architecture or devices.
@@ -153,11 +144,7 @@ def open_setup(
 def epoch_of(config: Config, train: Subset, devices: int) -> Epoch:
     """The size of an epoch, before any image is decoded.
 
-    Args:
-        devices: number of devices that share each batch.
-
-    Raises:
-        ValueError: the batch does not divide.
+    Raises ValueError if this number of devices cannot share a batch.
     """
     images = open_images(train, View.of(config.data, training=True)).epoch_images
     shares = devices, config.training.accumulation_steps
@@ -171,9 +158,8 @@ def load_images(
 ) -> dict[str, Images]:
     """All splits in the config's view: whole images to crop in training, squares elsewhere.
 
-    Raises:
-        ValueError: see `check_parts`; an unreadable image; or images that do not fit where the
-            config says.
+    Raises ValueError like `check_parts`, for an unreadable image, or if images do not fit where the
+    config says.
     """
     check_parts(config, parts)
     data = config.data
@@ -186,8 +172,7 @@ def load_images(
 def check_parts(config: Config, parts: dict[str, Subset]) -> None:
     """Check that this config can train on these images, before any is decoded.
 
-    Raises:
-        ValueError: a single class, no test split to select on, or a feature cache of videos.
+    Raises ValueError for a single class, no test split to select on, or a feature cache of videos.
     """
     data = config.data
     classes = parts["train"].split.classes

@@ -142,12 +142,7 @@ def _from_primary(step: int | None) -> int | None:
 def _solve_head(
     setup: RunSetup, variables: Variables, images: dict[str, Images]
 ) -> tuple[RunSetup, Variables, dict[str, Any]]:
-    """Solve the classifiers on images as in evaluation.
-
-    Returns:
-        The setup, whose config says whether to flip images; variables with solved classifiers; and
-        a description.
-    """
+    """Solve the classifiers; returns setup (with flips decided), variables and a description."""
     config, mesh = setup.config, setup.mesh
     view = View.of(config.data, training=False)
 
@@ -190,11 +185,7 @@ def _fit(
 ) -> tuple[RunSetup, Pace, tuple[str, ...]]:
     """Time a run, and shorten it to fit before the deadline.
 
-    Args:
-        asked: its config, unresolved.
-        step: steps done; None: the run has not started.
-        deadline: see `prepare_run`.
-        is_solved: whether the head is solved.
+    `asked` is the unresolved config. `step` is None for a run that has not started.
     """
     # The solved head has decided this for any length.
     asked = override(asked, {"data.random_flip": setup.config.data.random_flip})
