@@ -1,7 +1,6 @@
-"""What flows between the parts: `Batch` into a model, `Outputs` out of it.
+"""Containers passed between data, models and training: `Batch` into a model, `Outputs` out of it.
 
-Letters used for dimensions everywhere: B batch, H height, W width, C channels of an image or a
-feature map, K width of the pooled features, N classes. Nothing is computed here.
+Dimensions: B batch, H height, W width, C channels, K pooled features, N classes.
 """
 
 from typing import Any, NamedTuple
@@ -11,20 +10,20 @@ import numpy as np
 
 Array = jax.Array | np.ndarray
 Variables = dict[str, Any]
-"""`{"params": ..., "batch_stats": ...}`, nested dicts of arrays, as Flax Linen gives them."""
+"""`{"params": ..., "batch_stats": ...}`, nested dicts of arrays as in Flax Linen."""
 
 
 class Batch(NamedTuple):
-    """Images with their labels, as the data pipeline yields them.
+    """Images with labels, as the data pipeline yields them.
 
     Attributes:
         images: uint8 B H W 3, not yet normalized.
         labels: int32 B, in [0, N).
-        mask: float32 B, 1 for a real image, 0 for a row that only fills the batch.
-        sizes: int32 B 2, height and width of images that fill only the top left of their H W; None
-            where every image fills its own.
-        targets: float32 B N, probabilities that training asks for in the place of `labels`; set
-            inside a step (data/targets.py). None: the labels.
+        mask: float32 B, 1 for a real image, 0 for padding.
+        sizes: int32 B 2, height and width of images that occupy the top left of H W; None where
+            every image fills H W.
+        targets: float32 B N, target probabilities in place of `labels`; set inside a training step
+            (data/targets.py).
     """
 
     images: Array
@@ -35,11 +34,11 @@ class Batch(NamedTuple):
 
 
 class Pooled(NamedTuple):
-    """What a backbone makes of images: all that gate and classifiers look at; float32.
+    """Pooled features of a backbone, the input of gate and classifiers; float32.
 
     Attributes:
-        final: B K, the pooled map of the last stage.
-        penultimate: B K', that of the stage before; None without an auxiliary classifier.
+        final: B K, from the last stage.
+        penultimate: B K', from the stage before it; None without an auxiliary classifier.
     """
 
     final: jax.Array
@@ -47,13 +46,13 @@ class Pooled(NamedTuple):
 
 
 class PooledBatch(NamedTuple):
-    """Pooled features with their labels: what a batch of images is to a backbone that stands still.
+    """Pooled features with labels: the counterpart of `Batch` for a frozen backbone.
 
     Attributes:
         pooled: of B images.
         labels: int32 B, in [0, N).
-        mask: float32 B, as of a `Batch`.
-        targets: float32 B N, as of a `Batch`.
+        mask: float32 B, as in `Batch`.
+        targets: float32 B N, as in `Batch`.
     """
 
     pooled: Pooled
@@ -63,12 +62,12 @@ class PooledBatch(NamedTuple):
 
 
 class Outputs(NamedTuple):
-    """What a GTN returns, the same in training and in evaluation; all float32.
+    """What a GTN returns, in training and in evaluation; float32.
 
     Attributes:
         logits: B N.
-        aux_logits: B N, from the stage before the last; None only if built without that head.
-        gate: B K, the factor on each pooled feature; ones where there is no gate.
+        aux_logits: B N, from the penultimate stage; None without an auxiliary classifier.
+        gate: B K, the factor on each pooled feature; ones without a gate.
         features: B K, the pooled features *before* the gate.
     """
 

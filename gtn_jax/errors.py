@@ -1,8 +1,7 @@
-"""How this package says no: sentences for people, with the nearest thing that would have worked.
+"""Errors for people: what is wrong, and the nearest thing that would have worked.
 
-Anything a user can cause is a `ValueError` (or an `OSError` from the file system) of one to three
-lines; the command line prints it without a traceback. Whatever else ends a command is said in as
-many lines (`describe_error`).
+What a user can cause is a `ValueError` (or an `OSError` from the file system) of one to three
+lines, printed without a traceback; `describe_error` shortens everything else.
 """
 
 import difflib
@@ -11,19 +10,19 @@ from collections.abc import Iterable
 
 
 class UsageError(ValueError):
-    """A word of the command line that does not work: `gtn` exits with 2; trying again is vain."""
+    """An invalid command-line argument; `gtn` exits with 2, which says that a retry cannot help."""
 
 
 def unknown_name(what: str, name: str, known: Iterable[str], catalog: str = "") -> ValueError:
-    """The error for a name that is not in a table, offering the nearest ones.
+    """The error for a name that is not in a table, with the closest matches.
 
     Args:
         what: the kind of thing, e.g. "backbone".
-        name: what was asked for.
+        name: the unknown name.
         known: the names that exist.
-        catalog: address of a page with all of them, where they are too many to be listed.
+        catalog: URL of a page that lists them all, if they are too many to print.
     """
-    # By number: 2 comes before 10.
+    # Natural order: 2 before 10.
     known = sorted(known, key=lambda word: [
         int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", word)
     ])  # fmt: skip
@@ -35,7 +34,7 @@ def unknown_name(what: str, name: str, known: Iterable[str], catalog: str = "") 
 
 
 def one_line(error: BaseException) -> str:
-    """The first line of an exception's message, or else its class; at most 200 characters."""
+    """First non-empty line of an exception's message, or its class; at most 200 characters."""
     lines = (" ".join(line.split()) for line in str(error).splitlines())
     return next(filter(None, lines), type(error).__name__)[:200]
 
@@ -45,9 +44,9 @@ _LINE_CHARACTERS = 2000
 
 
 def describe_error(error: Exception) -> str:
-    """What to tell a person about the exception that ended a command, in one to three lines."""
+    """A message of one to three lines for the exception that ended a command."""
     text = str(error) or type(error).__name__
-    # JAX's class for what a device reports has changed its name, and is not imported here.
+    # By name: JAX has renamed this class, and importing it would import JAX.
     if type(error).__name__ in ("JaxRuntimeError", "XlaRuntimeError") and (
         "RESOURCE_EXHAUSTED" in text or "out of memory" in text.lower()
     ):
@@ -71,5 +70,5 @@ def describe_error(error: Exception) -> str:
 
 
 def _shortened(text: str, lines: int) -> str:
-    found = [line[:_LINE_CHARACTERS] for line in text.strip().splitlines() if line.strip()]
-    return "\n".join(found[:lines])
+    kept = [line[:_LINE_CHARACTERS] for line in text.strip().splitlines() if line.strip()]
+    return "\n".join(kept[:lines])

@@ -1,8 +1,7 @@
-"""Files that a crash leaves whole: written, forced to the disk, then renamed into place.
+"""Crash-safe files: written under a temporary name, fsynced, then renamed into place.
 
-A rename alone is atomic for who reads while the machine runs; after a power failure the name can
-stand for an empty file unless file and folder were forced to the disk (fsync) before and after.
-The standard library, and NumPy for its archives; no jax.
+A rename is atomic for concurrent readers, but survives a power failure only if file and folder were
+fsynced. Does not import jax.
 """
 
 import contextlib
@@ -20,28 +19,26 @@ import numpy as np
 from gtn_jax.errors import one_line
 
 TEMPORARY = ".tmp"
-"""What the name of a half-written file ends in."""
+"""Suffix of incomplete files."""
 
 
 def write_text(path: Path, text: str) -> None:
-    """`write_bytes` of a text in UTF-8."""
+    """`write_bytes` of UTF-8 text."""
     write_bytes(path, text.encode())
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Replace a file as a whole; raises as `replacing`."""
+    """Replace a file atomically; raises like `replacing`."""
     with replacing(path) as temporary:
         temporary.write_bytes(content)
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Give a name beside `path` to write to; at the end of the block, rename it to `path`.
+    """Yield a temporary path beside `path`; rename it to `path` when the block ends.
 
-    A reader sees the old file or the new one, and nothing is left of a block that fails.
-
-    Raises:
-        ValueError: it cannot be written.
+    Readers see the old file or the new one, and a block that fails leaves nothing behind. Raises
+    ValueError if the file cannot be written.
     """
     temporary = path.with_name(path.name + TEMPORARY)
     try:
@@ -57,13 +54,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def new_folder(path: Path) -> Iterator[Path]:
-    """Give an empty folder to write to; at the end of the block, rename it to `path`.
-
-    The folder appears complete or not at all.
-
-    Args:
-        path: an empty folder, or absent in one that exists.
-    """
+    """Yield a temporary folder, renamed to `path`, an empty or new folder, when the block ends."""
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     partial.mkdir()
     try:
@@ -74,7 +65,7 @@ def new_folder(path: Path) -> Iterator[Path]:
 
 
 def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
-    """`write_bytes` of a compressed .npz with these arrays; none of them may hold objects."""
+    """`write_bytes` of a compressed .npz; object arrays are not allowed."""
     assert not any(np.asarray(array).dtype.hasobject for array in arrays.values())
     content = io.BytesIO()
     np.savez_compressed(content, **arrays)
@@ -82,11 +73,7 @@ def write_arrays(path: Path, arrays: Mapping[str, Any]) -> None:
 
 
 def append_text(path: Path, text: str) -> None:
-    """Add to the end of a file; `sync` makes what was added last.
-
-    Raises:
-        ValueError: it cannot be written; a part of `text` may stand there.
-    """
+    """Append to a file (ValueError if it cannot be written); `sync` makes the text durable."""
     try:
         with path.open("a", encoding="utf-8") as file:
             file.write(text)
@@ -95,11 +82,7 @@ def append_text(path: Path, text: str) -> None:
 
 
 def sync(path: Path) -> None:
-    """Force a file, or the names in a folder, to the disk.
-
-    Raises:
-        OSError: the disk refuses.
-    """
+    """Fsync a file, or a folder's entries; raises OSError."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         force(descriptor)
@@ -108,11 +91,7 @@ def sync(path: Path) -> None:
 
 
 def force(descriptor: int) -> None:
-    """As `sync`, of what is open already; nothing where a file system cannot do it of folders.
-
-    Raises:
-        OSError: the disk refuses.
-    """
+    """`sync` for an open descriptor; does nothing where the file system cannot fsync folders."""
     try:
         os.fsync(descriptor)
     except OSError as error:
@@ -121,28 +100,24 @@ def force(descriptor: int) -> None:
 
 
 def remove(path: Path) -> None:
-    """Remove a file or a whole folder, if it is there and as far as that works."""
+    """Remove a file or folder if it exists; errors are ignored."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
-        try:
+        with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
-        except OSError:
-            pass
 
 
 def check_writable(folder: Path) -> None:
-    """Write a byte below `folder`, or below the first of its parents that exists, and remove it.
+    """Write and remove a byte in `folder`, or in its closest parent that exists.
 
-    Permissions do not tell: a folder can be read-only for root too, and its disk can be full.
-
-    Raises:
-        ValueError: nothing can be written there.
+    Permissions do not tell: root can face a read-only mount, and a disk can be full. Raises
+    ValueError.
     """
-    there = folder
-    while not there.exists() and there != there.parent:
-        there = there.parent
-    probe = there / f".gtn_jax-{os.getpid()}{TEMPORARY}"
+    existing = folder
+    while not existing.exists() and existing != existing.parent:
+        existing = existing.parent
+    probe = existing / f".gtn_jax-{os.getpid()}{TEMPORARY}"
     try:
         with probe.open("wb") as file:
             file.write(b"\0")
@@ -150,7 +125,7 @@ def check_writable(folder: Path) -> None:
             os.fsync(file.fileno())
     except OSError as error:
         raise ValueError(
-            f"{folder}: nothing can be written to {there} ({reason(error)}); make room or "
+            f"{folder}: nothing can be written to {existing} ({reason(error)}); make room or "
             "allow it, or choose another folder"
         ) from error
     finally:
@@ -158,7 +133,7 @@ def check_writable(folder: Path) -> None:
 
 
 def not_written(path: Path, error: OSError) -> ValueError:
-    """What to say about a file that could not be written."""
+    """The error for a file that could not be written."""
     if not path.parent.is_dir():
         return ValueError(
             f"{path.parent} has vanished while it was in use, {path.name} could not be written; "
@@ -171,14 +146,14 @@ def not_written(path: Path, error: OSError) -> ValueError:
 
 
 def reason(error: BaseException) -> str:
-    """What the operating system said, from under whatever was raised because of it."""
+    """The operating system's message at the root of an exception chain, else its first line."""
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, OSError) and cause.strerror:
             return cause.strerror
-        # tensorstore's words.
-        known = re.search(r"os_error_code='(\d+)'", str(cause))
-        if known:
-            return os.strerror(int(known[1]))
+        # As TensorStore formats it.
+        match = re.search(r"os_error_code='(\d+)'", str(cause))
+        if match:
+            return os.strerror(int(match[1]))
         cause = cause.__cause__ or cause.__context__
     return one_line(error)

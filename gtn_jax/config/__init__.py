@@ -1,8 +1,7 @@
-"""Every knob, as frozen dataclasses that check themselves; a section a file.
+"""The configuration: frozen, self-checking dataclasses, one section per file.
 
-A field says its unit in its name. Defaults live here and nowhere else. Names of backbones, gates
-and data sets are checked where they are used, by the table that knows them. Config objects never
-enter a Module: builders pass plain arguments.
+Units are part of field names, and defaults are defined only here. Names of backbones, gates and
+data sets are checked where they are used. Modules take plain arguments, never configs.
 """
 
 from gtn_jax.config.data import DataConfig

@@ -1,4 +1,4 @@
-"""`data.*`: which images, and how they reach the model."""
+"""`data.*`: data set, splits, preprocessing and augmentation."""
 
 import dataclasses
 from typing import Literal
@@ -8,69 +8,67 @@ from gtn_jax.config.fields import require, require_kinds, require_least
 
 @dataclasses.dataclass(frozen=True)
 class DataConfig:
-    """Which images, and how they reach the model."""
+    """Data set, splits, preprocessing and augmentation."""
 
     name: str = "digits"
-    """A name in `gtn_jax.data.sources.DATASETS`, with its variant (dtd/1); tfds:NAME; or
-    folder:PATH, of which PATH alone will do."""
+    """A name in `gtn_jax.data.sources.DATASETS`, with a variant if it has any (dtd/1), tfds:NAME,
+    folder:PATH, or PATH alone."""
     data_dir: str = "~/.cache/gtn_jax/data"
     """Folder of prepared data sets."""
     image_size: int = 32
-    """Side of the square that the model sees, in pixels."""
+    """Side of the model's square input, in pixels."""
     resize_size: int | None = None
-    """Short side of an image before that square is cut out of it, in pixels; None: image_size."""
+    """Length of an image's short side before cropping, in pixels; None: image_size."""
     center_crop: bool = True
     """Evaluate on the central square of `image_size`; False: on the largest central square, of
     `resize_size`, which shows more of the image at the same scale (arXiv 1906.06423)."""
     batch_size: int = 64
-    """Images a training step, over all devices together."""
+    """Images per training step, over all devices."""
     eval_batch_size: int = 256
-    """Images an evaluation step, over all devices together."""
+    """Images per evaluation step, over all devices."""
     train_images_per_class: int | None = None
-    """Train on a seeded choice of this many images of each class; None: on all."""
+    """Number of training images per class, sampled with the seed; None: all."""
     validation_fraction: float = 0.1
-    """Share of every class's training images that validate where a data set has no such split; the
-    seed chooses them."""
+    """Fraction of each class's training images held out for validation, for data sets without a
+    validation split; sampled with the seed."""
     test_fraction: float = 0.2
-    """Share of every class that tests where a data set has nothing but training images; the same
-    images for every seed."""
+    """Fraction of each class held out for testing, for data sets with training images only; does
+    not depend on the seed."""
     last_batch: Literal["drop", "keep"] = "drop"
-    """What happens to an epoch's last, partial batch; "keep" gives it its own statistics."""
+    """Drop an epoch's last, partial batch, or "keep" it, with its own BatchNorm statistics."""
     random_resized_crop: bool = False
-    """Train on a random part of an image, of aspect 3/4 to 4/3, resized; False: on the central
-    square."""
+    """Train on a random crop of aspect ratio 3/4 to 4/3, resized; False: on the central square."""
     crop_min_area: float = 0.08
-    """Smallest share of the image's area in such a part; the largest is all of it."""
+    """Minimum area of a random crop, as a fraction of the image."""
     random_flip: bool | Literal["auto"] = True
-    """Mirror every other training image, at random. "auto" asks held-out images when the head is
-    solved: where a classifier of the images as they are is lost on mirror images, nothing is
-    mirrored."""
+    """Flip training images horizontally with probability 1/2. "auto", with a solved head, tests on
+    held-out images whether flips mislead a classifier of unflipped images, and then turns them off.
+    """
     mirror_evaluation: bool = False
-    """Answer with the mean probabilities of an image and its mirror image: a little better, and
-    twice the work."""
+    """Average the predicted probabilities of each image and its mirror image: slightly more
+    accurate, twice the compute."""
     random_shift_pixels: int = 0
-    """Training images move by up to this many pixels in x and y; zeros come in."""
+    """Shift training images by up to this many pixels in x and y, padding with zeros."""
     small_image_size: int = 16
     """Side of the training images in the first `small_image_epochs`, in pixels."""
     small_image_epochs: int = 0
-    """Progressive resolution: that many epochs on smaller images first, which are cheaper."""
+    """Progressive resizing: number of first epochs on smaller, cheaper images."""
     feature_cache_views: int = 0
-    """While the backbone is frozen, train on the features of that many augmented views of each
-    image, computed once: epoch e sees view e mod feature_cache_views. 0: a new view each epoch,
-    computed anew."""
+    """While the backbone is frozen, train on cached features of this many augmented views per
+    image; epoch e uses view e mod feature_cache_views. 0: no cache, new views each epoch."""
     image_store: Literal["auto", "device", "host", "stream"] = "auto"
-    """Where decoded training images are kept: on every device, in the host's memory, or nowhere,
-    each batch decoded anew ("stream"); "auto" takes the first that fits, and says why. The numbers
-    are the same."""
+    """Where decoded training images are kept: on every device, in host memory, or nowhere
+    ("stream": each batch is decoded again); "auto": the first that fits. Results do not depend on
+    it."""
     bad_images: Literal["error", "skip"] = "error"
-    """Unreadable files of a folder: "error" lists them all, "skip" leaves them out and counts."""
+    """Unreadable files of a folder: "error" lists them all, "skip" ignores and counts them."""
     video_eval: Literal["mean_of_25", "random_frame"] = "mean_of_25"
-    """What decides the class of a video: the mean of 25 frames' probabilities, or (the authors')
-    one frame at random."""
+    """Classify a video by the mean probabilities of 25 frames, or (the authors') by one random
+    frame."""
 
     @property
     def evaluation_size(self) -> int:
-        """Side of the square that evaluation and prediction see, in pixels."""
+        """Side of the square input in evaluation and prediction, in pixels."""
         return self.image_size if self.center_crop else self.resize_size or self.image_size
 
     def __post_init__(self) -> None:  # noqa: D105
@@ -78,11 +76,11 @@ class DataConfig:
         counts = ("image_size", "batch_size", "eval_batch_size", "small_image_size")
         require_least(self, "data", 1, *counts)
         require_least(self, "data", 0, "small_image_epochs", "feature_cache_views")
-        short = self.resize_size
+        resize = self.resize_size
         require(
-            short is None or short >= self.image_size,
+            resize is None or resize >= self.image_size,
             "data.resize_size",
-            short,
+            resize,
             f"at least image_size, {self.image_size} pixels",
         )
         for name in ("validation_fraction", "test_fraction"):

@@ -1,7 +1,6 @@
-"""Experiment files: Python files that hold one `CONFIG`, opened by path and never imported.
+"""Experiment files: Python files that define `CONFIG`, run by path and never imported.
 
-Shipped ones have a name; a user's own has a path. They may hold more than a CONFIG (results in the
-header, commands), but nothing here reads it.
+Shipped ones are referred to by name. Anything else in the file is ignored.
 """
 
 import runpy
@@ -14,13 +13,13 @@ _HERE = Path(__file__).parent.parent
 
 
 def shipped_folder() -> Path:
-    """Where the shipped experiments are: inside an installed wheel, or beside a checkout."""
+    """The folder of shipped experiments, in an installed wheel or in a checkout."""
     packaged = _HERE / "experiments"
     return packaged if packaged.is_dir() else _HERE.parent / "experiments"
 
 
 def shipped_experiments() -> dict[str, Path]:
-    """Name -> file of every shipped experiment, which is what assigns CONFIG."""
+    """Name -> file of every shipped experiment: the files that assign CONFIG."""
     files = sorted(shipped_folder().glob("*.py"))
     return {path.stem: path for path in files if "\nCONFIG" in path.read_text(encoding="utf-8")}
 
@@ -32,7 +31,7 @@ def load_experiment(name: str) -> Config:
         name: of a shipped experiment, e.g. "quickstart", or a path that ends in `.py`.
 
     Raises:
-        ValueError: no such experiment, or a file that fails or holds no CONFIG.
+        ValueError: no such experiment, or a file that fails or has no CONFIG.
     """
     shipped = shipped_experiments()
     path = Path(name) if name.endswith(".py") else shipped.get(name)

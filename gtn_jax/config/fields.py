@@ -1,7 +1,4 @@
-"""Checks of a config's fields: that a value is what its annotation says, and large enough.
-
-Dataclasses do not look; JSON and experiment files can hold anything.
-"""
+"""Validation of config fields: their types, which dataclasses do not check, and minimum values."""
 
 import numbers
 import types
@@ -9,39 +6,29 @@ from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 
 def require(condition: bool, field: str, found: Any, wanted: str) -> None:
-    """Refuse a value.
-
-    Args:
-        condition: whether it is right.
-        field: its dotted name.
-        found: the value.
-        wanted: in words.
-
-    Raises:
-        ValueError: it is not.
-    """
+    """Raise ValueError unless `condition`: field name, value found, and valid values in words."""
     if not condition:
         raise ValueError(f"{field}: invalid value {found!r}; expected {wanted}")
 
 
 def require_least(section: Any, name: str, least: int, *fields: str) -> None:
-    """Check fields of a section that have a smallest value; raises as `require`."""
+    """Check the minimum of some fields of the section `name`; raises like `require`."""
     for field in fields:
         found = getattr(section, field)
         require(found >= least, f"{name}.{field}", found, f"at least {least}")
 
 
 def require_kinds(section: Any, name: str = "") -> None:
-    """Check every field's type; raises as `require`. `name` of the section ends with a dot."""
+    """Check the types of all fields; `name` is the section's, with a dot. Raises like `require`."""
     for field, kind in get_type_hints(type(section)).items():
         found = getattr(section, field)
         require(is_of(kind, found), f"{name}{field}", found, describe_kind(kind))
 
 
 def is_of(kind: Any, value: Any) -> bool:
-    """Whether `value` fits `kind`: a plain class, a union, a `Literal` or a tuple of one kind.
+    """Whether `value` fits `kind`: a class, a union, a `Literal`, or a tuple of one kind.
 
-    A whole number is a float too, True is not a number, and NumPy's numbers are numbers.
+    An integer is also a float, a bool is not a number, and NumPy numbers are numbers.
     """
     origin, inner = get_origin(kind), get_args(kind)
     if origin is Literal:
@@ -51,13 +38,13 @@ def is_of(kind: Any, value: Any) -> bool:
     if origin is tuple:
         return isinstance(value, tuple) and all(is_of(inner[0], one) for one in value)
     if kind in (int, float):
-        wanted = numbers.Integral if kind is int else numbers.Real
-        return isinstance(value, wanted) and not isinstance(value, bool)
+        abstract = numbers.Integral if kind is int else numbers.Real
+        return isinstance(value, abstract) and not isinstance(value, bool)
     return isinstance(value, kind)
 
 
 def describe_kind(kind: Any) -> str:
-    """What to call a kind, for an error: "a whole number, or None"."""
+    """A kind in words, for errors: "a whole number, or None"."""
     origin, inner = get_origin(kind), get_args(kind)
     if origin is Literal:
         return " or ".join(inner)

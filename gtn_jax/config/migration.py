@@ -1,9 +1,8 @@
-"""Configs that an earlier version wrote -> the fields of this one; old runs keep their numbers.
+"""Configs of earlier versions -> the fields of this one; old runs keep their meaning.
 
-A config on disk names no version; its fields tell. Whoever adds, renames or removes a config field
-adds a line to a table below, or `tests/config/test_migration.py` fails. Today's defaults do not
-enter: what an old run did, it keeps doing. The first version is that of `tests/compatibility`, the
-oldest whose checkpoints load.
+Configs on disk carry no version; their field names identify it. Every added, renamed or removed
+field needs an entry below (`tests/config/test_migration.py`). Current defaults are not used. The
+first version is the one in `tests/compatibility`.
 """
 
 import reprlib
@@ -14,12 +13,12 @@ from gtn_jax.errors import unknown_name
 
 
 class Removed(NamedTuple):
-    """A field that is gone.
+    """A field that no longer exists.
 
     Attributes:
-        neutral: the value that changed nothing, as JSON; a config with another is refused.
-        meaning: what it was, in a few words for the refusal.
-        advice: why another value is refused and what to use instead.
+        neutral: the JSON value that had no effect; configs with another one are refused.
+        meaning: what it was, for the error.
+        advice: why other values are refused, and what to use instead.
     """
 
     neutral: Any
@@ -28,13 +27,13 @@ class Removed(NamedTuple):
 
 
 class Migrations(NamedTuple):
-    """What has changed since the first version, by dotted field names.
+    """Changes since the first version, by dotted field name.
 
     Attributes:
-        added: field -> the value that reproduces runs written before the field existed, as JSON.
+        added: field -> the JSON value that reproduces runs from before the field existed.
         renamed: old name -> new name.
-        removed: old name -> what to do with its values.
-        replaced: old name -> (new name, function of its value and of all fields to the new value).
+        removed: old name -> which of its values still load.
+        replaced: old name -> (new name, function of the old value and all fields to the new value).
     """
 
     added: Mapping[str, Any]
@@ -93,25 +92,23 @@ MIGRATIONS = Migrations(
         "model.weights_heads": ("model.load_heads", lambda value, fields: value == "load"),
     },
 )
-"""Of this version."""
 
 
 def migrate(
     fields: Mapping[str, Any], known: list[str], migrations: Migrations = MIGRATIONS
 ) -> dict[str, Any]:
-    """The fields of this version that do what those of any earlier version did.
+    """Convert the fields of any earlier version to those of this version.
 
     Args:
         fields: dotted name -> JSON value, as the earlier version wrote them.
         known: the fields of this version.
-        migrations: what has changed since.
 
     Returns:
         A value for each of `known`.
 
     Raises:
-        ValueError: a removed field that was in use, a name that no version had, one that every
-            version had and that is missing, or an old name beside its new one.
+        ValueError: a removed field that had an effect, an unknown field, a missing one, or an old
+            name beside its new one.
 
     Example:
         >>> gone = Removed(False, "a switch", "leave it off")

@@ -1,4 +1,4 @@
-"""`model.*`: the network, and where its backbone's weights come from."""
+"""`model.*`: architecture and pretrained weights."""
 
 import dataclasses
 from typing import Literal
@@ -8,31 +8,31 @@ from gtn_jax.config.fields import require, require_kinds, require_least
 
 @dataclasses.dataclass(frozen=True)
 class ModelConfig:
-    """The network and where its backbone's weights come from."""
+    """Architecture and pretrained weights."""
 
     backbone: str = "resnet50"
-    """A name in `gtn_jax.models.backbones.BACKBONES`; auto: the one that `weights` are of."""
+    """A name in `gtn_jax.models.backbones.BACKBONES`; auto: the architecture of `weights`."""
     stages: int | None = None
-    """Keep the backbone's first stages only; None: all of them."""
+    """Use only the backbone's first stages; None: all."""
     weights: str | None = None
     """Pretrained backbone: a name in `gtn_jax.weights.registry.WEIGHTS`, a .safetensors file or
     hf:OWNER/NAME."""
     load_heads: bool = False
-    """Whether gate and classifiers, too, come from `weights`, which then need the same classes."""
+    """Also load gate and classifiers from `weights`, which must have the same classes."""
     gate: str = "sigmoid"
     """none, half, constant, sigmoid (the paper's), identity or mlp."""
     gate_reduction: int = 16
-    """Pooled features / hidden units of the gate."""
+    """Ratio of pooled features to hidden units of the gate."""
     gate_dropout: float = 0.7
-    """Rate on the gate's hidden units."""
+    """Dropout rate of the gate's hidden units."""
     classifier_dropout: float = 0.5
-    """Rate on the gated features."""
+    """Dropout rate of the gated features."""
     classifier_bias: bool = False
     """Whether the classifier has a bias; the paper's has none."""
     aux_weight: float = 0.2
-    """Weight of the auxiliary loss; 0 builds no auxiliary classifier."""
+    """Weight of the auxiliary loss; 0: no auxiliary classifier."""
     torch_running_variance: bool = False
-    """Keep PyTorch's unbiased running variance in BatchNorm, to follow its runs step by step."""
+    """Keep an unbiased running variance in BatchNorm, as PyTorch does."""
     compute_dtype: Literal["float32", "bfloat16"] = "float32"
     """Of the backbone; parameters, gate, heads and loss are float32."""
 

@@ -1,4 +1,4 @@
-"""`optimizer.*`: SGD or AdamW, and the rates as functions of the step."""
+"""`optimizer.*`: SGD or AdamW, and learning-rate schedules."""
 
 import dataclasses
 from typing import Literal
@@ -8,39 +8,39 @@ from gtn_jax.config.fields import require, require_kinds, require_least
 
 @dataclasses.dataclass(frozen=True)
 class OptimizerConfig:
-    """SGD with momentum or AdamW; the rates as functions of the step."""
+    """SGD with momentum or AdamW, and learning-rate schedules."""
 
     name: Literal["sgd", "adamw"] = "sgd"
     learning_rate: float = 1e-2
-    """Peak rate of the backbone."""
+    """Peak learning rate of the backbone."""
     head_learning_rate: float | None = None
-    """Peak rate of gate and heads; None: `learning_rate`."""
+    """Peak learning rate of gate and heads; None: `learning_rate`."""
     momentum: float = 0.9
-    """Of SGD; AdamW's first decay rate (its second one is 0.999)."""
+    """Momentum of SGD, or b1 of AdamW (b2 is 0.999)."""
     weight_decay: float = 1e-4
-    """SGD adds it to the gradient as PyTorch does; AdamW decouples it (arXiv 1711.05101)."""
+    """Added to the gradient in SGD, as in PyTorch; decoupled in AdamW (arXiv 1711.05101)."""
     decayed: Literal["auto", "all", "kernels"] = "auto"
-    """Parameters that decay: all, or kernels and neither biases nor BatchNorm. "auto" is all with
-    SGD, kernels with AdamW."""
+    """Parameters with weight decay: all, or kernels only, not biases and BatchNorm. "auto": all
+    with SGD, kernels with AdamW."""
     l2_sp: float = 0.0
-    """Above 0 the backbone's parameters decay towards their start with this strength, and not
-    towards 0 (L2-SP, arXiv 1802.01483)."""
+    """Strength of the decay of backbone parameters towards their initial values instead of 0
+    (L2-SP, arXiv 1802.01483); 0: off."""
     schedule: Literal["step", "cosine", "constant"] = "cosine"
     warmup_epochs: float = 0.0
-    """Linear rise from 0; cosine only."""
+    """Epochs of linear warmup from 0; cosine only."""
     warmup_share: float = 0.0
-    """The same as a share of all steps."""
+    """Length of the warmup as a fraction of all steps, in place of `warmup_epochs`."""
     full_rate_steps: int = 0
-    """A run of fewer steps takes lower rates, by the square root of its share of these; cosine
-    only. 0: no run does."""
+    """Scale the learning rates of a shorter run by sqrt(steps / full_rate_steps); cosine only. 0:
+    never."""
     boundaries_epochs: tuple[int, ...] = (41, 81)
-    """Epochs, counted from 0, from which the step schedule is one factor lower."""
+    """Epochs, counted from 0, at which the step schedule multiplies the rate by `decay_factor`."""
     decay_factor: float = 0.1
-    """The factor of the step schedule."""
+    """Factor of the step schedule."""
 
     @property
     def rates(self) -> tuple[float, float]:
-        """Peaks: of the backbone, of gate and heads."""
+        """Peak learning rates of (backbone, gate and heads)."""
         head = self.head_learning_rate
         return self.learning_rate, self.learning_rate if head is None else head
 

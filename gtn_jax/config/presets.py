@@ -1,9 +1,9 @@
-"""Two ways to train the same network: the authors', and ours. Functions Config -> Config.
+"""Presets, functions Config -> Config: `official`, the authors' training, and `clean`, ours.
 
-`official` is what the authors' code does (https://github.com/jiaxue-ai/GTN, main.py and
-model/GTN.py), quirks included; `clean` takes each quirk back and, where there are pretrained
-weights, trains by the recipe that measured best (docs/training.md). It is the default of `photos`
-and the six tasks. docs/fidelity.md lists what still differs from the authors'.
+`official` follows the authors' code (https://github.com/jiaxue-ai/GTN, main.py and model/GTN.py),
+including its quirks; `clean` removes them and trains pretrained weights with the recipe that
+measured best (docs/training.md). `clean` is the default of `photos` and the six tasks.
+docs/fidelity.md lists the remaining differences.
 """
 
 from collections.abc import Callable
@@ -12,9 +12,9 @@ from gtn_jax.config import Config, override
 
 
 def official(config: Config) -> Config:
-    """The authors' recipe: everything but data set, backbone, weights, image size and seed.
+    """The authors' recipe: everything except data set, backbone, weights, image size and seed.
 
-    `tests/config/test_presets.py` lists the fields that are left alone, each with its reason.
+    `tests/config/test_presets.py` lists the fields that it leaves alone, with reasons.
     """
     return override(
         config,
@@ -31,26 +31,24 @@ def official(config: Config) -> Config:
             "training.epochs": 100,
             "training.steps": None,
             "training.head_start": "random",
-            # rate = 1e-2 * 0.1 ** max(0, (epoch - 1) // 40), epochs from 0: 41 epochs before the
-            # first fall, 40 between.
+            # rate = 1e-2 * 0.1 ** max(0, (epoch - 1) // 40), epochs from 0.
             "optimizer.schedule": "step",
             "optimizer.warmup_epochs": 0.0,
             "optimizer.warmup_share": 0.0,
             "optimizer.full_rate_steps": 0,
             "optimizer.boundaries_epochs": (41, 81),
             "optimizer.decay_factor": 0.1,
-            # Their ten times higher rate of the heads is overwritten before the first step.
+            # Their tenfold head rate is overwritten before the first step.
             "optimizer.head_learning_rate": None,
-            # Epochs 0 to 20 run with rate 0 for the backbone: its gradient is computed, fills its
-            # momentum, and is released at epoch 21.
+            # Epochs 0 to 20 have backbone rate 0, but its gradient still enters the momentum.
             "training.freeze_epochs": 21,
             "training.freeze_mode": "zero_lr",
             "training.trainable": "all",
-            # model.train() throughout: a frozen backbone normalizes with, and learns, statistics.
+            # model.train() throughout: a frozen backbone uses and updates batch statistics.
             "training.frozen_batch_norm": "batch",
             "training.batch_norm": "batch",
             "model.torch_running_variance": True,
-            # DataLoader without drop_last: the partial batch has statistics of its own.
+            # DataLoader without drop_last: the partial batch has its own statistics.
             "data.last_batch": "keep",
             # best_pred is the best epoch on the test set.
             "training.select": "test_best",
@@ -62,7 +60,7 @@ def official(config: Config) -> Config:
             "training.start_share": 0.0,
             "training.frozen_stages": 0,
             "training.early_stopping_patience": 0,
-            # Resize(256), then RandomResizedCrop(224) and a flip; CenterCrop(224) in the test.
+            # Resize(256), RandomResizedCrop(224) and a flip; CenterCrop(224) for testing.
             "data.resize_size": round(config.data.image_size * 256 / 224),
             "data.center_crop": True,
             "data.random_shift_pixels": 0,
@@ -72,9 +70,9 @@ def official(config: Config) -> Config:
             "data.mirror_evaluation": False,
             "data.small_image_epochs": 0,
             "data.feature_cache_views": 0,
-            # Nothing of train is held out, as test selects.
+            # Nothing is held out, as the test set selects.
             "data.validation_fraction": 0.0,
-            # One random frame stands for a video, in the test too.
+            # One random frame per video, for testing too.
             "data.video_eval": "random_frame",
             "model.gate": "sigmoid",
             "model.gate_reduction": 16,
@@ -114,13 +112,12 @@ RECIPE = {
     "data.center_crop": False,
     "data.feature_cache_views": 0,
 }
-"""Fine-tuning of pretrained weights, from solved classifiers. What was measured of it, and what not
-yet, is in docs/training.md."""
+"""Fine-tuning of pretrained weights from solved classifiers; measured in docs/training.md."""
 
 
 def clean(config: Config) -> Config:
-    """Ours: a frozen backbone costs nothing and learns nothing, validation selects, and pretrained
-    weights are trained by `RECIPE`."""
+    """Train a frozen backbone without gradients, select on validation, and use `RECIPE` for
+    pretrained weights."""
     return override(
         config,
         {
@@ -136,11 +133,11 @@ def clean(config: Config) -> Config:
 
 
 PRESETS: dict[str, Callable[[Config], Config]] = {"official": official, "clean": clean}
-"""Name -> preset, for `gtn train EXPERIMENT --preset NAME`."""
+"""Presets of `gtn train EXPERIMENT --preset NAME`."""
 
 REMAINING_DEVIATIONS = (
     "random numbers: the same distributions, of crops too, not the same draws",
     "images longer than 4 : 1: the middle of their length counts here, all of it in theirs",
     "UCF101: the random frame is one of 25 evenly spaced ones here, one of all frames in theirs",
 )
-"""What `--preset official` does not reproduce; one line each."""
+"""What `--preset official` does not reproduce, one line each."""

@@ -1,4 +1,4 @@
-"""A whole run: the sections, what they must say together, and how to change fields by name."""
+"""The config of a run: its sections, constraints between them, and overrides by field name."""
 
 import dataclasses
 from typing import Any
@@ -20,33 +20,33 @@ class Config:
     optimizer: OptimizerConfig = OptimizerConfig()
     training: TrainingConfig = TrainingConfig()
     seed: int = 0
-    """Of the head's start, the choice and order of images, augmentation and dropout."""
+    """Of head initialization, data splits and order, augmentation and dropout."""
 
     def __post_init__(self) -> None:  # noqa: D105
         require_kinds(self)
         require(0 <= self.seed < 2**32, "seed", self.seed, "0 to 2**32 - 1")
-        warmup, kind = self.optimizer.warmup_epochs, self.optimizer.schedule
+        warmup, schedule = self.optimizer.warmup_epochs, self.optimizer.schedule
         views, training = self.data.feature_cache_views, self.training
         epochs = training.epochs
         fits = epochs in (0, "auto") or training.steps is not None or warmup < epochs
         require(
-            warmup == 0 or (kind == "cosine" and fits),
+            warmup == 0 or (schedule == "cosine" and fits),
             "optimizer.warmup_epochs",
             warmup,
             f"0, or with the cosine schedule fewer than the {epochs} epochs",
         )
-        batch, parts = self.data.batch_size, training.accumulation_steps
+        batch, steps = self.data.batch_size, training.accumulation_steps
         divisor = f"a divisor of data.batch_size, {batch}"
-        require(batch % parts == 0, "training.accumulation_steps", parts, divisor)
+        require(batch % steps == 0, "training.accumulation_steps", steps, divisor)
         small = self.data.small_image_epochs
-        for fixed, reason in (
+        for is_met, reason in (
             (training.freeze_epochs > 0, "training.freeze_epochs is 0"),
             (training.freeze_mode == "no_grad", "training.freeze_mode is zero_lr"),
             (training.frozen_batch_norm == "running", "training.frozen_batch_norm is batch"),
             (small == 0, f"data.small_image_epochs is {small}"),
             (training.mixup_alpha == 0, f"training.mixup_alpha is {training.mixup_alpha}"),
         ):
-            require(views == 0 or fixed, "data.feature_cache_views", views, f"0, as {reason}")
+            require(views == 0 or is_met, "data.feature_cache_views", views, f"0, as {reason}")
         require(
             self.model.weights is not None or not self.model.load_heads,
             "model.load_heads",
@@ -56,7 +56,7 @@ class Config:
 
 
 def field_names() -> list[str]:
-    """Every field by its dotted name, e.g. "data.batch_size" and "seed"."""
+    """All fields by dotted name, e.g. "data.batch_size" and "seed"."""
     config, names = Config(), []
     for section in dataclasses.fields(config):
         value = getattr(config, section.name)
@@ -66,16 +66,15 @@ def field_names() -> list[str]:
 
 
 def override(config: Config, values: dict[str, Any]) -> Config:
-    """A copy of `config` with some fields changed, e.g. `{"model.gate": "none", "seed": 1}`.
+    """A copy with some fields changed, e.g. `{"model.gate": "none", "seed": 1}`.
 
-    Raises:
-        ValueError: invalid value a name that is no field, or values that.
+    Raises ValueError for an unknown field or an invalid value.
     """
     known = field_names()
     for dotted in values:
         if dotted not in known:
             raise unknown_name("field", dotted, known)
-    # All at once: on the way from one good config to another, single fields can contradict.
+    # All at once: intermediate combinations of valid configs can be invalid.
     top: dict[str, Any] = {}
     sections: dict[str, dict[str, Any]] = {}
     for dotted, value in values.items():

@@ -1,4 +1,4 @@
-"""Configs as JSON: what a run folder stores, and what differs between two."""
+"""Configs as JSON, and differences between two of them."""
 
 import dataclasses
 import json
@@ -10,37 +10,33 @@ from gtn_jax.config.migration import migrate
 
 
 def to_tree(config: Config) -> dict[str, Any]:
-    """A dict a section, tuples as lists, as JSON would give them back."""
+    """A dict per section, with lists for tuples, as read back from JSON."""
     return json.loads(json.dumps(dataclasses.asdict(config)))
 
 
 def flatten(config: Config) -> dict[str, Any]:
-    """`{"data.name": ..., ..., "seed": ...}`, as `to_tree`."""
+    """Dotted name -> JSON value, e.g. `data.name`."""
     return _flat(to_tree(config))
 
 
 def differences(old: Config, new: Config) -> list[str]:
-    """One line a field that differs: `data.batch_size: 64 -> 32`."""
+    """One line per field that differs: `data.batch_size: 64 -> 32`."""
     before, after = flatten(old), flatten(new)
     return [f"{k}: {before[k]!r} -> {after[k]!r}" for k in after if before[k] != after[k]]
 
 
 def to_json(config: Config) -> str:
-    """The resolved config, indented, with a newline at the end."""
+    """The config as indented JSON."""
     return json.dumps(dataclasses.asdict(config), indent=2) + "\n"
 
 
 def from_json(path: Path) -> Config:
-    """The config that `to_json` wrote.
-
-    Raises:
-        ValueError: not such a file, or fields of another version of this package.
-    """
+    """Read a config that `to_json` wrote; ValueError if invalid or of another version."""
     return from_bytes(path.read_bytes(), str(path))
 
 
 def from_bytes(content: bytes, where: str) -> Config:
-    """As `from_json`, of what was read already; `where` it stands, for the error."""
+    """`from_json` of bytes; `where` names their source in errors."""
     try:
         tree = json.loads(content)
     except (ValueError, RecursionError) as error:
@@ -49,15 +45,7 @@ def from_bytes(content: bytes, where: str) -> Config:
 
 
 def from_tree(tree: Any, where: str) -> Config:
-    """The config that `to_tree` made.
-
-    Args:
-        tree: of dicts.
-        where: what to call the place it stands in, for the error.
-
-    Raises:
-        ValueError: not such a tree, or fields of another version of this package.
-    """
+    """`from_json` of the result of `to_tree`; `where` names its source in errors."""
     try:
         values = migrate(_flat(tree), field_names())
         return override(Config(), {name: _tuple(value) for name, value in values.items()})

@@ -1,4 +1,4 @@
-"""`training.*`: how long, what is frozen, what is kept."""
+"""`training.*`: length, freezing, regularization, selection and logging."""
 
 import dataclasses
 from typing import Literal
@@ -8,65 +8,65 @@ from gtn_jax.config.fields import require, require_kinds, require_least
 
 @dataclasses.dataclass(frozen=True)
 class TrainingConfig:
-    """How long, what is frozen, what is kept."""
+    """Length, freezing, regularization, selection and logging."""
 
     epochs: int | Literal["auto"] = 100
-    """0 trains nothing: the head is solved. "auto" follows the number of training images
-    (docs/training.md), and becomes a number when a run begins."""
+    """0: only solve the head. "auto": by the number of training images (docs/training.md), resolved
+    when a run starts."""
     steps: int | None = None
-    """In the place of `epochs`, which then only counts; None: as many as `epochs` has."""
+    """Number of training steps, in place of `epochs`."""
     head_start: Literal["random", "solved"] = "random"
-    """solved: the classifiers begin at the minimum of their loss on the features that the backbone
-    comes with (`head_solver.py`); needs pretrained weights and `model.classifier_bias`."""
+    """solved: initialize the classifiers at the minimum of their loss on the pretrained features
+    (`head_solver.py`); needs pretrained weights and `model.classifier_bias`."""
     freeze_epochs: int = 0
-    """The backbone stands still for that many epochs."""
+    """Number of first epochs in which the backbone is frozen."""
     freeze_mode: Literal["no_grad", "zero_lr"] = "no_grad"
-    """no_grad: the backbone's gradient is not computed. zero_lr (the authors'): it is, and fills
-    the backbone's momentum while its rate is 0."""
+    """no_grad: no backbone gradient is computed. zero_lr (the authors'): it is computed and enters
+    the momentum while the learning rate is 0."""
     frozen_batch_norm: Literal["running", "batch"] = "running"
-    """Statistics a frozen backbone normalizes with; batch (the authors') also moves the running."""
+    """BatchNorm statistics of a frozen backbone; batch (the authors') also updates the running
+    ones."""
     batch_norm: Literal["batch", "running"] = "batch"
-    """Statistics that a backbone that moves normalizes with: those of the batch, which move the
-    running ones, or the running ones that the weights came with, which then stay."""
+    """BatchNorm statistics of a backbone that trains: of the batch, which also update the running
+    ones, or the pretrained running statistics, which stay fixed."""
     trainable: Literal["all", "batch_norm"] = "all"
-    """What of the backbone learns once it is not frozen: all, or scale and bias of each
-    BatchNorm."""
+    """Trainable backbone parameters: all, or scale and bias of BatchNorm."""
     frozen_stages: int = 0
-    """The backbone's stem and this many of its first stages never learn; 0: neither does."""
+    """Never train the stem and this many first stages of the backbone; 0: train them all."""
     label_smoothing: float = 0.0
-    """Share of the label that goes to all classes alike, in both losses (arXiv 1512.00567)."""
+    """Probability mass spread evenly over all classes, in both losses (arXiv 1512.00567)."""
     mixup_alpha: float = 0.0
-    """Above 0, each image is mixed with another of its batch, and so are their labels, by a share
-    from Beta(alpha, alpha) (arXiv 1710.09412)."""
+    """Mix pairs of images and their labels with a weight from Beta(alpha, alpha) (mixup, arXiv
+    1710.09412); 0: off."""
     ema_decay: float = 0.0
-    """Above 0, a running mean of all weights with this decay is evaluated, selected and kept beside
-    them; the decay rises to it, (1 + step) / (10 + step) at first."""
+    """Decay of an exponential moving average of the weights, which is evaluated, selected and saved
+    in their place; starts as (1 + step) / (10 + step). 0: off."""
     start_share: float = 0.0
-    """Above 0, what is evaluated, selected and kept is this share of the weights that a run starts
-    with and the rest of the current ones (WiSE-FT, arXiv 2109.01903)."""
+    """Evaluate, select and save an interpolation of the weights: this share of the initial ones,
+    the rest of the current ones (WiSE-FT, arXiv 2109.01903). 0: off."""
     early_stopping_patience: int = 0
-    """End after so many evaluations without a better one; 0: train all epochs."""
+    """Stop after this many evaluations without improvement; 0: never."""
     accumulation_steps: int = 1
-    """Micro-batches that a batch is taken in, for less memory: one update from the mean of their
-    gradients. BatchNorm has the statistics of a micro-batch, and moves the running ones in each."""
+    """Micro-batches per batch, to save memory: one update from their mean gradient. BatchNorm uses
+    the statistics of each micro-batch."""
     remat: Literal["none", "blocks"] = "none"
-    """blocks: compute what is inside residual blocks twice instead of keeping it, for less memory;
-    the result is the same."""
+    """blocks: recompute the activations inside residual blocks in the backward pass, to save
+    memory; results do not change."""
     select: Literal["val", "last", "test_best"] = "val"
-    """Which weights a run ends with: those of the best epoch on validation, of the last epoch, or
-    (the authors') of the best epoch on test, whose accuracy then is no estimate of anything."""
+    """Weights that a run ends with: of the best validation epoch, of the last epoch, or (the
+    authors') of the best test epoch, whose accuracy is then biased."""
     watch_test: bool = False
-    """Evaluate and log the test split whenever the one to select on is; it chooses nothing."""
+    """Also evaluate and log the test split at each evaluation; it selects nothing."""
     eval_every_epochs: int = 1
     eval_every_steps: int | None = None
-    """In the place of `eval_every_epochs`; None: as that says, or with `epochs` "auto" about five
-    times in all."""
+    """In place of `eval_every_epochs`. None: not, or, with `epochs` "auto", about five evaluations
+    in total."""
     checkpoint_every_seconds: float = 60.0
     log_every_steps: int = 20
 
     @property
     def epoch_count(self) -> int:
-        """`epochs` as a number, which a resolved config has; "auto" is still 0 of them."""
+        """`epochs` as a number; 0 for "auto", which a resolved config no longer has."""
         return 0 if self.epochs == "auto" else self.epochs
 
     def __post_init__(self) -> None:  # noqa: D105

@@ -1,8 +1,7 @@
-"""Checkpoints of a run: training state, data position, config and class names, a folder a step.
+"""Checkpoints of a run: training state, data position, config and class names, one folder per step.
 
-A save returns at once and finishes in the background: Orbax writes `7.saving` (orbax_files.py),
-manifest.py seals it with the digest of every file, and a rename to `7` makes it count
-(step_folders.py).
+A save finishes in the background: Orbax writes `7.saving` (orbax_files.py), manifest.py adds the
+digest of every file, and renaming it to `7` commits it (step_folders.py).
 """
 
 import concurrent.futures
@@ -25,7 +24,7 @@ from gtn_jax.runtime.distributed import is_primary
 
 
 class HasStep(Protocol):
-    """A pytree of arrays, one of which counts steps."""
+    """A pytree of arrays with a step counter."""
 
     step: jax.Array
 
@@ -35,12 +34,25 @@ _TREES = ("position", "config", "classes")
 
 
 def note(line: str) -> None:
-    """A line on standard error: what a person should know of a run that goes on."""
+    """Print a line to standard error: a problem that does not end the run."""
     print(f"note    {line}", file=sys.stderr, flush=True)
 
 
-class Checkpoints:
-    """The `checkpoints/` folder of one run. Use as a context manager, or call `close`."""
+class Checkpoints(contextlib.AbstractContextManager):
+    """The `checkpoints/` folder of a run, which keeps the two latest steps and the best.
+
+    As a context manager, it waits for the save in flight.
+
+    Args:
+        folder: created if missing.
+        read_only: create and clean up nothing, as another process may be saving.
+        config: saved with every step, and compared with that of a restored step; None: neither.
+        classes: names in label order; saved and compared likewise.
+        say: takes a line about an unusable step.
+
+    Raises:
+        ValueError: the folder does not exist (`read_only`) or cannot be created.
+    """
 
     def __init__(
         self,
@@ -50,37 +62,18 @@ class Checkpoints:
         classes: tuple[str, ...] | None = None,
         say: Callable[[str], None] = note,
     ):
-        """Open or create `folder`; the two latest steps and the best are kept.
-
-        Args:
-            folder: of the checkpoints.
-            read_only: for everyone but the trainer, which may be saving at this moment: creates
-                and cleans up nothing.
-            config: of the run; saved with every step, and compared with that of a step that is
-                restored. None: neither.
-            classes: names in label order; saved and compared likewise.
-            say: takes a line about a step that cannot be used.
-
-        Raises:
-            ValueError: nothing there to read, or the folder cannot be made.
-        """
         if read_only and not folder.is_dir():
             raise ValueError(f"{folder} does not exist; has the run saved yet?")
         self._steps = StepFolders(folder, say)
         self._config, self._classes = config, classes
         self._saving: concurrent.futures.Future[None] | None = None
         self._thread = concurrent.futures.ThreadPoolExecutor(1, "checkpoint")
-        # Of many processes, all of which hold the whole state, the first saves it.
+        # Every process holds the whole state; the primary one saves it.
         self._writes = not read_only and is_primary()
         if self._writes:
             self._steps.open()
 
-    def __enter__(self) -> "Checkpoints":
-        """Nothing more to open."""
-        return self
-
     def __exit__(self, *exception: object) -> None:
-        """Wait for the save in flight."""
         self.close()
 
     def save(
@@ -90,16 +83,16 @@ class Checkpoints:
         accuracy: float | None = None,
         score: float | None = None,
     ) -> None:
-        """Save in the background, unless this step is there already, or it is another's task.
+        """Save in the background; does nothing for a saved step, or in other than the primary
+        process.
+
+        Raises ValueError if this save could not start, or the previous one failed.
 
         Args:
-            state: of the step it is named by.
-            position: JSON, of the training batches.
+            state: named by its step.
+            position: of the training data; JSON.
             accuracy: on validation, if this step was evaluated.
-            score: what selects the best step; None: the accuracy.
-
-        Raises:
-            ValueError: this save could not begin, or the one before it failed.
+            score: selects the best step; None: the accuracy.
         """
         if not self._writes:
             return
@@ -107,7 +100,7 @@ class Checkpoints:
         step = int(state.step)
         if step in self._steps.whole:
             return
-        # Orbax would make this folder and those above it anew: a run without its other files.
+        # Orbax would recreate it with its parents: a run folder without the other files.
         if not self._steps.folder.is_dir():
             raise self._vanished(step)
         trees: dict[str, Any] = {"position": position}
@@ -123,51 +116,32 @@ class Checkpoints:
         )
 
     def latest_step(self) -> int | None:
-        """The newest whole step; None before the first save.
-
-        A newer one that is damaged is said in a line.
-
-        Raises:
-            ValueError: there are steps, and every one is damaged.
-        """
+        """The newest intact step, or None before the first save; ValueError if all are damaged."""
         self.wait()
         return self._steps.latest()
 
     def best_step(self) -> int | None:
-        """The evaluated step of highest score (the later of equals), or None.
-
-        A better one that is damaged is said in a line.
-
-        Raises:
-            ValueError: there are evaluated steps, and every one is damaged.
-        """
+        """The evaluated step of highest score (of ties the later), or None; ValueError if all are
+        damaged."""
         self.wait()
         return self._steps.best()
 
     def has(self, step: int) -> bool:
-        """Whether the step is there, whole or not."""
+        """Whether the step exists, intact or not."""
         return self._steps.path(step).is_dir()
 
     def restore(self, template: State, step: int) -> tuple[State, dict[str, Any]]:
-        """Load a step, if every file of it is as it was written.
+        """Load the state and the data position of a step after verifying its files.
 
-        Args:
-            template: arrays, or `jax.ShapeDtypeStruct` in their place, with the shapes, dtypes and
-                shardings that the result shall have.
-            step: one that exists.
-
-        Returns:
-            The state and the data position.
-
-        Raises:
-            ValueError: the step is damaged, or is of another config, other classes or another
-                model.
+        `template` has arrays or `jax.ShapeDtypeStruct` with the shapes, dtypes and shardings to
+        load. Raises ValueError if the step is damaged, or of another config, other classes or
+        another model.
         """
         self.wait()
         path = self._steps.path(step)
         where = f"{self._steps.folder}: checkpoint {step}"
         try:
-            found = manifest.verify(path)
+            saved = manifest.verify(path)
         except ValueError as error:
             raise ValueError(
                 f"{where}: {error}\nput it back from a copy, or train again in another folder"
@@ -177,47 +151,34 @@ class Checkpoints:
             trees = orbax_files.read_trees(path, names)
         self._check_run(trees, where)
         rules, wanted = state_migration.MIGRATIONS, describe(template)
-        names = state_migration.migrated_names(found.arrays, wanted, rules)
-        there = {name: wanted[name] for name in rules.added if name in wanted}
-        differing = difference(
-            there | {new: found.arrays[old] for new, old in names.items()}, wanted
-        )
+        names = state_migration.migrated_names(saved.arrays, wanted, rules)
+        added = {name: wanted[name] for name in rules.added if name in wanted}
+        stored = added | {new: saved.arrays[old] for new, old in names.items()}
+        differing = difference(stored, wanted)
         if differing:
             raise ValueError(f"{where} is of another model (there -> here).\n{differing}")
         with _readable(where):
-            if found.arrays.keys() == wanted.keys():
+            if saved.arrays.keys() == wanted.keys():
                 return orbax_files.read_arrays(path, template), trees["position"]
             arrays = orbax_files.read_named_arrays(path)
             return state_migration.fill(template, arrays, names, rules), trees["position"]
 
     def check(self) -> None:
-        """Raise what a save in the background failed with; does not wait for it.
-
-        Raises:
-            ValueError: it failed.
-        """
+        """Raise the ValueError of a background save that has failed; does not wait."""
         if self._saving is not None and self._saving.done():
             self.wait()
 
     def wait(self) -> None:
-        """Until the save in flight counts.
-
-        Raises:
-            ValueError: it failed.
-        """
+        """Wait for the save in flight; ValueError if it failed."""
         if self._saving is None:
             return
-        # Who is interrupted here can still wait in `close`.
+        # `_saving` stays set if a signal interrupts this, so that `close` waits again.
         concurrent.futures.wait([self._saving])
         saving, self._saving = self._saving, None
         saving.result()
 
     def close(self) -> None:
-        """Finish the save in flight and release the folder.
-
-        Raises:
-            ValueError: the save failed.
-        """
+        """`wait`, and release the folder."""
         try:
             self.wait()
         finally:
@@ -232,25 +193,25 @@ class Checkpoints:
         arrays: dict[str, str],
         need: int,
     ) -> None:
-        """What happens in the background."""
+        """The part of a save that runs in the background."""
         with self._explained(step, need):
             response.result()
             accuracy, score = quality
             self._steps.commit(step, accuracy, arrays, score)
         self._steps.whole.add(step)
-        # What cannot be removed now is tried again after the next save.
+        # The next save tries again.
         with contextlib.suppress(OSError):
             self._steps.prune()
 
-    def _check_run(self, found: dict[str, Any], where: str) -> None:
-        if self._config is not None and "config" in found:
-            changed = differences(from_tree(found["config"], where), self._config)
+    def _check_run(self, trees: dict[str, Any], where: str) -> None:
+        if self._config is not None and "config" in trees:
+            changed = differences(from_tree(trees["config"], where), self._config)
             if changed:
                 raise ValueError(
                     f"{where} is of another config than config.json.\n"
                     f"there -> here: {'; '.join(changed)}"
                 )
-        classes = tuple(found.get("classes", ()))
+        classes = tuple(trees.get("classes", ()))
         if self._classes is not None and classes and classes != self._classes:
             raise ValueError(
                 f"{where} is of other classes, or of another order of them, than classes.json:\n"
@@ -259,7 +220,7 @@ class Checkpoints:
 
     @contextlib.contextmanager
     def _explained(self, step: int, need: int) -> Iterator[None]:
-        """Turn whatever a save raises into two sentences, and remove what it has written."""
+        """Turn any exception of a save into a ValueError, and remove what the save has written."""
         try:
             yield
         except Exception as error:
@@ -287,7 +248,7 @@ class Checkpoints:
 
 @contextlib.contextmanager
 def _readable(where: str) -> Iterator[None]:
-    """Turn whatever Orbax and the libraries below it raise into one sentence."""
+    """Turn any exception of Orbax into a ValueError."""
     try:
         yield
     except Exception as error:

@@ -1,17 +1,20 @@
-"""`digests.json` of a folder: what is read is what was written, or it is said which file is not.
+"""`digests.json`: length and SHA-256 of the files in a run folder, to detect accidental damage.
 
-A flipped bit in a small file of a run may still parse, and then means another preprocessing or
-another class. So `digests.json` names each file of its folder with its length and SHA-256
-(`sha256sum` gives the same), and carries a digest of itself; `manifest.json` of a saved step is
-built of the same parts (manifest.py). The digests are there against accidents: who can change a
-file can change its digest. Only the standard library; sealed_files.py keeps both in step.
+A flipped bit in a small JSON file may still parse and mean another preprocessing or class.
+`digests.json` names each file with its digest (as `sha256sum` prints it) and carries a digest of
+itself; `manifest.json` of a saved step uses the same format (manifest.py).
+
+Writers remove the digest of a file before they change it and add the new one afterwards. So
+whenever a process is killed, a file has its own digest or none, and a concurrent reader sees no
+false damage. Standard library only.
 """
 
 import hashlib
 import json
 import os
 import stat
-from collections.abc import Mapping
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,35 +26,23 @@ _FINISHED = ("summary.json", "predictions.npz")
 
 
 class Digest(NamedTuple):
-    """What tells one content of a file from every other.
-
-    Attributes:
-        bytes: how many.
-        sha256: in hexadecimal.
-    """
+    """Length in bytes and SHA-256 in hexadecimal of a file's content."""
 
     bytes: int
     sha256: str
 
 
 def of_bytes(content: bytes) -> Digest:
-    """Of a file of this content."""
+    """The digest of a file with this content."""
     return Digest(len(content), hashlib.sha256(content).hexdigest())
 
 
 def of_file(path: Path, name: str, force: bool = False) -> Digest:
-    """Of a file.
+    """The digest of a file, called `name` in errors; `force` also fsyncs it.
 
-    Args:
-        path: of the file.
-        name: what an error calls it.
-        force: it to the disk, too.
-
-    Raises:
-        OSError: it cannot be read, or the disk refuses.
-        ValueError: it is not a regular file.
+    Raises OSError if it cannot be read or synced, and ValueError if it is not a regular file.
     """
-    # A link could change its file later; opening a pipe would wait for ever.
+    # The target of a link can change; opening a pipe blocks.
     if not stat.S_ISREG(os.lstat(path).st_mode):
         raise ValueError(f"{name} is not a regular file")
     with path.open("rb") as file:
@@ -63,7 +54,7 @@ def of_file(path: Path, name: str, force: bool = False) -> Digest:
 
 
 def difference(name: str, found: Digest, wanted: Digest) -> str | None:
-    """What to say of a file that is not as it was written; None if it is."""
+    """How a file differs from what was written, or None."""
     if found.bytes != wanted.bytes:
         return f"{name} is {found.bytes:,} bytes long, {wanted.bytes:,} were written"
     if found.sha256 != wanted.sha256:
@@ -72,28 +63,22 @@ def difference(name: str, found: Digest, wanted: Digest) -> str | None:
 
 
 def sealed(tree: Mapping[str, Any]) -> str:
-    """JSON of `tree` and, as its last entry, of a digest of the rest."""
+    """`tree` as JSON, with a digest of the rest as its last entry."""
     digest = hashlib.sha256(json.dumps(tree).encode()).hexdigest()
     return json.dumps({**tree, "sha256": digest}, indent=1) + "\n"
 
 
 def unsealed(content: bytes, name: str, newest_format: int) -> dict[str, Any]:
-    """The tree that `sealed` made `content` of.
+    """The inverse of `sealed`, after verifying the digest; `name` is for errors.
 
-    Args:
-        content: of the file.
-        name: what an error calls it.
-        newest_format: the `format` that this version writes.
-
-    Raises:
-        ValueError: of a newer format, or not what `sealed` wrote.
+    Raises ValueError if it is damaged, or of a format newer than `newest_format`.
     """
     version = None
     try:
         tree = json.loads(content)
         version = tree["format"]
         tree.pop("sha256", None)
-        # Whatever differs from how it was written, even by a space, did not happen by design.
+        # Byte for byte: any other formatting is not ours.
         if version == newest_format and sealed(tree).encode() == content:
             return tree
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
@@ -104,16 +89,12 @@ def unsealed(content: bytes, name: str, newest_format: int) -> dict[str, Any]:
 
 
 def to_tree(files: Mapping[str, Digest]) -> dict[str, Any]:
-    """Name -> bytes and sha256, as JSON holds them."""
+    """Digests by file name, as JSON."""
     return {name: files[name]._asdict() for name in sorted(files)}
 
 
 def from_tree(tree: Any) -> dict[str, Digest]:
-    """What `to_tree` made `tree` of.
-
-    Raises:
-        ValueError: something else.
-    """
+    """The inverse of `to_tree`; ValueError for another tree."""
     try:
         files = {name: Digest(entry["bytes"], entry["sha256"]) for name, entry in tree.items()}
     except (TypeError, KeyError, AttributeError) as error:
@@ -124,11 +105,8 @@ def from_tree(tree: Any) -> dict[str, Digest]:
 
 
 def read(folder: Path) -> dict[str, Digest] | None:
-    """What the `digests.json` of a folder names; None if it has none (an older version's).
-
-    Raises:
-        ValueError: it is not as it was written, or of a newer version.
-    """
+    """Digests in a folder's `digests.json`, None without one (older versions); ValueError if
+    damaged."""
     path = folder / NAME
     try:
         content = path.read_bytes()
@@ -148,21 +126,17 @@ def read(folder: Path) -> dict[str, Digest] | None:
 
 
 def write(folder: Path, files: Mapping[str, Digest]) -> None:
-    """Write the `digests.json` of a folder, as durably as a file can be.
-
-    Raises:
-        ValueError: it cannot be written.
-    """
+    """Write a folder's `digests.json` durably; ValueError if it cannot be written."""
     tree = {"format": _FORMAT, "files": to_tree(files)}
     write_text(folder / NAME, sealed(tree))
 
 
 def read_file(path: Path) -> tuple[bytes, bool]:
-    """The content of a file, and whether its folder has a digest of it.
+    """The content of a file, and whether it was verified against a digest.
 
     Raises:
-        OSError: it cannot be read; not there, without a digest.
-        ValueError: it is not as it was written, or gone; or `read` refuses.
+        OSError: it cannot be read, or has neither content nor digest.
+        ValueError: it differs from its digest or is missing, or `digests.json` is damaged.
     """
     name = str(path)
     while True:
@@ -180,27 +154,105 @@ def read_file(path: Path) -> tuple[bytes, bool]:
             problem = difference(name, of_bytes(content), wanted)
             if problem is None:
                 return content, True
-        # Unless somebody is replacing it at this moment.
+        # Otherwise another process is replacing it: read again.
         if read(path.parent) == known:
-            anew = ", or remove summary.json: the same `gtn train` then makes both anew"
+            or_retrain = ", or remove summary.json: the same `gtn train` then makes both anew"
             raise ValueError(
-                f"{problem}; put it back from a copy{anew if path.name in _FINISHED else ''}"
+                f"{problem}; put it back from a copy{or_retrain if path.name in _FINISHED else ''}"
             )
 
 
 def verify(folder: Path) -> dict[str, str | None]:
-    """Each file that `digests.json` names -> what is wrong with it, or None.
-
-    Raises:
-        ValueError: as `read`.
-    """
-    found: dict[str, str | None] = {}
+    """Each file in `digests.json` -> what is wrong with it, or None; raises like `read`."""
+    problems: dict[str, str | None] = {}
     for name in read(folder) or {}:
         try:
             read_file(folder / name)
-            found[name] = None
+            problems[name] = None
         except ValueError as error:
-            found[name] = str(error).removeprefix(f"{folder}{os.sep}").partition("; ")[0]
+            problems[name] = str(error).removeprefix(f"{folder}{os.sep}").partition("; ")[0]
         except OSError as error:
-            found[name] = f"{name} cannot be read ({error.strerror})"
-    return found
+            problems[name] = f"{name} cannot be read ({error.strerror})"
+    return problems
+
+
+_noted: list[Path] = []
+
+
+class SealedFiles:
+    """The small files of one folder with their digests; creating the object does no I/O.
+
+    All methods raise ValueError if `digests.json` is damaged, and writers if a file cannot be
+    written.
+
+    Args:
+        folder: need not exist.
+        writes: False: write nothing.
+        growing: names of files that need no digest.
+    """
+
+    def __init__(self, folder: Path, writes: bool, growing: Sequence[str]):
+        self._folder, self._writes, self._growing = folder, writes, growing
+
+    def read(self, name: str) -> bytes | None:
+        """The content of a file, or None if it does not exist. Reports a missing digest once.
+
+        Raises:
+            ValueError: damaged, missing despite its digest, or unreadable.
+        """
+        path = self._folder / name
+        try:
+            content, has_digest = read_file(path)
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        except OSError as error:
+            raise ValueError(f"{path}: not readable ({error})") from error
+        # One note per process, however many old runs it reads.
+        if not has_digest and name not in self._growing and not _noted:
+            _noted.append(path)
+            print(
+                f"note    {path} has no digest, as an older version wrote it: damage to it would "
+                "not be seen",
+                file=sys.stderr,
+                flush=True,
+            )
+        return content
+
+    def was_written(self, name: str, text: str) -> bool:
+        """Whether `text` was written to this file, according to its digest alone."""
+        return (read(self._folder) or {}).get(name) == of_bytes(text.encode())
+
+    def replace(self, texts: Mapping[str, str], without: Sequence[str] = ()) -> None:
+        """Write name -> content, in this order, and digests; up-to-date files are not touched.
+
+        The digests of the files in `without` are removed.
+        """
+        if not self._writes:
+            return
+        wanted = {name: of_bytes(text.encode()) for name, text in texts.items()}
+        known = read(self._folder) or {}
+        kept = {
+            name: digest
+            for name, digest in known.items()
+            if name not in without and wanted.get(name, digest) == digest
+        }
+        if kept != known:
+            write(self._folder, kept)
+        for name, text in texts.items():
+            path = self._folder / name
+            if not (path.is_file() and path.read_bytes() == text.encode()):
+                write_text(path, text)
+        if not kept.items() >= wanted.items():
+            write(self._folder, kept | wanted)
+
+    def unsealed(self, names: Sequence[str]) -> list[str]:
+        """Which of these files exist and have no digest."""
+        known = read(self._folder) or {}
+        return [name for name in names if name not in known and (self._folder / name).is_file()]
+
+    def seal(self, names: Sequence[str]) -> None:
+        """Add digests for the `unsealed` ones of these files."""
+        names_to_add = self.unsealed(names) if self._writes else []
+        if names_to_add:
+            new = {name: of_file(self._folder / name, name) for name in names_to_add}
+            write(self._folder, (read(self._folder) or {}) | new)

@@ -1,9 +1,8 @@
-"""One folder, one trainer: a lock that names its owner, and that a dead owner does not hold.
+"""One trainer per run folder: a lock that names its owner, and expires with it.
 
-The kernel's lock on the folder ends with its process, however that ends. File systems that several
-machines share may keep it among the processes of one machine, or not have it at all; so the owner
-also holds a lease, the file `.lock`, and renews it every few seconds
-(https://py-filelock.readthedocs.io). Readers ask nobody.
+The kernel releases its lock on the folder when the process ends. Network file systems may support
+such locks only within one machine, or not at all, so the owner also renews a lease, the file
+`.lock`, every few seconds (https://py-filelock.readthedocs.io). Readers take no lock.
 """
 
 import contextlib
@@ -17,18 +16,15 @@ from gtn_jax.files import reason, sync
 
 LOCK_NAME = ".lock"
 LEASE_SECONDS = 15.0
-"""An owner on another machine that does not renew its lease for so long is dead. All versions of
-this package must agree on it."""
+"""Age at which the lease of an owner on another machine expires; the same in all versions."""
 
 
 @contextlib.contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """Own a folder, which is made where it is missing; the file is gone afterwards.
-
-    If nothing was written into a folder that was made here, it is gone as well.
+    """Hold the lock of a folder, which is created if missing, and removed again if left empty.
 
     Raises:
-        ValueError: another process owns it, or nothing can be written there.
+        ValueError: another process holds it, or nothing can be written there.
     """
     missing = [path for path in (folder, *folder.parents) if not path.exists()]
     with contextlib.ExitStack() as stack:
@@ -54,27 +50,27 @@ def locked(folder: Path) -> Iterator[None]:
 
 def _take(lease: SoftFileLease, folder: int) -> None:
     is_free = True
-    with contextlib.suppress(OSError):  # no such thing in this file system
+    with contextlib.suppress(OSError):  # not supported by this file system
         is_free = lock_descriptor(folder, blocking=False)
     if not is_free:
         raise Timeout(lease.lock_file)
-    # At once from a dead owner on this machine; from one on another once its lease is over.
+    # Immediate if the owner died on this machine; else after its lease expires.
     try:
         lease.acquire(timeout=1.2 * LEASE_SECONDS, poll_interval=LEASE_SECONDS / 30)
     except Timeout:
         if lease.owner is not None:
             raise
-        lease.force_break()  # empty: of an owner whose machine failed while it wrote
+        lease.force_break()  # empty: its owner crashed while writing it
         lease.acquire(timeout=0)
 
 
 def _in_use(folder: Path, lease: SoftFileLease) -> ValueError:
-    owner, who = lease.owner, "another process"
+    owner, name = lease.owner, "another process"
     if owner is not None:
-        # In a container the name goes on with the namespace of its process numbers.
-        who = f"pid {owner.pid} on host {owner.hostname.partition('?pidns')[0]}"
+        # In a container, the PID namespace follows the host name.
+        name = f"pid {owner.pid} on host {owner.hostname.partition('?pidns')[0]}"
     return ValueError(
-        f"{folder} is in use by {who}.\n"
+        f"{folder} is in use by {name}.\n"
         f"Wait for it or end it, or choose another --workdir (its lock is {LOCK_NAME} in there)"
     )
 

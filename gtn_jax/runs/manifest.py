@@ -1,9 +1,8 @@
-"""`manifest.json` of a saved step: the digest of every file in it, and what the step holds.
+"""`manifest.json` of a saved step: the digest of every file, and what the step contains.
 
-Orbax's arrays carry no checksum: a bit that flips on the disk is restored as another weight,
-without a word. So the last file written into the folder of a step names every other one with its
-length and SHA-256 (`sha256sum` gives the same), and a step counts only if all still agree. What it
-says itself is checked too. Only the standard library; checkpoints.py decides what to do.
+Orbax's arrays have no checksums, so a bit flipped on disk would load as another weight. The
+manifest is written last and names every other file with its digest; a step counts only while all of
+them match. Standard library only.
 """
 
 import os
@@ -20,14 +19,14 @@ _MAX_BYTES = 64 * 2**20
 
 
 class Manifest(NamedTuple):
-    """What a manifest says.
+    """Contents of a manifest.
 
     Attributes:
-        step: of training, which is the folder's name too.
+        step: of training; also the folder's name.
         accuracy: on the split that selects, 0..1; None if the step was not evaluated.
-        arrays: name of an array in the state -> its dtype and shape, "float32 3x3x8x16".
-        files: relative name -> its digest.
-        score: what selects the step, the higher the better; None if it was not evaluated.
+        arrays: name of an array in the state -> dtype and shape, "float32 3x3x8x16".
+        files: relative name -> digest.
+        score: selects the best step, higher is better; None if the step was not evaluated.
     """
 
     step: int
@@ -38,7 +37,7 @@ class Manifest(NamedTuple):
 
     @property
     def bytes(self) -> int:
-        """Of all files together."""
+        """Total size of the files."""
         return sum(size for size, _ in self.files.values())
 
 
@@ -49,18 +48,10 @@ def seal(
     arrays: dict[str, str],
     score: float | None = None,
 ) -> None:
-    """Force every file in `folder` to the disk, then write its manifest.
+    """Fsync every file in `folder`, then write its manifest; see `Manifest`.
 
-    Args:
-        folder: of a step that is complete otherwise.
-        step: of training.
-        accuracy: 0..1, or None.
-        arrays: see `Manifest`.
-        score: see `Manifest`; None: the accuracy.
-
-    Raises:
-        OSError: the disk refuses.
-        ValueError: the disk refuses to take the manifest, or a file is none.
+    `score` defaults to the accuracy. Raises OSError or ValueError if the disk refuses or something
+    is not a regular file.
     """
     files = _digests(folder, force=True)
     score = accuracy if score is None else score
@@ -68,30 +59,25 @@ def seal(
 
 
 def read(folder: Path) -> Manifest:
-    """The manifest of a step, without looking at the files that it names.
-
-    Raises:
-        ValueError: there is none, or it is not as it was written; the message goes on after
-            "checkpoint 7: ".
-    """
+    """The manifest of a step, without its files verified; a ValueError continues "checkpoint 7: "."""
     path = folder / NAME
     try:
         with path.open("rb") as file:
-            found = file.read(_MAX_BYTES + 1)
+            content = file.read(_MAX_BYTES + 1)
     except FileNotFoundError:
         raise ValueError(
             f"it has no {NAME}: not saved to the end, or by an older version"
         ) from None
     except OSError as error:
         raise ValueError(f"{NAME} cannot be read ({error.strerror})") from error
-    if len(found) > _MAX_BYTES:
+    if len(content) > _MAX_BYTES:
         raise ValueError(f"{NAME} has changed on disk")
-    tree = digests.unsealed(found, NAME, _FORMAT)
+    tree = digests.unsealed(content, NAME, _FORMAT)
     manifest = None
     try:
         files = digests.from_tree(tree["files"])
         accuracy = tree["accuracy"]
-        # Up to 0.1.0 accuracy was what selects.
+        # Up to 0.1.0, accuracy was the score.
         score = tree.get("score", accuracy)
         manifest = Manifest(tree["step"], accuracy, tree["arrays"], files, score)
     except (ValueError, KeyError):
@@ -104,10 +90,10 @@ def read(folder: Path) -> Manifest:
 
 
 def verify(folder: Path) -> Manifest:
-    """The manifest of a step whose every file is as it was written.
+    """The manifest of a step, after verifying every file.
 
-    Raises:
-        ValueError: as `read`, or a file differs, is missing or too many; the first one is named.
+    Raises ValueError for a damaged manifest, or the first file that differs, is missing or
+    unexpected.
     """
     manifest = read(folder)
     try:
@@ -127,7 +113,7 @@ def verify(folder: Path) -> Manifest:
 
 
 def _has_types(manifest: Manifest) -> bool:
-    """JSON can hold anything; a digest in it only tells that it was meant."""
+    """A correct digest does not imply the right types."""
     return (
         isinstance(manifest.step, int)
         and isinstance(manifest.accuracy, int | float | None)
@@ -138,7 +124,7 @@ def _has_types(manifest: Manifest) -> bool:
 
 
 def _digests(folder: Path, force: bool = False) -> dict[str, Digest]:
-    """Every file below `folder` but the manifest; `force`: fsync files and folders on the way."""
+    """Digests of all files in `folder` but the manifest; `force`: fsync files and folders."""
     found = {}
     for path, folders, files in os.walk(folder, topdown=False, onerror=_raise):
         for name in folders:

@@ -1,7 +1,5 @@
-"""What a run's selected weights said of every image they were evaluated on: `predictions.npz`.
-
-Enough to see where a run was wrong, and to compare runs image by image. No jax here.
-"""
+"""`predictions.npz`: the selected weights' prediction for every evaluated image. Does not import
+jax."""
 
 import io
 import zipfile
@@ -15,14 +13,14 @@ from gtn_jax.files import write_arrays
 
 
 class Predictions(NamedTuple):
-    """The answers for one split; of videos, one row a clip.
+    """Predictions for one split; for videos, one row per clip.
 
     Attributes:
-        files: str B, as the data set names its images; of a clip, the file of one of its frames.
+        files: str B, image names in the data set; for a clip, one of its frames.
         labels: int32 B.
         predicted: int32 B, the class of the largest logit.
-        predicted_probability: float32 B, that class's.
-        label_probability: float32 B, the label's.
+        predicted_probability: float32 B, of that class.
+        label_probability: float32 B, of the label.
     """
 
     files: np.ndarray
@@ -32,38 +30,32 @@ class Predictions(NamedTuple):
     label_probability: np.ndarray
 
 
-def write_predictions(path: Path, found: Mapping[str, Predictions]) -> None:
-    """Write one .npz with an array `SPLIT_FIELD` for each field of each split.
-
-    Raises:
-        ValueError: it cannot be written.
-    """
+def write_predictions(path: Path, predictions: Mapping[str, Predictions]) -> None:
+    """Write an .npz with an array `SPLIT_FIELD` for each field of each split; raises ValueError."""
     arrays = {
         f"{split}_{field}": array
-        for split, predictions in found.items()
-        for field, array in predictions._asdict().items()
+        for split, arrays_of_split in predictions.items()
+        for field, array in arrays_of_split._asdict().items()
     }
     write_arrays(path, arrays)
 
 
 def read_predictions(path: Path, split: str) -> Predictions | None:
-    """What `write_predictions` wrote of a split; None if it wrote nothing (an older version's run).
-
-    Raises:
-        ValueError: the file is damaged.
-    """
+    """Predictions for a split, None if there are none (older versions); ValueError if damaged."""
     return parse_predictions(path.read_bytes(), path, split) if path.exists() else None
 
 
 def parse_predictions(content: bytes, path: Path, split: str) -> Predictions | None:
-    """As `read_predictions`, of what was read of `path` already."""
+    """`read_predictions` of the content of `path`."""
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
             if f"{split}_labels" not in file:
                 return None
-            found = Predictions(*(file[f"{split}_{field}"] for field in Predictions._fields))
+            predictions = Predictions(*(file[f"{split}_{field}"] for field in Predictions._fields))
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path}: not readable ({error}); remove it") from error
-    if {array.shape for array in found} != {found.labels.shape} or found.labels.ndim != 1:
+    if {array.shape for array in predictions} != {
+        predictions.labels.shape
+    } or predictions.labels.ndim != 1:
         raise ValueError(f"{path}: not readable (arrays of {split} differ in length); remove it")
-    return found
+    return predictions

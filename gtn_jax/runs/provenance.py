@@ -1,4 +1,4 @@
-"""What a run was made with: versions, devices, command; no environment variables. No jax here."""
+"""What produced a run: versions, devices, command (no environment variables). No jax import."""
 
 import datetime
 import importlib.metadata
@@ -13,12 +13,8 @@ PACKAGES = ("gtn_jax", "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "nu
 
 
 def start_row(devices: str, step: int) -> dict[str, Any]:
-    """A row of a run's `starts.jsonl`: when, how, with what, and from which step.
-
-    Args:
-        devices: in use, of `sharding.in_words`.
-        step: after which training goes on; 0 for a new run.
-    """
+    """A row of `starts.jsonl`: `devices.in_words`, the step resumed from (0 for a new run),
+    versions."""
     return {
         "step": step,
         "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
@@ -30,18 +26,18 @@ def start_row(devices: str, step: int) -> dict[str, Any]:
 
 
 def versions(packages: Iterable[str]) -> dict[str, str | None]:
-    """The installed version of each package, None where there is none."""
-    found: dict[str, str | None] = {}
+    """Installed version of each package, or None."""
+    installed: dict[str, str | None] = {}
     for package in packages:
         try:
-            found[package] = importlib.metadata.version(package)
+            installed[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
-            found[package] = None
-    return found
+            installed[package] = None
+    return installed
 
 
-def _command(typed: list[str]) -> str:
-    program = Path(typed[0])
+def _command(argv: list[str]) -> str:
+    program = Path(argv[0])
     if program.name == "__main__.py":
-        return shlex.join(["python", "-m", program.parent.name, *typed[1:]])
-    return shlex.join([program.name, *typed[1:]])
+        return shlex.join(["python", "-m", program.parent.name, *argv[1:]])
+    return shlex.join([program.name, *argv[1:]])

@@ -1,8 +1,7 @@
-"""What Orbax says of a save that fails, for the command line: nothing, as checkpoints.py says it.
+"""Silence Orbax's own reports of failed saves, as checkpoints.py raises an error for them.
 
-A full disk makes Orbax log a traceback from each of its threads, some 350 lines, and Python print
-one for every write that ends after the others gave up. The first of them comes up to the caller in
-any case, and becomes our error. Other errors of the same threads are not touched.
+On a full disk, each Orbax thread logs a traceback, some 350 lines in total, and Python prints one
+for every write that outlives the save. Other errors of these threads still print.
 """
 
 import logging
@@ -10,7 +9,7 @@ import sys
 
 
 def keep_failed_saves_short() -> None:
-    """Once a process, before it saves; twice does no harm."""
+    """Install the filters, once per process; repeated calls do nothing."""
     logger = logging.getLogger("absl")
     if any(isinstance(known, _FailedThread) for known in logger.filters):
         return
@@ -18,7 +17,7 @@ def keep_failed_saves_short() -> None:
     show = sys.unraisablehook
 
     def unraisablehook(unraisable) -> None:
-        # Of a write that tells its event loop, which is gone, that it has ended.
+        # From a write that outlives its event loop.
         if str(unraisable.exc_value) != "Event loop is closed":
             show(unraisable)
 

@@ -1,7 +1,5 @@
-"""Files of rows, a JSON object a line, to which every event adds one: metrics, comparisons.
-
-A process that dies while it writes leaves a torn last line, which nobody reads. No jax here.
-"""
+"""JSON lines files. A truncated last line, from a process that died, is ignored. Does not import
+jax."""
 
 import json
 from collections.abc import Sequence
@@ -12,20 +10,15 @@ from gtn_jax.files import append_text, write_text
 
 
 def read_rows(path: Path, fields: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """The whole rows of a .jsonl file (none if it does not exist); a torn last line is left out.
+    """All complete rows of a .jsonl file; none if it does not exist.
 
-    Args:
-        path: of the file.
-        fields: that every row has.
-
-    Raises:
-        ValueError: a line is not a JSON object, or lacks a field.
+    Raises ValueError if a line is not a JSON object, or lacks one of the `fields`.
     """
     return parse_rows(path.read_bytes(), path, fields) if path.exists() else []
 
 
 def parse_rows(content: bytes, path: Path, fields: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """As `read_rows`, of what was read of `path` already."""
+    """`read_rows` of the content of `path`."""
     rows = []
     for number, line in enumerate(content.split(b"\n")[:-1], 1):
         try:
@@ -44,7 +37,7 @@ def parse_rows(content: bytes, path: Path, fields: Sequence[str] = ()) -> list[d
 
 
 def append_row(path: Path, row: dict[str, Any]) -> None:
-    """Add a row to a .jsonl file, which is created if need be; a torn last line goes first."""
+    """Append a row to a .jsonl file, which is created if missing; drops a truncated last line."""
     if path.exists() and not path.read_bytes().endswith(b"\n"):
         write_text(path, "".join(json.dumps(row) + "\n" for row in read_rows(path)))
     append_text(path, json.dumps(row) + "\n")

@@ -1,9 +1,8 @@
-"""Arrays that an earlier version saved -> the training state of this one.
+"""Load training states of earlier versions: arrays by name -> the current state.
 
-A checkpoint names its arrays by their paths in the state (`manifest.json`), and says nothing of the
-classes that held them. So a state whose layout has changed loads by names: whoever moves, adds or
-drops a part of the state, of the optimizer's for instance, adds a rule below. Configs have rules of
-their own (migration.py).
+A checkpoint stores its arrays by their paths in the state (`manifest.json`). Whoever moves, adds or
+removes a part of the state, for instance of the optimizer's, adds a rule below. Configs have their
+own rules (config/migration.py).
 """
 
 import re
@@ -17,14 +16,14 @@ from gtn_jax.devices import put
 
 
 class StateMigrations(NamedTuple):
-    """What has changed since the first version; names as `describe` gives them.
+    """Changes since the first version, by array names as in `describe`.
 
     Attributes:
-        renamed: regular expressions of whole old names -> the new name, as `re.sub` takes it; the
-            first that matches counts.
-        removed: regular expressions of whole old names of arrays that nothing needs any more.
-        added: new name -> the number that a scalar of it has in an older run; None: the template's,
-            which a config decides, or 0 where that has only shapes.
+        renamed: (regular expression of a whole old name, replacement as in `re.sub`); the first
+            match counts.
+        removed: regular expressions of arrays no longer needed.
+        added: new name -> value of this scalar in older runs; None: the template's value (set by a
+            config), or 0 for an abstract template.
     """
 
     renamed: tuple[tuple[str, str], ...] = ()
@@ -44,18 +43,17 @@ MIGRATIONS = StateMigrations(
         **{_RATES.format(group, "current"): 0.0 for group in ("backbone", "head")},
     },
 )
-"""Of this version."""
 
 
 def migrated_names(
     stored: Mapping[str, str], wanted: Mapping[str, str], migrations: StateMigrations
 ) -> dict[str, str]:
-    """Names of this version -> the stored arrays that belong there.
+    """Current names -> names of the stored arrays.
 
     Args:
-        stored: name -> dtype and shape, see `describe`, as an earlier version wrote them.
-        wanted: the same, of this version. Stored names that are in it are left alone.
-        migrations: what has changed since.
+        stored: from `describe`, as an earlier version wrote it.
+        wanted: from `describe`, in this version; stored names in it are not migrated.
+        migrations: the changes since.
     """
     names = {}
     for old in stored:
@@ -77,13 +75,13 @@ def fill(
     names: Mapping[str, str],
     migrations: StateMigrations,
 ) -> Any:
-    """A state like `template` from stored arrays.
+    """A state like `template` with stored arrays.
 
     Args:
-        template: of arrays or `jax.ShapeDtypeStruct`, with the shardings of the result.
+        template: arrays or `jax.ShapeDtypeStruct`, with the shardings of the result.
         arrays: stored name -> array.
-        names: of `migrated_names`.
-        migrations: the same as there; `added` fills what has no stored array.
+        names: from `migrated_names`.
+        migrations: `added` gives the values of arrays that are not stored.
     """
     leaves, structure = jax.tree.flatten(template)
     filled = []
@@ -99,11 +97,8 @@ def fill(
 
 
 def describe(state: Any) -> dict[str, str]:
-    """Name of every array -> dtype and shape: `{"params/fc/kernel": "float32 16x10", ...}`.
-
-    Args:
-        state: of arrays, or of `jax.ShapeDtypeStruct` in their place.
-    """
+    """Names of all arrays (or `jax.ShapeDtypeStruct`) -> dtype and shape: `{"params/fc/kernel":
+    "float32 16x10", ...}`."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(state)
     return {
         jax.tree_util.keystr(path, simple=True, separator="/"): " ".join(
@@ -114,7 +109,7 @@ def describe(state: Any) -> dict[str, str]:
 
 
 def difference(old: dict[str, str], new: dict[str, str]) -> str:
-    """Up to three arrays that differ between two results of `describe`; empty if none does."""
+    """Up to three arrays that differ between two results of `describe`; empty if none do."""
     names = [name for name in sorted(old.keys() | new.keys()) if old.get(name) != new.get(name)]
     more = f"; and {len(names) - 3} more" if len(names) > 3 else ""
     none = "nothing"

@@ -1,9 +1,9 @@
-"""The folders of saved steps in `checkpoints/`: which there are, which are whole, which go.
+"""The folders of saved steps in `checkpoints/`: which exist, which are intact, which are deleted.
 
-A step is a folder named by its number, and counts if its manifest agrees with it (manifest.py).
-`7.saving` is being written and `7.deleting` being removed: what a crash leaves behind has such a
-name. Every change is one rename, so at each moment there is a whole step once there has been one.
-Latest and best are read from the disk, never from a clock. Only the standard library.
+A step is a folder named by its number, and counts if its files match its manifest (manifest.py).
+`7.saving` is being written and `7.deleting` being removed; a crash leaves nothing else behind.
+Every change is one rename, so there is always an intact step after the first save. Latest and best
+are read from disk. Standard library only.
 """
 
 import contextlib
@@ -18,73 +18,64 @@ from gtn_jax.runs import manifest
 from gtn_jax.runs.manifest import Manifest
 
 _SAVING, _DELETING = ".saving", ".deleting"
-# Orbax adds to the name of what it is writing.
+# Orbax appends to the names of incomplete folders.
 _LEFTOVER = re.compile(rf"\d+({_SAVING}|{_DELETING})(\..*)?")
 _LATEST_KEPT = 2
-# Writes that were on their way when their save failed make its folder anew; so not once only.
+# More than once: writes in flight when their save failed recreate its folder.
 _CLEAR_UP_TIMES, _CLEAR_UP_SECONDS = 10, 0.05
 
 
 class StepFolders:
-    """The steps of one run, as they are on the disk at this moment."""
+    """The steps of one run, as they are on disk; creating the object does no I/O.
+
+    Args:
+        folder: `checkpoints/`.
+        say: takes a line about an unusable step.
+
+    Attributes:
+        folder: `checkpoints/`.
+        whole: steps that this object has committed or verified.
+    """
 
     def __init__(self, folder: Path, say: Callable[[str], None]):
-        """Creating the object touches nothing.
-
-        Args:
-            folder: `checkpoints/`.
-            say: takes a line about a step that cannot be used.
-        """
         self.folder = folder
         self.whole: set[int] = set()
-        """What this object has committed, or has found whole."""
         self._say = say
         self._broken: set[int] = set()
         self._descriptor: int | None = None
 
     def path(self, step: int) -> Path:
-        """Of the folder of a step."""
+        """The folder of a step."""
         return self.folder / str(step)
 
     def saving_path(self, step: int) -> Path:
-        """Of the folder that a step is written to before it counts."""
+        """The folder that a step is written to before it is committed."""
         return self.folder / f"{step}{_SAVING}"
 
     def steps(self) -> list[int]:
-        """Those that are there, ascending, whole or not; none if there is not a directory."""
+        """All steps, intact or not, ascending."""
         if not self.folder.is_dir():
             return []
         names = (path.name for path in self.folder.iterdir() if path.is_dir())
         return sorted(int(name) for name in names if name.isdecimal() and str(int(name)) == name)
 
     def usable(self) -> list[int]:
-        """Those that are there and that nothing is known against, ascending."""
+        """All steps not known to be damaged, ascending."""
         return [step for step in self.steps() if step not in self._broken]
 
     def latest(self) -> int | None:
-        """The newest whole step; None if there is no step at all. Says which it passed over.
-
-        Raises:
-            ValueError: there are steps, and every one is damaged.
-        """
+        """The newest intact step, or None without steps; ValueError if all are damaged."""
         return self._first_whole(self.steps()[::-1])
 
     def best(self) -> int | None:
-        """The whole step of highest score (the later of equals); None if none was evaluated.
-
-        Raises:
-            ValueError: there are evaluated steps, and every one is damaged.
-        """
+        """The intact step of highest score (of ties the later), or None; ValueError if all are
+        damaged."""
         scores, unknown = self._scores(self.steps())
         ranked = _by_score(scores)
         return self._first_whole([*unknown, *ranked], "evaluated checkpoint") if ranked else None
 
     def open(self) -> None:
-        """Make the folder, and remove what an interrupted save left behind.
-
-        Raises:
-            ValueError: it cannot be made.
-        """
+        """Create the folder (raises ValueError), and remove leftovers of an interrupted save."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             files.sync(self.folder.parent)
@@ -94,16 +85,15 @@ class StepFolders:
         self._remove_leftovers()
 
     def close(self) -> None:
-        """Let go of the folder."""
+        """Release the folder."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None
 
     def clear_up(self) -> bool:
-        """Remove what a failed save has left, and what its last writes may still bring back.
+        """Remove what a failed save left behind, and what its last writes may still create.
 
-        Returns:
-            Whether the folder itself is gone; then what Orbax made in its place is removed.
+        Returns whether the folder itself has vanished; what Orbax created in its place is removed.
         """
         has_vanished = False
         for _ in range(_CLEAR_UP_TIMES):
@@ -125,7 +115,7 @@ class StepFolders:
             return False
 
     def _remove_leftovers(self) -> None:
-        """Remove what is half written or half removed, as far as that works."""
+        """Remove incomplete folders; errors are ignored."""
         with contextlib.suppress(OSError):
             for path in self.folder.iterdir():
                 if _LEFTOVER.fullmatch(path.name):
@@ -138,34 +128,23 @@ class StepFolders:
         arrays: dict[str, str],
         score: float | None = None,
     ) -> None:
-        """Make a step count that is complete under `saving_path`; wants `open` before.
+        """Commit a step that is complete under `saving_path`; see `Manifest`. Requires `open`.
 
-        Args:
-            step: of training.
-            accuracy: 0..1, if it was evaluated.
-            arrays: see `Manifest`.
-            score: see `Manifest`; None: the accuracy.
-
-        Raises:
-            OSError: the disk refuses.
-            ValueError: likewise.
+        `score` defaults to the accuracy. Raises OSError or ValueError if the disk refuses.
         """
         assert self._descriptor is not None
         saved, here = self.saving_path(step), self._descriptor
         manifest.seal(saved, step, accuracy, arrays, score)
-        # Only training that has come back to a damaged step finds one there.
+        # Exists only if training resumed from before a damaged step.
         self._discard(step)
-        # In the folder that was opened: another one of its name is not that of this run.
+        # Relative to the open folder, which may have been replaced under its name.
         os.rename(saved.name, str(step), src_dir_fd=here, dst_dir_fd=here)
         files.force(here)
         self._broken.discard(step)
 
     def prune(self) -> None:
-        """Keep the two latest steps and the best; to be called once the newest is safe.
-
-        Raises:
-            OSError: the disk refuses; what should go is still there.
-        """
+        """Keep the two latest steps and the best; OSError if the disk refuses. Call it after
+        `commit`."""
         scores, _ = self._scores(self.usable())
         keep = {*sorted(scores)[-_LATEST_KEPT:], *_by_score(scores)[:1]}
         for step in self.steps():
@@ -173,7 +152,7 @@ class StepFolders:
                 self._discard(step)
 
     def _scores(self, steps: list[int]) -> tuple[dict[int, float | None], list[int]]:
-        """Score of each of these steps by its manifest, and those without a readable one."""
+        """Scores of these steps from their manifests, and steps without a readable one."""
         scores, unknown = {}, []
         for step in steps:
             try:
@@ -190,7 +169,7 @@ class StepFolders:
             files.remove(leaving)
 
     def _first_whole(self, candidates: list[int], what: str = "checkpoint") -> int | None:
-        """The first of these that verifies; says, once, what is wrong with those before it."""
+        """The first of these steps that verifies; reports damaged ones before it, once."""
         problems = {}
         for step in candidates:
             try:
@@ -213,28 +192,20 @@ class StepFolders:
 
 
 def verify_all(folder: Path, selected: int | None = None) -> dict[int, Manifest | str]:
-    """Verify every step.
-
-    Args:
-        folder: `checkpoints/`.
-        selected: a step that has to be there.
-
-    Returns:
-        step -> its manifest, or what is wrong with it.
-    """
+    """Each step in `folder`, and `selected`, -> its manifest, or what is wrong with it."""
     steps = StepFolders(folder, lambda line: None)
-    found: dict[int, Manifest | str] = {}
+    results: dict[int, Manifest | str] = {}
     for step in steps.steps():
         try:
-            found[step] = manifest.verify(steps.path(step))
+            results[step] = manifest.verify(steps.path(step))
         except ValueError as error:
-            found[step] = str(error)
-    if selected is not None and selected not in found:
-        found[selected] = "it is gone, and is the one that the run selected"
-    return found
+            results[step] = str(error)
+    if selected is not None and selected not in results:
+        results[selected] = "it is gone, and is the one that the run selected"
+    return results
 
 
 def _by_score(scores: dict[int, float | None]) -> list[int]:
-    """The evaluated ones, the best first, of equals the later first."""
+    """Evaluated steps, best first; of ties the later first."""
     evaluated = [(value, step) for step, value in scores.items() if value is not None]
     return [step for _, step in sorted(evaluated, reverse=True)]

@@ -1,9 +1,8 @@
-"""Memory of the whole process: large pages, kept when freed; and garbage is looked for less often.
+"""Process-wide memory settings: huge pages, no return of freed memory, rare garbage collection.
 
-On a CPU, XLA takes every step's buffers from glibc's malloc, which gives large ones back to the
-kernel at once; the next step then waits for zeroed pages again, hundreds of thousands of 4 kB.
-Only the command line calls this: it is for the whole process, and a program of your own may want
-something else (docs/devices.md).
+On CPU, XLA allocates each step's buffers with glibc's malloc, which returns large ones to the
+kernel at once; the next step then waits for hundreds of thousands of zeroed 4 kB pages. Only the
+command line uses this module: other programs may need other settings (docs/devices.md).
 """
 
 import ctypes
@@ -15,7 +14,7 @@ from pathlib import Path
 _MODE = Path("/sys/kernel/mm/transparent_hugepage/enabled")
 _TUNABLE = "glibc.malloc.hugetlb"
 HUGE_PAGES = f"{_TUNABLE}=1"
-"""For GLIBC_TUNABLES, the environment variable."""
+"""Value of the environment variable GLIBC_TUNABLES."""
 _SINCE = (2, 35)
 
 # malloc.h
@@ -24,11 +23,11 @@ _NEVER = -1
 
 
 def start_again_with_huge_pages() -> None:
-    """Replace this process by itself, told to ask for huge pages; call it first of all.
+    """Re-execute this process with huge pages enabled; call it before anything else.
 
-    glibc reads the setting (https://sourceware.org/glibc/manual/latest/html_node/
-    Memory-Allocation-Tunables.html) when a process starts, so it is one for the environment.
-    Nothing happens where it is there, or where the kernel or the C library know nothing of it.
+    glibc reads the setting
+    (https://sourceware.org/glibc/manual/latest/html_node/Memory-Allocation-Tunables.html) when a
+    process starts. Does nothing if it is set, or not supported by kernel or C library.
     """
     tunables = os.environ.get("GLIBC_TUNABLES", "")
     if _huge_page_mode() != "madvise" or _TUNABLE in tunables or _glibc() < _SINCE:
@@ -37,11 +36,11 @@ def start_again_with_huge_pages() -> None:
     try:
         os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
     except OSError:
-        pass  # an interpreter inside another program: it goes on as it is
+        pass  # an interpreter embedded in another program
 
 
 def _huge_page_mode() -> str:
-    """The kernel's: "always", "madvise" (who asks) or "never"; empty where there is none."""
+    """The kernel's mode: "always", "madvise" or "never"; empty if unsupported."""
     try:
         return _MODE.read_text().partition("[")[2].partition("]")[0]
     except OSError:
@@ -49,7 +48,7 @@ def _huge_page_mode() -> str:
 
 
 def _glibc() -> tuple[int, ...]:
-    """Its version; () for another C library."""
+    """Version of glibc; () for other C libraries."""
     try:
         name, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").split()
         return tuple(int(part) for part in version.split(".")) if name == "glibc" else ()
@@ -58,28 +57,28 @@ def _glibc() -> tuple[int, ...]:
 
 
 def keep_freed_memory() -> bool:
-    """Ask malloc to give nothing back (mallopt(3)); the process's memory stays at its peak.
+    """Make malloc keep freed memory (mallopt(3)); the process stays at its peak memory.
 
-    On two cores, a ResNet-50 step of 16 images takes 3.45 s, without it 3.70 s, or 4.6 s where
-    other processes leave few large pages. It also takes 6.3 GB instead of 3.8, as large buffers and
-    small ones come to lie between each other; 8.9 GB without large pages.
+    On two cores, a ResNet-50 step of 16 images takes 3.45 s instead of 3.70 s, or of 4.6 s where
+    huge pages are scarce. It also takes 6.3 GB instead of 3.8 GB, by fragmentation; 8.9 GB without
+    huge pages.
 
     Returns:
-        Whether it will; False where malloc is not glibc's.
+        Whether it is supported; False if malloc is not glibc's.
     """
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (OSError, AttributeError):
         return False
-    # One arena without mmap: a freed buffer is found again whichever thread wants it.
-    wishes = ((_MMAP_MAX, 0), (_ARENA_MAX, 1), (_TRIM_THRESHOLD, _NEVER), (_TOP_PAD, 2**26))
-    return all(mallopt(wish, value) == 1 for wish, value in wishes)
+    # One arena without mmap: any thread can reuse a freed buffer.
+    options = ((_MMAP_MAX, 0), (_ARENA_MAX, 1), (_TRIM_THRESHOLD, _NEVER), (_TOP_PAD, 2**26))
+    return all(mallopt(option, value) == 1 for option, value in options)
 
 
 def collect_garbage_rarely() -> None:
-    """Look for unreachable cycles after 100,000 new objects, not after 700.
+    """Collect garbage every 100,000 new objects instead of every 700.
 
-    Importing and tracing make millions of objects that live on, and Python looks at all of them
-    again and again: 0.4 of 3.0 s to the first step of the quickstart.
+    Importing and tracing create millions of long-lived objects, which Python scans repeatedly: 0.4
+    of 3.0 s until the first step of the quickstart.
     """
     gc.set_threshold(100_000, 20, 20)

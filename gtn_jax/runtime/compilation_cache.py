@@ -1,9 +1,8 @@
-"""Compiled programs kept on disk, so that the second process does not compile what the first did.
+"""JAX's persistent compilation cache, in a folder that is safe to load code from.
 
-Only the command line calls this; a program of your own sets JAX's options itself. An entry is
-machine code that runs with your rights: the folder must be yours, and nobody else may write to it
-(https://docs.jax.dev/en/latest/persistent_compilation_cache.html). JAX's key of an entry covers the
-program, the versions, the compiler's options and the kind of device.
+Only the command line uses this; other programs configure JAX themselves. Cache entries are machine
+code that runs with the user's permissions, so nobody else may write to the folder
+(https://docs.jax.dev/en/latest/persistent_compilation_cache.html).
 """
 
 import contextlib
@@ -16,9 +15,9 @@ import jax
 
 DIRECTORY = Path("~/.cache/gtn_jax/xla")
 LIMIT_BYTES = 2 * 2**30
-"""Of all entries when a process starts; beyond it, the oldest go."""
+"""Size at process start beyond which the oldest entries are removed."""
 VARIABLES = ("JAX_COMPILATION_CACHE_DIR", "JAX_ENABLE_COMPILATION_CACHE")
-"""Who sets one of them has decided; then nothing is done here."""
+"""If one of them is set, the user has configured the cache, and `enable` does nothing."""
 _SUFFIX, _CHECKED = "-cache", "checked"
 
 
@@ -26,10 +25,10 @@ def enable(directory: Path = DIRECTORY) -> str | None:
     """Use `directory` from now on; call it before the first compilation.
 
     Args:
-        directory: made if need be, with mode 0700.
+        directory: created with mode 0700 if missing.
 
     Returns:
-        None, or one line: why programs are not kept.
+        None, or one line: why programs are not cached.
     """
     if any(name in os.environ for name in VARIABLES):
         return None
@@ -41,17 +40,17 @@ def enable(directory: Path = DIRECTORY) -> str | None:
         reason = str(error)
     if reason is not None:
         return f"compiled programs are not kept: {reason}; or set {VARIABLES[0]}"
-    with contextlib.suppress(FileNotFoundError):  # Another process tidies as well.
+    with contextlib.suppress(FileNotFoundError):  # Another process also tidies.
         _tidy(directory)
     jax.config.update("jax_compilation_cache_dir", str(directory))
-    # Small programs are many, and each costs a process 10 to 100 ms.
+    # There are many small programs, at 10 to 100 ms of compilation each.
     jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
     jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
     return None
 
 
 def _distrust(directory: Path) -> str | None:
-    """Why code from there must not run, or None."""
+    """Why code in this folder must not run, or None."""
     status = directory.stat()
     if status.st_uid != os.getuid():
         return f"{directory} belongs to another user; remove it"
@@ -61,11 +60,11 @@ def _distrust(directory: Path) -> str | None:
 
 
 def _tidy(directory: Path) -> None:
-    """Remove what is torn, and the oldest where it is too much.
+    """Remove truncated entries, and the oldest ones beyond the size limit.
 
-    JAX writes entries in place and never over an old one: one that a killed process left torn would
-    be read in vain, with a warning, by every later process. JAX's own limit of size has a lock and
-    files that a kill leaves in disorder.
+    JAX writes entries in place and never replaces them: every later process would fail to read a
+    truncated one, with a warning. JAX's own size limit uses a lock and files that do not survive a
+    kill.
     """
     stamp = directory / _CHECKED
     checked = stamp.stat().st_mtime_ns if stamp.exists() else 0
@@ -79,7 +78,8 @@ def _tidy(directory: Path) -> None:
 
 
 def _is_whole(entry: Path) -> bool:
-    """Whether the entry decompresses; what is not zlib (it may be Zstandard) counts as whole."""
+    """Whether the entry decompresses; entries that are not zlib (but e.g. Zstandard) count as
+    whole."""
     content = entry.read_bytes()
     if content[:1] != b"\x78":
         return len(content) > 0

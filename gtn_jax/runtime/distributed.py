@@ -1,13 +1,13 @@
-"""Many processes, on one machine or many, that train one run together.
+"""Several processes, on one machine or many, that train one run together.
 
-Every process runs the same program on the same batches, of which its devices take their part
-(devices.py). The first one alone writes: checkpoints, metrics, lines on the screen; where it alone
-knows something (its clock, its folder) it tells the others. They leave together: each lets the
-coordination service of `jax.distributed` (https://docs.jax.dev/en/latest/multi_process.html) know
-that it is alive, and the first one ends all when one falls silent, fails or is sent a signal.
+Every process runs the same program on the same batches and computes its devices' share
+(devices.py). The primary process alone writes checkpoints, metrics and output, and broadcasts what
+only it knows (time, its folder). All end together: each sends heartbeats through the coordination
+service of `jax.distributed` (https://docs.jax.dev/en/latest/multi_process.html), and the primary
+process ends all of them when one goes silent, fails or receives a signal.
 
-JAX's own heartbeats (`heartbeat_timeout_seconds`) would end the others as soon, but by an abort
-after some twenty lines of C++, and they pass on neither a signal nor an exit code.
+JAX's own heartbeats (`heartbeat_timeout_seconds`) would abort the others with a C++ trace, and
+forward neither signals nor exit codes.
 """
 
 import atexit
@@ -29,30 +29,28 @@ from gtn_jax.errors import UsageError, one_line
 from gtn_jax.runtime.interruption import Interrupted, active
 
 JOIN_SECONDS = 300.0
-"""How long the first process to be there waits for the last."""
+"""How long the first process waits for the last one to start."""
 BEAT_SECONDS = 1.0
 SILENCE_SECONDS = 20.0
-"""After so long without a sign of life a process is given up, and with it all others."""
+"""Time without a heartbeat after which a process, and the run, is given up."""
 LOST = 134
-"""Exit code of those left: that of an abort, which is what JAX ends them with if it is first."""
+"""Exit code of the remaining processes: that of an abort, as when JAX ends them."""
 _END, _SIGNAL, _BEAT = "gtn/end", "gtn/signal", "gtn/beat/"
 
 
 def is_primary() -> bool:
-    """Whether this process is the one that writes; true of the only one."""
+    """Whether this process is the one that writes; true for a single process."""
     return not jax.distributed.is_initialized() or jax.process_index() == 0
 
 
 def broadcast_from_primary(value: int) -> int:
-    """The first process's value, in all of them; each must call it."""
+    """The primary process's value, in all processes; a collective."""
     return int(received(value))
 
 
 def received(tree: Any) -> Any:
-    """The first process's numbers or arrays, in all of them; the others bring arrays of that shape.
-
-    Each process must call it.
-    """
+    """The primary process's arrays, in all processes, which pass arrays of the same shapes; a
+    collective."""
     return multihost_utils.broadcast_one_to_all(tree) if jax.distributed.is_initialized() else tree
 
 
@@ -60,16 +58,16 @@ def received(tree: Any) -> Any:
 def distributed_session(
     coordinator: str | None, processes: int | None, process: int | None
 ) -> Iterator[None]:
-    """Find the other processes, and leave with them.
+    """Join the other processes, and end with them.
 
     Args:
-        coordinator: HOST:PORT where the first process can be reached, or "auto": what TPU pods,
-            Slurm, Open MPI and Kubernetes say of themselves; None: there are no others.
-        processes: how many there are; None with "auto".
-        process: the number of this one, from 0; None with "auto".
+        coordinator: HOST:PORT of the first process, or "auto", as TPU pods, Slurm, Open MPI and
+            Kubernetes define it; None: a single process.
+        processes: their number; None with "auto".
+        process: index of this one, from 0; None with "auto".
 
     Raises:
-        ValueError: arguments that do not go together, a port that is taken, or nobody is there.
+        ValueError: inconsistent arguments, a port in use, or no answer.
     """
     if coordinator is None and processes is None and process is None:
         yield
@@ -82,15 +80,15 @@ def distributed_session(
     assert coordinator is not None
     if given is not None and process == 0:
         _check_port(given)
-    # JAX's own would take SIGTERM away from interruption.py.
+    # It would take SIGTERM away from interruption.py.
     jax.config.update("jax_enable_preemption_service", False)
     late = threading.Timer(JOIN_SECONDS, _give_up, (coordinator,))
     late.daemon = True
     late.start()
     try:
-        # Longer than ours, as its end is an abort with a trace of C++.
-        patience = round(2 * JOIN_SECONDS)
-        jax.distributed.initialize(given, processes, process, initialization_timeout=patience)
+        # Longer than our own timeout, as JAX's aborts with a C++ trace.
+        timeout = round(2 * JOIN_SECONDS)
+        jax.distributed.initialize(given, processes, process, initialization_timeout=timeout)
     except Exception as error:
         raise _no_cluster(coordinator, one_line(error)) from error
     finally:
@@ -99,7 +97,7 @@ def distributed_session(
     member.start()
     try:
         yield
-        broadcast_from_primary(0)  # nobody leaves before the first has written everything
+        broadcast_from_primary(0)  # wait until the primary process has written everything
         member.over.set()
     except BaseException as error:
         if isinstance(error, jax.errors.JaxRuntimeError) and "EXHAUSTED" not in str(error):
@@ -111,7 +109,7 @@ def distributed_session(
 
 
 def _check_port(coordinator: str) -> None:
-    """Refuse a port that cannot be listened on: JAX's service ends the process with a signal."""
+    """Refuse a port that cannot be bound, at which JAX's service would abort the process."""
     port = coordinator.rpartition(":")[2]
     address = os.environ.get("JAX_COORDINATOR_BIND_ADDRESS", f"[::]:{port}")
     host, _, number = address.rpartition(":")
@@ -155,15 +153,14 @@ def _lost(error: BaseException) -> ValueError:
 
 
 class _Member:
-    """This process's side of the coordination: two threads and what they know.
+    """This process's heartbeats: two daemon threads.
 
-    One asks and tells the service every second; the other looks whether it still does, as a call
-    to a coordinator that hangs never returns.
+    One exchanges messages with the coordination service every second. The other checks that it
+    still does, as a call to a hanging coordinator never returns.
     """
 
     def __init__(self) -> None:
-        # The key-value store has no public name: jax.distributed of 0.10 and of 0.12 ends with
-        # initialize, is_initialized and shutdown. Orbax takes it from here, too.
+        # jax.distributed (0.10 to 0.12) has no public key-value store; Orbax uses this one, too.
         from jax._src import distributed
 
         self._client: Any = distributed.global_state.client
@@ -174,62 +171,61 @@ class _Member:
     def start(self) -> None:
         if self._me:
             active().leave_to_others()
-        for work in (self._ask, self._watch):
+        for work in (self._exchange, self._watch):
             threading.Thread(target=work, daemon=True).start()
 
     def leave_with(self, error: BaseException, code: int) -> None:
-        """Have all processes end as this one does, once it has said why."""
+        """End all processes with the error of this one."""
         if self._me:
-            # The first one may have failed likewise, and be saving; it ends all.
+            # The primary process may have failed likewise, and be saving; it ends all.
             time.sleep(SILENCE_SECONDS)
         self.over.set()
         with contextlib.suppress(Exception):
             end = {"process": self._me, "code": code, "reason": one_line(error)}
-            self._tell(_END, json.dumps(end))
-        # JAX would wait for those that are waiting for this one, or abort those that have not read
-        # yet what was told here.
+            self._send(_END, json.dumps(end))
+        # JAX's shutdown would deadlock, or abort processes that have not read the message yet.
         atexit.register(_leave, code, 0.0 if self._me else 2 * BEAT_SECONDS)
 
-    def _tell(self, key: str, value: str) -> None:
+    def _send(self, key: str, value: str) -> None:
         self._client.key_value_set(key, value, allow_overwrite=True)
 
-    def _ask(self) -> None:
+    def _exchange(self) -> None:
         beats: dict[int, tuple[str, float]] = {}
         count = 0
         while not self.over.wait(BEAT_SECONDS):
             count += 1
             try:
-                self._tell(f"{_BEAT}{self._me}", str(count))
+                self._send(f"{_BEAT}{self._me}", str(count))
                 if active().forwarded is not None:
-                    self._tell(_SIGNAL, str(active().forwarded))
-                told = dict(self._client.key_value_dir_get("gtn/"))
-            except Exception:  # the watcher gives it some time
+                    self._send(_SIGNAL, str(active().forwarded))
+                messages = dict(self._client.key_value_dir_get("gtn/"))
+            except Exception:  # `_watch` limits how long
                 continue
             self._answered = time.monotonic()
-            if _END in told:
-                self._end(told[_END])
+            if _END in messages:
+                self._end(messages[_END])
             if self._me:
                 continue
-            if _SIGNAL in told:
-                active().receive(int(told[_SIGNAL]))
+            if _SIGNAL in messages:
+                active().receive(int(messages[_SIGNAL]))
             for other in range(1, self._count):
-                beat = told.get(f"{_BEAT}{other}", "")
+                beat = messages.get(f"{_BEAT}{other}", "")
                 if beats.get(other, (None,))[0] != beat:
                     beats[other] = beat, time.monotonic()
                 elif time.monotonic() - beats[other][1] > SILENCE_SECONDS:
                     reason = f"silent for {SILENCE_SECONDS:.0f} s"
                     end = json.dumps({"process": other, "code": LOST, "reason": reason})
-                    self._tell(_END, end)
-                    time.sleep(2 * BEAT_SECONDS)  # the others read it here
+                    self._send(_END, end)
+                    time.sleep(2 * BEAT_SECONDS)  # until the others have read it
                     self._end(end)
 
-    def _end(self, told: str) -> NoReturn:
-        found = json.loads(told)
+    def _end(self, message: str) -> NoReturn:
+        end = json.loads(message)
         print(
-            f"error: process {found['process']} of {self._count} ended: {found['reason']}",
+            f"error: process {end['process']} of {self._count} ended: {end['reason']}",
             file=sys.stderr,
         )
-        _leave(found["code"])
+        _leave(end["code"])
 
     def _watch(self) -> None:
         while not self.over.wait(BEAT_SECONDS):

@@ -1,12 +1,12 @@
-"""SIGTERM and SIGINT: a run ends after the step at hand, saved; a second one ends it at once.
+"""SIGTERM and SIGINT: a run saves after the current step and ends; a second signal ends it at once.
 
-A handler never saves (https://github.com/Lightning-AI/pytorch-lightning/issues/21406 is what comes
-of that). Where nothing can be lost it raises `Interrupted`; elsewhere it leaves a note, which the
-training loop reads. Python runs handlers between bytecodes only, so a thread listens as well, by
-`signal.set_wakeup_fd`: the second signal ends the process even while XLA compiles.
+Handlers never save (https://github.com/Lightning-AI/pytorch-lightning/issues/21406 shows why).
+Where nothing can be lost they raise `Interrupted`; elsewhere they set a flag, which the training
+loop reads. As Python runs handlers between bytecodes only, a thread also listens
+(`signal.set_wakeup_fd`), so that a second signal works even during XLA compilation.
 
-Signals belong to the process, and so does the one note here. Nothing is installed unless somebody
-asks with `caught`: the command line does, `loop.run` does not. No jax here.
+Handlers are installed only by `caught`, which the command line uses and `loop.run` does not. Does
+not import jax.
 """
 
 import contextlib
@@ -21,9 +21,9 @@ from typing import TypeVar
 
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
 EVALUATION_SECONDS = 20.0
-"""How long an evaluation may go on after a signal; most are over by then, and nothing is lost."""
+"""How long an evaluation may continue after a signal; most end by then."""
 _ONE_SIGNAL_SECONDS = 0.1
-"""`timeout` of GNU coreutils sends its signal twice, to the process and to its group."""
+"""GNU `timeout` signals twice, the process and its group; within this time they count as one."""
 
 Item = TypeVar("Item")
 
@@ -36,38 +36,36 @@ class Interrupted(KeyboardInterrupt):
     """
 
     def __init__(self, number: int, detail: str = ""):
-        """`detail` follows in the message: what is saved."""
         super().__init__(f"interrupted by {signal.Signals(number).name}{detail}")
         self.number = number
 
     @property
     def exit_code(self) -> int:
-        """What shells make of a process that a signal ended: 130 for SIGINT, 143 for SIGTERM."""
+        """As shells report it: 130 for SIGINT, 143 for SIGTERM."""
         return 128 + self.number
 
 
 class Interruption:
-    """The note.
+    """Signals received so far.
 
     Attributes:
-        number: of the first signal that came, or None.
-        forwarded: of one that came to be passed on, or None.
+        number: the first signal, or None.
+        forwarded: a signal to be passed on to the primary process, or None.
     """
 
     def __init__(self) -> None:
-        """None came yet."""
         self.number: int | None = None
         self.forwarded: int | None = None
         self._since = 0.0
         self._deferred = False
         self._raised = False
         self._repeats: list[int] = []
-        self._is_ours = True
-        self._drop = sys.unraisablehook
+        self._is_handled_here = True
+        self._previous_hook = sys.unraisablehook
 
     @contextlib.contextmanager
     def deferring(self) -> Iterator[None]:
-        """Inside, a signal raises nothing; whoever defers reads `number` or calls `check`."""
+        """Inside, signals raise nothing; read `number` or call `check`."""
         before, self._deferred = self._deferred, True
         try:
             yield
@@ -76,11 +74,8 @@ class Interruption:
 
     @contextlib.contextmanager
     def at_once(self) -> Iterator[None]:
-        """Inside `deferring`: what may take for ever, and may be left at any point.
-
-        Raises:
-            Interrupted: a signal came, now or before.
-        """
+        """Inside `deferring`: code that may block; raises `Interrupted` at any point, or if a
+        signal came before."""
         before, self._deferred = self._deferred, False
         try:
             self.check()
@@ -89,66 +84,58 @@ class Interruption:
             self._deferred = before
 
     def check_raised(self) -> None:
-        """Raise once more what was raised and came out as another error: C++ and Orbax do that.
-
-        Raises:
-            Interrupted: a signal has raised it before.
-        """
+        """Raise `Interrupted` again after C++ or Orbax turned it into another error."""
         if self._raised:
             self.check()
 
     def leave_to_others(self) -> None:
-        """From now on a first signal is only noted, in `forwarded`, for somebody to pass on."""
-        self._is_ours = False
+        """From now on, a first signal only sets `forwarded`."""
+        self._is_handled_here = False
 
     def receive(self, number: int) -> None:
-        """Take a signal from somewhere else than the kernel; it raises nothing by itself."""
+        """Record a signal that another process received; raises nothing."""
         if self.number is None:
-            self._note(number)
+            self._record(number)
 
     def check(self, after_seconds: float = 0.0) -> None:
-        """Raise where a signal came at least so long ago.
-
-        Raises:
-            Interrupted: see above.
-        """
+        """Raise `Interrupted` if a signal came at least this long ago."""
         if self.number is not None and time.monotonic() - self._since >= after_seconds:
             raise Interrupted(self.number)
 
-    def _note(self, number: int) -> None:
-        if not self._is_ours:
+    def _record(self, number: int) -> None:
+        if not self._is_handled_here:
             self.forwarded = number
         elif self.number is None:
             self._since = time.monotonic()
             self.number = number
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
-        """In the main thread, between two bytecodes."""
-        self._note(number)
-        if not self._is_ours or self._deferred or self._raised:
+        """The signal handler: in the main thread, between two bytecodes."""
+        self._record(number)
+        if not self._is_handled_here or self._deferred or self._raised:
             return
-        if _is_importing(frame):  # C++ in between would print it, and end the import
+        if _is_importing(frame):  # C++ frames would print it and break the import
             self._repeat(number)
             return
         self._raised = True
         raise Interrupted(number)
 
-    def _dropped(self, dropped: "sys.UnraisableHookArgs") -> None:
-        """Python drops what is raised in a destructor or in a callback of its garbage collector,
-        of which JAX has one."""
+    def _unraisable(self, dropped: "sys.UnraisableHookArgs") -> None:
+        """The unraisable hook: Python drops exceptions in destructors and garbage collector
+        callbacks, of which JAX has one."""
         if not isinstance(dropped.exc_value, Interrupted):
-            self._drop(dropped)
+            self._previous_hook(dropped)
             return
         self._raised = False
         self._repeat(dropped.exc_value.number)
 
     def _repeat(self, number: int) -> None:
-        """The signal once more, in a moment."""
+        """Send the signal again shortly."""
         self._repeats.append(number)
         threading.Timer(0.01, signal.pthread_kill, (threading.get_ident(), number)).start()
 
     def _listen(self, pipe: int) -> None:
-        """In a thread of its own: a byte a signal, as it comes."""
+        """In a thread: read a byte per signal."""
         first = None
         while received := os.read(pipe, 1):
             number = received[0]
@@ -156,14 +143,16 @@ class Interruption:
                 continue
             if first is None:
                 first = time.monotonic()
-                self._note(number)
+                self._record(number)
                 if self._deferred and not self._raised:
                     name = signal.Signals(number).name
-                    _complain(f"{name}: saves and ends; a second one ends it at once")
+                    _print_error(f"{name}: saves and ends; a second one ends it at once")
             elif self._repeats:
                 self._repeats.pop()
             elif time.monotonic() - first >= _ONE_SIGNAL_SECONDS:
-                _complain(f"{signal.Signals(number).name} again: ended at once, nothing more saved")
+                _print_error(
+                    f"{signal.Signals(number).name} again: ended at once, nothing more saved"
+                )
                 os._exit(128 + number)
 
 
@@ -177,16 +166,16 @@ _active: Interruption | None = None
 
 
 def active() -> Interruption:
-    """The note of the `caught` that is open, or one on which nothing will ever be written."""
+    """The open `caught`, or an object that never receives a signal."""
     return Interruption() if _active is None else _active
 
 
 @contextlib.contextmanager
 def caught() -> Iterator[Interruption]:
-    """Take both signals over; afterwards they do what they did before.
+    """Handle both signals inside; restores the previous handlers.
 
-    Inside another `caught`, and in any thread but the main one, which alone may install handlers,
-    this changes nothing.
+    Does nothing inside another `caught`, or outside the main thread, which alone may install
+    handlers.
     """
     global _active
     if _active is not None or threading.current_thread() is not threading.main_thread():
@@ -194,32 +183,28 @@ def caught() -> Iterator[Interruption]:
         return
     interruption = Interruption()
     reading, writing = os.pipe()
-    os.set_blocking(writing, False)  # set_wakeup_fd wants it so
+    os.set_blocking(writing, False)  # as set_wakeup_fd requires
     listener = threading.Thread(target=interruption._listen, args=(reading,), daemon=True)
     listener.start()
     wakeup = signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     _active = interruption
     before = {number: signal.signal(number, interruption._handle) for number in SIGNALS}
-    sys.unraisablehook = interruption._dropped
+    sys.unraisablehook = interruption._unraisable
     try:
         yield interruption
     finally:
-        sys.unraisablehook = interruption._drop
+        sys.unraisablehook = interruption._previous_hook
         for number, handler in before.items():
             signal.signal(number, handler)
         _active = None
         signal.set_wakeup_fd(wakeup)
-        os.close(writing)  # which ends the listener
+        os.close(writing)  # ends the listener
         listener.join()
         os.close(reading)
 
 
 def until_interrupted(items: Iterable[Item]) -> Iterator[Item]:
-    """The same items, for an evaluation: it goes on for `EVALUATION_SECONDS` after a signal.
-
-    Raises:
-        Interrupted: that time is over; between two items.
-    """
+    """Iterate; raises `Interrupted` between items, `EVALUATION_SECONDS` after a signal."""
     interruption = active()
     for item in items:
         interruption.check(EVALUATION_SECONDS)
@@ -227,12 +212,12 @@ def until_interrupted(items: Iterable[Item]) -> Iterator[Item]:
 
 
 def leave_within(seconds: float, code: int) -> None:
-    """End the process with `code` then, if a thread that is stuck in a read keeps it alive."""
+    """End the process with `code` by then, even if a thread is blocked in a read."""
     timer = threading.Timer(seconds, os._exit, (code,))
     timer.daemon = True
     timer.start()
 
 
-def _complain(line: str) -> None:
+def _print_error(line: str) -> None:
     with contextlib.suppress(OSError):
         os.write(2, f"{line}\n".encode())

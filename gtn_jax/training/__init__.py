@@ -1,1 +1,1 @@
-"""Batches and a model -> a run folder."""
+"""Training: a config -> a run folder."""

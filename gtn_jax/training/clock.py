@@ -1,4 +1,4 @@
-"""Seconds of a run by what they went into."""
+"""Time spent in each part of a run."""
 
 import contextlib
 import time
@@ -8,35 +8,30 @@ PARTS = ("start", "head", "cache", "compile", "train", "evaluate", "checkpoint")
 
 
 class Clock:
-    """Stopwatches of which one runs at a time: a part within another one interrupts it.
+    """Stopwatches of which one runs at a time: a nested part pauses the outer one.
 
     Example:
         >>> clock = Clock()
         >>> with clock.timed("start"):
-        ...     with clock.timed("compile"):  # no part of the start
+        ...     with clock.timed("compile"):  # not counted as "start"
         ...         pass
         >>> sorted(clock.seconds) == sorted(PARTS)
         True
     """
 
     def __init__(self, seconds: Mapping[str, float] | None = None):
-        """Go on from seconds so far.
-
-        Args:
-            seconds: part -> seconds; None: nothing yet.
-        """
         self.seconds: dict[str, float] = dict.fromkeys(PARTS, 0.0) | dict(seconds or {})
         self._running: list[str] = []
         self._since = time.monotonic()
 
     @property
     def total(self) -> float:
-        """Of all parts, but for what runs now."""
+        """Seconds of all parts, without the current block."""
         return sum(self.seconds.values())
 
     @contextlib.contextmanager
     def timed(self, part: str) -> Iterator[None]:
-        """Add what the block takes to a part."""
+        """Add the duration of the block to a part."""
         self._book()
         self._running.append(part)
         try:

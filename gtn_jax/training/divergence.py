@@ -1,7 +1,4 @@
-"""What is said when a step was refused: its number and the images that it had.
-
-steps.py refuses one whose loss or gradient is no finite number; loop.py notices.
-"""
+"""The error for a non-finite loss or gradient. steps.py skips the update; loop.py ends the run."""
 
 import numpy as np
 
@@ -9,16 +6,11 @@ _MOST_NAMES = 8
 
 
 class Diverged(ValueError):
-    """A loss or gradient is no finite number."""
+    """A loss or gradient is not finite."""
 
 
 def refused_step(step: int, files: np.ndarray) -> Diverged:
-    """The error that ends a run.
-
-    Args:
-        step: the step that was not done, counted from 1.
-        files: str B, names of its images.
-    """
+    """The error that ends a run: the refused step, counted from 1, and the names of its images."""
     names = ", ".join(files[:_MOST_NAMES].tolist()) + (", ..." if len(files) > _MOST_NAMES else "")
     return Diverged(
         f"step {step}: loss or gradient is not finite; stopped before the update, the last good "

@@ -1,9 +1,9 @@
-"""What a run would do, found out without training: its data, its shapes, one step, its memory.
+"""What a run would do, without training: its data, shapes, one step, and memory.
 
-The step is the real program on made-up images. Weights on this disk are loaded as training loads
-them; those of a hub that are not in the cache are not fetched, and made up. Nothing is written into
-the run folder. A data set that is not prepared yet is prepared, as its images are counted: a folder
-gets its resized copy under `data.data_dir`, one of TFDS is downloaded.
+The step is the real program on synthetic images. Local weights are loaded; weights that would have
+to be downloaded are replaced by synthetic ones. Nothing is written into the run folder, but a data
+set that is not prepared yet is prepared: a folder gets its resized copy under `data.data_dir`, a
+TFDS data set is downloaded.
 """
 
 import dataclasses
@@ -40,20 +40,19 @@ from gtn_jax.weights.registry import IMAGENET_MEAN, IMAGENET_STD, is_here
 from gtn_jax.weights.registry import resolve as resolve_weights
 
 _KEPT_CHECKPOINTS = 3
-"""At most, for a moment: the best, the newest, and the one that replaces it."""
+"""At most, briefly: the best, the newest, and its replacement."""
 
 
 def dry_run(config: Config, workdir: Path, devices: Devices = None) -> Iterator[str]:
-    """Everything that can be known beforehand, a line a topic, as soon as it is known.
+    """Yield what can be known in advance, a line per topic.
 
     Args:
-        config: of the run.
-        workdir: the run folder; looked at only.
-        devices: as `loop.run` takes them.
+        workdir: the run folder; only read.
+        devices: as in `loop.run`.
 
     Raises:
-        ValueError: what would end the run before its first step, unreadable images and weights
-            that are yet to be fetched apart; or a first step whose loss is not finite.
+        ValueError: any error of a run before its first step, except for unreadable images and
+            weights to be downloaded; or a non-finite loss in the first step.
     """
     config = dataclasses.replace(config, data=absolute(config.data))
     folder = RunFolder(workdir)
@@ -74,24 +73,25 @@ def dry_run(config: Config, workdir: Path, devices: Devices = None) -> Iterator[
         load_variables(config, model) if is_known else _made_up(variable_shapes(model))
     )
     trainable = trainable_parameters(config, state.params)
-    saved = jax.tree.leaves((state.variables, state.opt_state))
-    state_bytes = sum(leaf.nbytes for leaf in saved)
+    arrays = jax.tree.leaves((state.variables, state.opt_state))
+    state_bytes = sum(leaf.nbytes for leaf in arrays)
 
     sizes = {name: len(part.positions) for name, part in parts.items()}
     watched = SELECTED_ON.get(training.select, "validation")
     total = setup.total_steps
     work = work_after(config, per_epoch, sizes, watched, None)
-    # As in a run: what is over at once is not timed. Of evaluation first, as a training step
-    # donates its state.
+    # Short runs are not timed, as in `run`. Evaluation first: a training step donates its state.
     is_timed, evaluation = not 0 < total < TIMED_FROM, Timing(0.0, 0.0)
     if is_timed:
-        seen = open_images(parts["train"], View.of(config.data, training=False))
-        evaluated = put_batch(made_up_batch(seen, setup.evaluation_batch, len(classes)), mesh)
-        evaluation = time_calls(lambda: programs.evaluation_step(state.variables, evaluated))
+        eval_images = open_images(parts["train"], View.of(config.data, training=False))
+        eval_batch = put_batch(
+            made_up_batch(eval_images, setup.evaluation_batch, len(classes)), mesh
+        )
+        evaluation = time_calls(lambda: programs.evaluation_step(state.variables, eval_batch))
     batch = made_up_batch(train, batch_size, len(classes))
     placed, timings = put_batch(batch, mesh), {}
     step_line, memory_line = "none: the head is solved, and that is all", ""
-    # The last phase's comes last: it needs the most memory.
+    # The last phase needs the most memory; its numbers are reported.
     for phase in list(work.steps)[0 if is_timed else -1 :]:
         step: Any = programs.train_step(*phase)
         started = time.perf_counter()
@@ -127,9 +127,9 @@ def dry_run(config: Config, workdir: Path, devices: Devices = None) -> Iterator[
             seconds += views / config.data.eval_batch_size * evaluation.seconds
         time_lines = announcement(work, total, total, 0, seconds)
 
-    shown = ", ".join(f"{name} {count:,}" for name, count in sizes.items())
+    counts = ", ".join(f"{name} {count:,}" for name, count in sizes.items())
     yield from (
-        f"data    {config.data.name}: {len(classes)} classes; {shown} images",
+        f"data    {config.data.name}: {len(classes)} classes; {counts} images",
         f"batch   images {_shape(batch.images)}, labels {_shape(batch.labels)}, "
         f"logits float32[{batch_size},{len(classes)}]",
         f"model   {config.model.backbone}, gate {config.model.gate}: {state.parameters:,} "
@@ -148,7 +148,7 @@ def dry_run(config: Config, workdir: Path, devices: Devices = None) -> Iterator[
 
 
 def _steps(config: Config, per_epoch: int) -> str:
-    """How many, in what the length is given in."""
+    """Number of steps, in the unit that the config uses."""
     training, total = config.training, total_steps(config, per_epoch)
     counted = f"{per_epoch:,} an epoch x {training.epoch_count} = {total:,}"
     if training.steps is not None:
@@ -158,7 +158,7 @@ def _steps(config: Config, per_epoch: int) -> str:
 
 
 def _before(folder: RunFolder) -> list[str]:
-    """What is in the run folder already, and changes what a run would do."""
+    """What is already in the run folder and changes what a run would do."""
     if folder.is_finished():
         folder.summary()  # refuses a damaged one
         return ["before  the run is finished: nothing would be done, and its summary printed"]
@@ -167,7 +167,7 @@ def _before(folder: RunFolder) -> list[str]:
 
 
 def _made_up(shapes: Variables) -> Variables:
-    """Kernels that keep sizes as they are, scales and variances 1, all else 0."""
+    """Kernels that preserve magnitudes, scales and variances of 1, zeros elsewhere."""
     draw = np.random.default_rng(0).standard_normal
 
     def fill(path: Any, leaf: Any) -> np.ndarray:
@@ -191,11 +191,11 @@ def _weights(weights: str | None) -> str:
 
 
 def _step_memory(compiled: Any) -> str:
-    found = compiled.memory_analysis()
-    if found is None:
+    memory = compiled.memory_analysis()
+    if memory is None:
         return "unknown memory"
-    parts = [getattr(found, f"{part}_size_in_bytes") for part in ("argument", "output", "temp")]
-    return f"about {_mib(sum(parts) - found.alias_size_in_bytes)}"
+    parts = [getattr(memory, f"{part}_size_in_bytes") for part in ("argument", "output", "temp")]
+    return f"about {_mib(sum(parts) - memory.alias_size_in_bytes)}"
 
 
 def _mib(count: float) -> str:

@@ -1,7 +1,6 @@
-"""How long a run takes: what one step and one batch of evaluation take here, times how many.
+"""Run time estimates: the time of a step and of an evaluation batch, times their number.
 
-Timed are the run's own programs, a few calls each. What they compile to is kept, so the time goes
-into nothing that the run would not have done.
+The run's own programs are timed for a few calls each; what they compile to is reused by the run.
 """
 
 import itertools
@@ -24,34 +23,24 @@ from gtn_jax.training.setup import RunSetup
 from gtn_jax.training.state import TrainState, copied
 
 TIMED_FROM = 25
-"""A run of fewer steps is over before anybody has read how long it takes."""
+"""Shorter runs are not worth an estimate."""
 PLANNED = 0.93
-"""Share of the time left that a plan fills: steps are not all alike, and checkpoints take some."""
+"""Fraction of the time left to plan for; the rest is for checkpoints and variance."""
 _TIMED_SECONDS, _MOST_AT_ONCE = 0.5, 8
 
 Phase = tuple[bool, bool]
-"""(frozen backbone?, small images?): each has a program."""
+"""(frozen backbone?, small images?); each has its own program."""
 
 
 class Timing(NamedTuple):
-    """Of a compiled function.
-
-    Attributes:
-        compile_seconds: what the first call took more than others.
-        seconds: of a call.
-    """
+    """Seconds of compilation (the excess of the first call), and per call."""
 
     compile_seconds: float
     seconds: float
 
 
 class Pace(NamedTuple):
-    """What the parts of a run take on this machine.
-
-    Attributes:
-        steps: of each phase.
-        evaluation: of a batch.
-    """
+    """Measured speed: a `Timing` of a step in each phase, and of an evaluation batch."""
 
     steps: dict[Phase, Timing]
     evaluation: Timing
@@ -63,12 +52,12 @@ class Pace(NamedTuple):
 
 
 class Work(NamedTuple):
-    """What is left to do of a run.
+    """Remaining work of a run.
 
     Attributes:
-        steps: of each phase; those on cached features, which take next to no time, apart.
-        evaluations: how often the weights are judged.
-        batches: of evaluation, over all of these and at the end.
+        steps: per phase, without steps on cached features, which take next to no time.
+        evaluations: number of evaluations before the final one.
+        batches: evaluation batches in total.
     """
 
     steps: dict[Phase, int]
@@ -76,8 +65,8 @@ class Work(NamedTuple):
     batches: int
 
     def seconds(self, pace: Pace) -> float:
-        """How long it takes."""
-        # A phase that nobody timed is one that a damaged checkpoint goes back to.
+        """Estimated duration."""
+        # A phase is untimed if a damaged checkpoint sends the run back to it.
         steps = sum(
             pace.steps[phase].seconds * count
             for phase, count in self.steps.items()
@@ -89,14 +78,14 @@ class Work(NamedTuple):
 def work_after(
     config: Config, per_epoch: int, sizes: Mapping[str, int], watched: str, step: int | None
 ) -> Work:
-    """What a run has to do.
+    """The work of a run that remains after `step`; None: the run has not started.
 
     Args:
         config: resolved.
-        per_epoch: steps.
-        sizes: split -> how many images an evaluation of it takes.
-        watched: the split to select on.
-        step: how far it is; None: it has not begun.
+        per_epoch: steps per epoch.
+        sizes: split -> number of images.
+        watched: the split that selects.
+        step: steps done.
     """
     training, total = config.training, total_steps(config, per_epoch)
     frozen, small = (
@@ -121,27 +110,17 @@ def work_after(
 
 
 def fitting_steps(most: int, left: float, seconds: Callable[[int], float]) -> int:
-    """The largest number of steps, at most `most`, that fits into `left` seconds; 0 if none does.
-
-    Args:
-        most: 0 or more.
-        left: of the time there is.
-        seconds: that a run of so many steps takes.
-    """
+    """The largest number of steps, at most `most`, whose duration `seconds(steps)` is at most
+    `left`."""
     steps = most
     while steps and (needed := seconds(steps)) > left:
-        # What does not grow with the steps makes this too many, never too few.
+        # Fixed costs make this estimate too high, never too low.
         steps = min(steps - 1, max(0, int(steps * left / needed)))
     return steps
 
 
 class Plan(NamedTuple):
-    """How much of a run is done.
-
-    Attributes:
-        steps: of training.
-        seconds: from now on.
-    """
+    """Number of training steps, and seconds from now on."""
 
     steps: int
     seconds: float
@@ -150,22 +129,22 @@ class Plan(NamedTuple):
 def plan(
     deadline: float, most: int, pace: Pace, work_of: Callable[[int], Work], is_solved: bool
 ) -> Plan:
-    """The longest run that is over in time; of many processes, as the first has it.
+    """The longest run that ends before the deadline, as the primary process computes it.
 
     Args:
         deadline: by `time.monotonic`.
-        most: steps that are asked for; their programs are compiled, and of another length are not.
+        most: steps asked for; the measured programs are compiled for this length only.
         pace: of this machine.
-        work_of: steps -> what a run of so many has to do.
-        is_solved: whether there is something without a step, too.
+        work_of: number of steps -> work of a run.
+        is_solved: whether the head is solved, so that 0 steps are a result, too.
 
     Raises:
-        ValueError: there is not, and not one step fits.
+        ValueError: not one step fits, and the head is not solved.
     """
 
     def seconds(steps: int) -> float:
-        again = 0.0 if steps in (0, most) else pace.compile_seconds
-        return again + work_of(steps).seconds(pace)
+        compiling = 0.0 if steps in (0, most) else pace.compile_seconds
+        return compiling + work_of(steps).seconds(pace)
 
     left = deadline - time.monotonic()
     steps = broadcast_from_primary(fitting_steps(most, PLANNED * left, seconds))
@@ -178,26 +157,20 @@ def plan(
 
 
 def time_calls(call: Callable[[], Any], is_compiled: bool = False) -> Timing:
-    """Time a few calls of a jitted function, for a second or so; of many processes all together.
-
-    Args:
-        call: once.
-        is_compiled: whether the first one compiles nothing.
-    """
+    """Time some calls of a jitted function, for about a second; a collective."""
 
     def timed(times: int) -> float:
-        started, found = time.perf_counter(), None
+        started, result = time.perf_counter(), None
         for _ in range(times):
-            found = call()
-        jax.block_until_ready(found)
+            result = call()
+        jax.block_until_ready(result)
         return (time.perf_counter() - started) / times
 
     first = 0.0 if is_compiled else timed(1)
-    # The first one after compiling still warms up: pages, caches, threads.
+    # `timed(1)` also warms up pages, caches and threads.
     at_once = broadcast_from_primary(
         max(1, min(_MOST_AT_ONCE, int(_TIMED_SECONDS / max(timed(1), 1e-9))))
     )
-    # Of three, as something else may come in between.
     seconds = statistics.median(timed(at_once) for _ in range(3))
     return Timing(max(0.0, first - seconds), seconds)
 
@@ -205,14 +178,7 @@ def time_calls(call: Callable[[], Any], is_compiled: bool = False) -> Timing:
 def measure(
     setup: RunSetup, state: TrainState, images: Mapping[str, Images], phases: list[Phase]
 ) -> Pace:
-    """Time the programs of a run on its first images and a copy of its state.
-
-    Args:
-        setup: of the run.
-        state: on the mesh; stays as it is.
-        images: split name -> its images.
-        phases: that it has.
-    """
+    """Time the programs of these phases, on the first images and a copy of the state."""
     programs, mesh, copy = setup.programs, setup.mesh, copied(state)
     batch = images["train"].take(np.arange(setup.epoch.batch_size))
     steps = {}
@@ -233,7 +199,7 @@ def measure(
 
 
 def made_up_batch(images: Images, batch_size: int, classes: int) -> Batch:
-    """Noise in the shape of a batch of these images."""
+    """A batch of noise, shaped like a batch of these images."""
     shape = batch_size, images.height, images.width, 3
     pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     labels = np.arange(batch_size, dtype=np.int32) % classes
@@ -244,7 +210,7 @@ def made_up_batch(images: Images, batch_size: int, classes: int) -> Batch:
 
 
 def format_seconds(seconds: float) -> str:
-    """A time for a person: "40 s", "2 min 30 s", "15 min", "1 h 40 min"."""
+    """A duration in words: "40 s", "2 min 30 s", "15 min", "1 h 40 min"."""
     if seconds < 90:
         return f"{max(1, math.ceil(seconds))} s"
     tens = round(seconds / 10)
@@ -255,15 +221,8 @@ def format_seconds(seconds: float) -> str:
 
 
 def announcement(work: Work, most: int, steps: int, done: int, seconds: float) -> tuple[str, ...]:
-    """What a person is told before it begins.
-
-    Args:
-        work: what is to be done.
-        most: steps that were asked for.
-        steps: of the run.
-        done: that a run before did.
-        seconds: that it takes.
-    """
+    """The lines printed before a run: `steps` of `most` asked for, `done` earlier, seconds
+    estimated."""
     lines = []
     if steps < most:
         lines.append(f"budget  {steps:,} of {most:,} steps fit")

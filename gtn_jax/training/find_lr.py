@@ -1,7 +1,7 @@
-"""The learning-rate range test: rates that rise step by step, and the loss at each.
+"""Learning-rate range test: increase the rate at every step and record the loss.
 
-"Cyclical Learning Rates for Training Neural Networks" (Smith, arXiv 1506.01186), section 3.3. What
-it suggests is a place to start a comparison at, no tuned rate: `gtn compare` tunes.
+"Cyclical Learning Rates for Training Neural Networks" (Smith, arXiv 1506.01186), section 3.3. The
+suggestion is a starting point, not a tuned rate: `gtn compare` tunes.
 """
 
 import dataclasses
@@ -29,21 +29,21 @@ from gtn_jax.weights.recognize import with_backbone
 STEPS = 100
 LOWEST, HIGHEST = 1e-5, 10.0
 _TIMED = range(2, 6)
-"""Steps after that which compiles, and the first one after it."""
+"""Steps to time: not the one that compiles, nor the first one after it."""
 _SMOOTHING = 0.9
 _HOPELESS = 3.0
-"""Times the lowest smoothed loss, above which the loss comes back no more."""
+"""Multiple of the lowest smoothed loss above which the test ends."""
 
 
 class RangeTest(NamedTuple):
-    """Loss against rate.
+    """Loss against learning rate.
 
     Attributes:
-        rates: float64 S, rising.
+        rates: float64 S, increasing.
         losses: float64 S, of each step's batch, before its update.
-        smoothed: float64 S, their running mean, as if from the first loss on.
+        smoothed: float64 S, bias-corrected exponential moving average of the losses.
         suggested: a tenth of `highest`.
-        highest: the rate of the lowest smoothed loss; a little beyond it training diverges.
+        highest: the rate of the lowest smoothed loss; training diverges slightly above it.
     """
 
     rates: np.ndarray
@@ -56,17 +56,16 @@ class RangeTest(NamedTuple):
 def find_lr(
     config: Config, devices: Devices = None, say: Callable[[str], None] = lambda line: None
 ) -> RangeTest:
-    """Train up to `STEPS` steps at rates from `LOWEST` to `HIGHEST`; nothing is written.
+    """Train up to `STEPS` steps at rates from `LOWEST` to `HIGHEST`; writes nothing.
 
-    BackboneName and heads both learn, unless the config freezes the backbone in all epochs.
+    Backbone and heads train, unless the config freezes the backbone in all epochs.
 
     Args:
-        config: of the run.
-        devices: as `loop.run` takes them.
+        devices: as in `loop.run`.
         say: takes lines for the user.
 
     Raises:
-        ValueError: as a run's start; or a loss that is not finite at the lowest rates.
+        ValueError: any error of a run's start; or a non-finite loss at the lowest rates.
     """
     config = with_backbone(config)
     training = config.training
@@ -101,9 +100,9 @@ def find_lr(
         batch: Any = put_batch(next(batches), mesh)
         state = state.at_rate(replicate(jnp.float32(rate), mesh))
         state, metrics = programs.take_step(state, batch, frozen, False)
-        found = jax.device_get(metrics)
-        loss = float(found["loss"])
-        if not math.isfinite(loss) or found["refused"]:
+        host_metrics = jax.device_get(metrics)
+        loss = float(host_metrics["loss"])
+        if not math.isfinite(loss) or host_metrics["refused"]:
             break
         losses.append(loss)
         if len(losses) > STEPS // 10 and smooth(losses)[-1] > _HOPELESS * min(smooth(losses)):
@@ -113,42 +112,30 @@ def find_lr(
 
 
 def smooth(losses: Sequence[float] | np.ndarray) -> np.ndarray:
-    """Running mean with factor 0.9, without a pull towards 0 at the start: S -> S."""
-    mean, found = 0.0, []
+    """Exponential moving average with decay 0.9 and bias correction: S -> S."""
+    mean, smoothed = 0.0, []
     for number, loss in enumerate(losses, 1):
         mean = _SMOOTHING * mean + (1 - _SMOOTHING) * loss
-        found.append(mean / (1 - _SMOOTHING**number))
-    return np.array(found)
+        smoothed.append(mean / (1 - _SMOOTHING**number))
+    return np.array(smoothed)
 
 
 def summarize(rates: np.ndarray, losses: np.ndarray) -> RangeTest:
-    """What a curve suggests.
-
-    Args:
-        rates: S, rising.
-        losses: S, finite.
-
-    Raises:
-        ValueError: fewer than ten steps.
-    """
+    """The suggestion of increasing rates S and finite losses S; ValueError for fewer than ten."""
     if len(losses) < STEPS // 10:
         raise ValueError(
             f"the loss was not finite after {len(losses)} steps, at rates of {LOWEST:g} and little "
             "more; look at the data, or train with --training.log_every_steps 1"
         )
     smoothed = smooth(losses)
-    # Where the loss falls fastest would be the other usual answer; small batches are too noisy.
+    # Not the steepest descent, the other usual choice: small batches are too noisy.
     highest = float(rates[smoothed.argmin()])
     return RangeTest(rates, losses, smoothed, highest / 10, highest)
 
 
 def write(found: RangeTest, folder: Path) -> list[Path]:
-    """Write find_lr.json and, where matplotlib is installed, find_lr.png.
-
-    Args:
-        found: of `find_lr`.
-        folder: that exists; a run may begin in it afterwards.
-    """
+    """Write find_lr.json and, if matplotlib is installed, find_lr.png; a run may start in `folder`
+    later."""
     files = [folder / "find_lr.json"]
     values = {name: np.asarray(value).tolist() for name, value in found._asdict().items()}
     write_text(files[0], json.dumps(values) + "\n")

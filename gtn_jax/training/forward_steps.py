@@ -1,7 +1,4 @@
-"""Steps that change no state: features, sums and probabilities of a batch. Jit them yourself.
-
-What trains is steps.py's; exact passes over a split are evaluate.py's.
-"""
+"""Steps that change no state: features, metrics and probabilities of a batch. Not jitted."""
 
 from collections.abc import Callable
 from typing import cast
@@ -23,12 +20,13 @@ ProbabilitiesStep = Callable[[Variables, Batch], jax.Array]
 
 
 def make_pooling_step(model: GTN, transform: Transform) -> PoolingStep:
-    """Build `pooling_step(variables, batch, key, rows) -> Pooled`, of a backbone that stands still.
+    """Build `pooling_step(variables, batch, key, rows) -> Pooled`, the features of a frozen
+    backbone.
 
     Args:
-        model: a GTN; only its backbone is used, with the running statistics.
-        transform: from `augment.training_transform`. Image i, numbered int32 B by `rows`, is
-            augmented with the key `fold_in(key, i)`, whatever batch it is in.
+        model: only its backbone is used, with running statistics.
+        transform: from `augment.training_transform`; image i (of int32 B `rows`) is augmented with
+            the key `fold_in(key, i)`, whichever batch it is in.
     """
     transform_each = one_by_one(transform)
 
@@ -41,15 +39,14 @@ def make_pooling_step(model: GTN, transform: Transform) -> PoolingStep:
 
 
 def make_gated_step(model: GTN, transform: Transform) -> GatedStep:
-    """Build `gated_step(variables, batch, mirror) -> (B K, B K')`: what the classifiers see.
+    """Build `gated_step(variables, batch, mirror) -> (B K, B K')`, the inputs of the classifiers.
+
+    `mirror`, a bool scalar, flips the images. The second result is of the penultimate stage, None
+    without an auxiliary classifier.
 
     Args:
-        model: a GTN, as it is in evaluation; its classifiers are not used.
+        model: in evaluation mode; its classifiers are not used.
         transform: from `augment.evaluation_transform`.
-
-    Returns:
-        A pure function of a bool scalar `mirror`, too: whether to mirror the images. The second
-        result is of the stage before the last, None without an auxiliary classifier.
     """
 
     def gated_step(
@@ -66,39 +63,34 @@ def make_gated_step(model: GTN, transform: Transform) -> GatedStep:
 
 
 def make_forward(model: GTN, transform: Transform, mirror: bool = False) -> Forward:
-    """Build `forward(variables, images, sizes=None) -> Outputs` of evaluation: pure, to be jitted.
+    """Build the evaluation `forward(variables, images, sizes=None) -> Outputs`.
 
-    There is no dropout, and BatchNorm has the running statistics. What evaluates, predicts, exports
-    and explains a run is this function.
+    No dropout, and running BatchNorm statistics. Evaluation, prediction, export and explanation of
+    a run all use this function.
 
     Args:
-        model: a GTN.
         transform: from `augment.evaluation_transform`.
-        mirror: logits of the mean probability of each image and its mirror image; gate and features
-            are those of the image.
+        mirror: return logits of the mean probabilities of each image and its mirror image; gate and
+            features are those of the image.
     """
 
     def forward(variables: Variables, images: Array, sizes: Array | None = None) -> Outputs:
-        seen = transform(jax.random.key(0), images, sizes)
+        inputs = transform(jax.random.key(0), images, sizes)
         if not mirror:
-            return cast(Outputs, model.apply(variables, seen, train=False))
-        # Side by side, so that each device keeps the images that it has.
-        seen = jnp.stack([seen, seen[:, :, ::-1]], axis=1).reshape(-1, *seen.shape[1:])
-        both = cast(Outputs, model.apply(variables, seen, train=False))
-        logs = jax.nn.log_softmax(both.logits).reshape(-1, 2, both.logits.shape[1])
-        logits = jax.nn.logsumexp(logs, axis=1) - jnp.log(jnp.float32(2))
+            return cast(Outputs, model.apply(variables, inputs, train=False))
+        # Interleaved, so that the images stay on their devices.
+        inputs = jnp.stack([inputs, inputs[:, :, ::-1]], axis=1).reshape(-1, *inputs.shape[1:])
+        both = cast(Outputs, model.apply(variables, inputs, train=False))
+        log_probabilities = jax.nn.log_softmax(both.logits).reshape(-1, 2, both.logits.shape[1])
+        logits = jax.nn.logsumexp(log_probabilities, axis=1) - jnp.log(jnp.float32(2))
         return jax.tree.map(lambda rows: rows[::2], both)._replace(logits=logits)
 
     return forward
 
 
 def make_evaluation_step(forward: Forward) -> EvaluationStep:
-    """Build `evaluation_step(variables, batch) -> (MetricTotals, Answers)`; answers to padded rows
-    mean nothing.
-
-    Args:
-        forward: from `make_forward`.
-    """
+    """Build `evaluation_step(variables, batch) -> (MetricTotals, Answers)`; answers to padding are
+    meaningless."""
 
     def evaluation_step(variables: Variables, batch: Batch) -> tuple[MetricTotals, Answers]:
         logits = forward(variables, batch.images, batch.sizes).logits
@@ -108,11 +100,7 @@ def make_evaluation_step(forward: Forward) -> EvaluationStep:
 
 
 def make_probabilities_step(forward: Forward) -> ProbabilitiesStep:
-    """Build `probabilities_step(variables, batch) -> float32 B N`, rows that add up to 1.
-
-    Args:
-        forward: from `make_forward`.
-    """
+    """Build `probabilities_step(variables, batch) -> float32 B N`, whose rows sum to 1."""
 
     def probabilities_step(variables: Variables, batch: Batch) -> jax.Array:
         return jax.nn.softmax(forward(variables, batch.images, batch.sizes).logits)

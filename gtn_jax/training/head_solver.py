@@ -1,15 +1,15 @@
-"""A linear head that is solved, not trained: multinomial logistic regression to convergence.
+"""Solve a linear head instead of training it: multinomial logistic regression to convergence.
 
-Features of a frozen backbone need no schedule: the head's loss is convex, and its minimum is found
-in a second. For rows z of standardized features, labels y and a strength C, as in scikit-learn,
+The loss of a head on frozen features is convex, and its minimum is found in seconds. For rows z of
+standardized features, labels y and a strength C, as in scikit-learn,
 
     minimize  C sum_i CE(z_i W + b, y_i) + sum(W^2) / 2
 
-by L-BFGS (`optax.lbfgs`), one strength after the other, each from the solution of the one before.
-(Side by side, under `jax.vmap`, every line search would take as long as the longest.) The rows are
-first rotated onto their principal axes (float64, on the host), of which there are at most as many
-as rows, and each axis is scaled by its expected curvature, which spares iterations. The scaling of
-the features is folded into kernel and bias, so that the result is an ordinary classifier.
+by L-BFGS (`optax.lbfgs`), one strength after the other, each warm-started from the previous
+solution. (Under `jax.vmap`, every line search would take as long as the longest.) Rows are first
+rotated onto their principal axes (float64, on the host; at most as many axes as rows), and each
+axis is scaled by its expected curvature, which saves iterations. The scaling of the features is
+folded into kernel and bias, so that the result is an ordinary classifier.
 """
 
 import functools
@@ -26,16 +26,16 @@ from gtn_jax.training.score import standard_error
 
 MAX_ITERATIONS = 300
 GRADIENT_TOLERANCE = 1e-6
-"""Of the mean loss, in scaled coordinates, where the curvature is about 1."""
+"""Of the mean loss, in scaled coordinates with a curvature of about 1."""
 
 
 class Heads(NamedTuple):
-    """One classifier a strength, for features as they were given.
+    """One classifier per strength, for unscaled features.
 
     Attributes:
         kernels: float32 S K N.
         biases: float32 S N.
-        iterations: int32 S; `MAX_ITERATIONS` where it stopped short of the tolerance.
+        iterations: int32 S; `MAX_ITERATIONS` if not converged.
     """
 
     kernels: np.ndarray
@@ -43,7 +43,7 @@ class Heads(NamedTuple):
     iterations: np.ndarray
 
     def logits(self, features: Array) -> np.ndarray:
-        """S B N, of features B K."""
+        """S B N, for features B K."""
         return np.einsum("bk,skn->sbn", np.asarray(features), self.kernels) + self.biases[:, None]
 
 
@@ -54,13 +54,13 @@ def solve_heads(
     strengths: tuple[float, ...],
     use_bias: bool = True,
 ) -> Heads:
-    """Solve one head a strength.
+    """Solve one head per strength.
 
     Args:
-        features: float R K, one row a view of an image.
+        features: float R K, a row per view of an image.
         labels: int R.
-        num_classes: N; classes without a row are allowed.
-        strengths: C of scikit-learn's `LogisticRegression`; a smaller one is a stronger penalty.
+        num_classes: N; classes without rows are allowed.
+        strengths: C of scikit-learn's `LogisticRegression`; smaller is more regularized.
         use_bias: False: all biases are 0.
 
     Raises:
@@ -76,7 +76,7 @@ def solve_heads(
 
 
 class _Problem(NamedTuple):
-    """Standardized rows on their principal axes, A of them, and the way back.
+    """Standardized rows on their A principal axes, and the inverse transformation.
 
     Attributes:
         rows: float32 R A.
@@ -84,10 +84,9 @@ class _Problem(NamedTuple):
         variances: float32 A, of the axes.
         axes: float64 K A.
         mean: float64 K, of the features.
-        scale: float64 K, their deviation; infinite where a channel never changes.
+        scale: float64 K, standard deviations; infinite for constant channels.
         num_classes: N.
-        use_bias: without one, features are scaled and not centered: `mean` is 0, `scale` their root
-            mean square.
+        use_bias: False: features are not centered (`mean` is 0, `scale` the root mean square).
     """
 
     rows: np.ndarray
@@ -107,7 +106,7 @@ class _Problem(NamedTuple):
         if not np.isfinite(rows).all():
             raise ValueError("features: not finite; the backbone's weights or images are damaged")
         mean, scale = rows.mean(0), rows.std(0)
-        # A channel that never changes tells nothing: its weight stays 0.
+        # Weights of constant channels stay 0.
         changes = scale > 1e-6 * np.abs(mean) + 1e-12
         if not use_bias:
             mean, scale = np.zeros_like(mean), np.sqrt(np.mean(rows**2, 0))
@@ -120,7 +119,7 @@ class _Problem(NamedTuple):
             variances, left = np.linalg.eigh(rows @ rows.T / count)
             axes = rows.T @ left / np.sqrt(np.maximum(variances, 1e-30) * count)
         kept = variances > 1e-10 * variances[-1]
-        kept[-1] = True  # where all features are equal, one axis on which nothing varies
+        kept[-1] = True  # if all features are equal
         axes, variances = axes[:, kept], variances[kept]
         projected = np.asarray(rows @ axes, np.float32)
         labels = np.asarray(labels, np.int32)
@@ -128,11 +127,11 @@ class _Problem(NamedTuple):
         return cls(projected, labels, variances, axes, mean, scale, num_classes, use_bias)
 
     def solve(self, strengths: tuple[float, ...], weights: Array | None = None) -> Heads:
-        """One head a strength; rows count by their weights, float R, or 1 each."""
+        """One head per strength; rows are weighted by float R `weights`, by default 1."""
         weights = np.ones(len(self.rows)) if weights is None else weights
-        # scikit-learn penalizes one vector for two classes, the difference of ours.
+        # For two classes, scikit-learn penalizes the difference of our two vectors.
         halves = np.asarray(strengths, np.float32) / (2 if self.num_classes == 2 else 1)
-        found, biases, iterations = _minimize(
+        weights_of_axes, biases, iterations = _minimize(
             self.rows,
             self.labels,
             np.asarray(weights, np.float32),
@@ -141,7 +140,7 @@ class _Problem(NamedTuple):
             self.num_classes,
             self.use_bias,
         )
-        rotated = np.einsum("ka,san->skn", self.axes, np.asarray(found, np.float64))
+        rotated = np.einsum("ka,san->skn", self.axes, np.asarray(weights_of_axes, np.float64))
         kernels = rotated / self.scale[:, None]
         biases = np.asarray(biases, np.float64) - np.einsum("k,skn->sn", self.mean, kernels)
         return Heads(
@@ -159,14 +158,14 @@ def _minimize(
     num_classes: int,
     use_bias: bool,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Weights (S A N), biases (S N) and iterations (S) of the minimum for each strength."""
+    """Weights (S A N), biases (S N) and iterations (S) at the minimum for each strength."""
     optimizer = optax.lbfgs(memory_size=10)
     shares = row_weights / jnp.sum(row_weights)
 
     def solve(start: Any, strength: jax.Array) -> Any:
-        """From the weights and bias of the strength before, which are close."""
+        """Starts from the weights and bias of the previous strength."""
         decay = 1 / (strength * jnp.sum(row_weights))
-        # The curvature of the mean loss where all classes are equally likely, and the penalty's.
+        # Curvature of the mean loss at uniform predictions, plus the penalty's.
         scaling = lax.rsqrt(variances / jnp.float32(num_classes) + decay)[:, None]
 
         def loss(scaled: Any) -> jax.Array:
@@ -179,9 +178,9 @@ def _minimize(
 
         value_and_grad = optax.value_and_grad_from_state(loss)
 
-        def goes_on(carry: Any) -> jax.Array:
-            _, _, iteration, steepest = carry
-            return (iteration < MAX_ITERATIONS) & (steepest > GRADIENT_TOLERANCE)
+        def is_unconverged(carry: Any) -> jax.Array:
+            _, _, iteration, max_gradient = carry
+            return (iteration < MAX_ITERATIONS) & (max_gradient > GRADIENT_TOLERANCE)
 
         def iterate(carry: Any) -> Any:
             scaled, state, iteration, _ = carry
@@ -190,35 +189,34 @@ def _minimize(
                 grad, state, scaled, value=value, grad=grad, value_fn=loss
             )
             scaled = optax.apply_updates(scaled, updates)
-            steepest = optax.tree.max(jax.tree.map(jnp.abs, optax.tree.get(state, "grad")))
-            return scaled, state, iteration + 1, steepest
+            max_gradient = optax.tree.max(jax.tree.map(jnp.abs, optax.tree.get(state, "grad")))
+            return scaled, state, iteration + 1, max_gradient
 
         scaled = start[0] / scaling, start[1]
         carry = scaled, optimizer.init(scaled), jnp.int32(0), jnp.float32(jnp.inf)
-        scaled, _, iterations, _ = lax.while_loop(goes_on, iterate, carry)
-        found = scaling * scaled[0], scaled[1]
-        return found, (*found, iterations)
+        scaled, _, iterations, _ = lax.while_loop(is_unconverged, iterate, carry)
+        solution = scaling * scaled[0], scaled[1]
+        return solution, (*solution, iterations)
 
     start = jnp.zeros((rows.shape[1], num_classes)), jnp.zeros(num_classes)
     return lax.scan(solve, start, strengths)[1]
 
 
 STRENGTHS = tuple(float(strength) for strength in 10.0 ** np.arange(-5, 3))
-"""Tried unless told otherwise."""
 FOLDS = 5
 
 
 class SolvedHead(NamedTuple):
-    """The classifier of the strength that held-out images chose.
+    """The classifier with the strength chosen on held-out images.
 
     Attributes:
         kernel: float32 K N.
         bias: float32 N.
         strength: C, see `solve_heads`.
-        views: that were trained on: all, or 1 where the others mislead.
+        views: trained on: all, or 1 if the others mislead.
         chosen_on: "validation" or "cross-validation".
-        held_out: how many images chose.
-        accuracy: of the held-out images, 0..1; None where there were none.
+        held_out: number of held-out images.
+        accuracy: on the held-out images, 0..1; None without any.
     """
 
     kernel: np.ndarray
@@ -238,25 +236,24 @@ def solve_head(
     strengths: tuple[float, ...] = STRENGTHS,
     seed: int = 0,
 ) -> SolvedHead:
-    """Solve a head on all training images, with the strength that held-out images choose.
+    """Solve a head on all training images, with a strength chosen on held-out images.
 
-    Of the strengths whose accuracy is within one standard error of the highest that one is chosen
-    whose loss is lowest (the accuracy of few images is a coarse count).
+    Of the strengths whose accuracy is within one standard error of the highest, the one with the
+    lowest loss is chosen (the accuracy of few images is coarse).
 
-    Views other than the first are trained on unless they look wrong: a head that was solved on the
-    first alone has a higher loss on theirs, of held-out images, by more than two standard errors.
+    Further views are used for training unless they look wrong: a head solved on view 0 alone has a
+    loss on them (of held-out images) that is higher by more than two standard errors.
 
-    Without validation images the choice is by stratified cross-validation, in which all views of an
-    image share a fold. A class with a single image is in every training set and is never held out.
-    Validation images are never trained on.
+    Without validation images, the strength is chosen by stratified cross-validation, with all views
+    of an image in the same fold. A class with a single image is never held out. Validation images
+    are never trained on.
 
     Args:
-        views: float V B K, features of V views of each image; view 0 is what evaluation sees.
+        views: float V B K, features of V views of each image; view 0 is that of evaluation.
         labels: int B.
         num_classes: N.
         validation: features (float V B' K, of the same views) and labels (int B').
-        strengths: to choose from, ascending; of equal losses the smallest one's wins.
-        seed: of the folds.
+        strengths: to choose from, ascending; of ties the smallest.
 
     Raises:
         ValueError: features that are not finite.
@@ -271,10 +268,11 @@ def solve_head(
 
 
 def _misleads(losses: np.ndarray) -> bool:
-    """Whether other views of held-out images (rows of V B) look wrong to a head that knows view 0.
+    """Whether the other views of held-out images (losses V B) look wrong to a head solved on view
+    0.
 
-    Their mean loss is higher by two standard errors: left and right differ, as in lettering or in
-    pictures of things that all face one way.
+    Their mean loss is higher by two standard errors: left and right differ, as in text or in images
+    of objects that all face one way.
     """
     views, images = losses.shape
     if views < 2 or images < 2:
@@ -292,34 +290,34 @@ def _solved(
     strengths: tuple[float, ...],
     seed: int,
 ) -> tuple[SolvedHead, np.ndarray]:
-    """The head on these views, and its losses on each `seen` view of held-out images, V B."""
+    """The head solved on `views`, and its losses V B on each `seen` view of held-out images."""
     rows, count = views.reshape(-1, views.shape[-1]), len(labels)
     problem = _Problem.of(rows, np.tile(labels, len(views)), num_classes)
     heads = problem.solve(strengths)
-    held_out, wanted = [], labels[:0]
+    held_out, held_out_labels = [], labels[:0]
     if validation is not None and len(validation[1]):
-        chosen_on, wanted = "validation", validation[1]
+        chosen_on, held_out_labels = "validation", validation[1]
         held_out.append([heads.logits(view) for view in validation[0]])
     else:
         chosen_on = "cross-validation"
-        # The same program for all folds: what is held out has weight 0.
+        # Held-out rows have weight 0, so that all folds share one program.
         for fold in _folds(labels, seed):
             weights = np.ones(count)
             weights[fold] = 0
-            others = problem.solve(strengths, np.tile(weights, len(views)))
-            held_out.append([others.logits(view[fold]) for view in seen])
-            wanted = np.concatenate([wanted, labels[fold]])
+            fold_heads = problem.solve(strengths, np.tile(weights, len(views)))
+            held_out.append([fold_heads.logits(view[fold]) for view in seen])
+            held_out_labels = np.concatenate([held_out_labels, labels[fold]])
     best, accuracy, losses = len(strengths) // 2, None, np.zeros((0, 0))
-    if len(wanted):
+    if len(held_out_labels):
         logits = np.concatenate([np.stack(views) for views in held_out], axis=2)  # V S B N
-        losses = _cross_entropy(logits, wanted)
-        accuracies = (logits[0].argmax(-1) == wanted).mean(1)
-        lowest = accuracies.max() - standard_error(accuracies.max(), len(wanted))
+        losses = _cross_entropy(logits, held_out_labels)
+        accuracies = (logits[0].argmax(-1) == held_out_labels).mean(1)
+        lowest = accuracies.max() - standard_error(accuracies.max(), len(held_out_labels))
         best = int(np.where(accuracies >= lowest, losses[0].mean(1), np.inf).argmin())
         accuracy, losses = float(accuracies[best]), losses[:, best]
     head = SolvedHead(
         heads.kernels[best], heads.biases[best], strengths[best], len(views), chosen_on,
-        len(wanted), accuracy,
+        len(held_out_labels), accuracy,
     )  # fmt: skip
     return head, losses
 
@@ -332,7 +330,7 @@ def _cross_entropy(logits: np.ndarray, labels: np.ndarray) -> np.ndarray:
 
 
 def _folds(labels: np.ndarray, seed: int) -> list[np.ndarray]:
-    """Up to `FOLDS` disjoint sets of images, each with its share of every class of two or more."""
+    """Up to `FOLDS` disjoint, stratified sets of images, without classes of a single image."""
     generator = np.random.default_rng(seed)
     folds: list[list[int]] = [[] for _ in range(FOLDS)]
     start = 0
@@ -341,5 +339,5 @@ def _folds(labels: np.ndarray, seed: int) -> list[np.ndarray]:
         if len(images) > 1:
             for number, image in enumerate(images):
                 folds[(start + number) % FOLDS].append(int(image))
-            start += len(images)  # so that small classes fill all folds alike
+            start += len(images)  # spread small classes over all folds
     return [np.sort(fold) for fold in folds if fold]

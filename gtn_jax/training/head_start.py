@@ -1,10 +1,9 @@
-"""Where training starts: classifiers that are solved on the features that the backbone comes with.
+"""Start training from classifiers that are solved on the pretrained features.
 
-The main classifier is solved on the features as the gate lets them through at its start, the
-auxiliary one, which has no bias, on those of the stage before the last: a random one would push the
-backbone away from its first step on. Each image is seen as evaluation sees it and, where training
-mirrors images and that helps, as its mirror image. (Linear probing, then fine-tuning: arXiv
-2202.10054.)
+The main classifier is solved on features gated by the initial gate, the auxiliary one, which has no
+bias, on those of the penultimate stage: a random one would disturb the backbone from the first step
+on. Images are seen as in evaluation and, if training flips images and that helps, mirrored. (Linear
+probing, then fine-tuning: arXiv 2202.10054.)
 """
 
 from typing import Any, NamedTuple
@@ -24,12 +23,7 @@ from gtn_jax.training.image_store import ordered_batches
 
 
 class HeadStart(NamedTuple):
-    """A start with solved classifiers.
-
-    Attributes:
-        variables: with them in it.
-        solved: how the main one came about; its arrays are those in `variables`.
-    """
+    """Variables including the solved classifiers, and how the main one was chosen."""
 
     variables: Variables
     solved: SolvedHead
@@ -46,19 +40,16 @@ def solve_start(
     mesh: jax.sharding.Mesh,
     seed: int,
 ) -> HeadStart:
-    """Solve main and auxiliary classifier; of many processes the first one does, for all.
+    """Solve main and auxiliary classifiers in the primary process, for all of them.
 
     Args:
         step: jitted, from `make_gated_step`.
-        variables: of the model, on the mesh, with pretrained weights and a classifier that has a
-            bias.
+        variables: on the mesh, with pretrained weights and a classifier with bias.
         num_classes: N.
         train: in the view of evaluation.
-        validation: likewise; chooses the strength of the penalty. None: cross-validation does.
-        mirror: whether mirror images may help.
-        batch_size: images a step.
-        mesh: whose devices share each batch.
-        seed: of the folds.
+        validation: likewise, to choose the strength of the penalty; None: cross-validation.
+        mirror: whether mirror images may be used.
+        batch_size: images per step.
 
     Raises:
         ValueError: features that are not finite.
@@ -69,11 +60,11 @@ def solve_start(
         views.append(_features(step, variables, train, True, batch_size, mesh))
     held_out = None
     if validation is not None:
-        seen = [
+        features = [
             _features(step, variables, validation, mirrored, batch_size, mesh)[0]
             for mirrored in (False, True)[: len(views)]
         ]
-        held_out = np.stack(seen), validation.part.labels
+        held_out = np.stack(features), validation.part.labels
     main: Any = {name: np.asarray(leaf) for name, leaf in params["classifier"]["fc"].items()}
     solved = SolvedHead(main["kernel"], main["bias"], 0.0, 1, "", 0, None)
     auxiliary = "aux_classifier" in params
@@ -82,7 +73,7 @@ def solve_start(
         gated = np.stack([last for last, _ in views])
         solved = solve_head(gated, labels, num_classes, held_out, seed=seed)
         if auxiliary:
-            # At the same strength: it answers nothing, and is only to start well.
+            # At the same strength: it is not used for prediction.
             used = [before for _, before in views[: solved.views] if before is not None]
             rows, repeated = np.concatenate(used), np.tile(labels, len(used))
             strengths = (solved.strength,)
@@ -98,11 +89,11 @@ def solve_start(
 
 
 def single_frames(part: Subset) -> Subset:
-    """The same part; of videos, the middle frame of each clip."""
+    """The same subset; for videos, the middle frame of each clip."""
     if not part.split.clips:
         return part
     frames = clip_rows(clip_ids(part.files))
-    return part.only(np.sort([own[len(own) // 2] for own in frames]))
+    return part.only(np.sort([rows[len(rows) // 2] for rows in frames]))
 
 
 def _features(
@@ -114,8 +105,8 @@ def _features(
     mesh: jax.sharding.Mesh,
 ) -> tuple[np.ndarray, np.ndarray | None]:
     """Gated and auxiliary features, float32 B K each, of all images."""
-    found = [
+    features = [
         fetch(step(variables, batch, np.array(mirror)))
         for batch in ordered_batches(images, batch_size, mesh)
     ]
-    return jax.tree.map(lambda *parts: np.concatenate(parts)[: len(images)], *found)
+    return jax.tree.map(lambda *parts: np.concatenate(parts)[: len(images)], *features)

@@ -1,9 +1,8 @@
-"""Where the training images of a run are kept: on the devices, in the host's memory, or nowhere.
+"""Where decoded training images are kept: on the devices, in host memory, or nowhere.
 
-The first that fits wins: on the devices a step gathers its own batch; the host's memory needs less
-room, as nothing is padded there, but a batch crosses to the devices every step; streaming decodes
-it anew. A CPU's devices share the host's memory, and each keeps its own copy. The numbers are the
-same in all three, so a resumed run may choose otherwise than it did when it began.
+The first that fits is used. On the devices, a step gathers its own batch. Host memory needs no
+padding, but each batch is transferred. Streaming decodes each batch again. CPU devices share host
+memory, and each keeps its own copy. Results are the same, so a resumed run may choose again.
 """
 
 import dataclasses
@@ -29,19 +28,19 @@ from gtn_jax.training.state import TrainState
 from gtn_jax.training.steps import Metrics, TrainStep
 
 DEVICE_SHARE = 4
-"""One part in so many of what a device has free may be images; the rest is for the steps."""
+"""Images may use 1/DEVICE_SHARE of a device's free memory; steps need the rest."""
 
 
 class RowBatch(flax.struct.PyTreeNode):
-    """A batch of images that every device of a mesh holds: their rows.
+    """A batch of images, as rows of an array on every device of a mesh.
 
     Attributes:
-        pixels: uint8 B' H W 3, of all images, padded with zeros to the highest and the widest.
-        sizes: int32 B' 2, as of a `Batch`; None where every image fills its H W.
-        rows: int32 B, of the images above.
+        pixels: uint8 B' H W 3, all images, zero-padded to the largest height and width.
+        sizes: int32 B' 2, as in `Batch`; None where every image fills H W.
+        rows: int32 B, of `pixels`.
         labels: int32 B, in [0, N).
-        mask: float32 B, as of a `Batch`.
-        mesh: that they are on.
+        mask: float32 B, as in `Batch`.
+        mesh: that holds `pixels`.
     """
 
     pixels: jax.Array
@@ -52,14 +51,14 @@ class RowBatch(flax.struct.PyTreeNode):
     mesh: Mesh = flax.struct.field(pytree_node=False)
 
     def gather(self) -> Batch:
-        """The images, split over the devices as `put_batch` splits a batch; inside jit.
+        """The batch, sharded as by `put_batch`; call it inside jit.
 
-        Each device gathers the rows of its own share, and nothing crosses between devices.
+        Each device gathers its own rows, without communication.
         """
         sharding = batch_sharding(len(self.labels), self.mesh)
 
         def take(array: jax.Array) -> jax.Array:
-            # Rows are ours and in bounds; the default would look for those that are not.
+            # Rows are in bounds, so skip the check of the default mode.
             taken = array.at[self.rows].get(mode="clip")
             return lax.with_sharding_constraint(taken, sharding)
 
@@ -69,20 +68,14 @@ class RowBatch(flax.struct.PyTreeNode):
 
 @dataclasses.dataclass(frozen=True)
 class ResidentImages(Images):
-    """Decoded, in the memory of every device of a mesh.
-
-    Attributes:
-        pixels: as of a `RowBatch`.
-        sizes: as of a `RowBatch`.
-        mesh: the mesh.
-    """
+    """Decoded images in the memory of every device of a mesh; pixels and sizes as in `RowBatch`."""
 
     pixels: Any = None
     sizes: jax.Array | None = None
     mesh: Any = None
 
     def take(self, rows: np.ndarray) -> RowBatch:
-        """The rows alone."""
+        """The rows, not yet gathered."""
         mask = np.ones(len(rows), np.float32)
         labels = self.part.labels[rows]
         return RowBatch(
@@ -92,30 +85,26 @@ class ResidentImages(Images):
 
 @dataclasses.dataclass(frozen=True)
 class SharedImages(Images):
-    """Decoded when they are asked for; of many processes, each decodes the rows of its own devices.
-
-    Attributes:
-        mesh: whose devices share each batch.
-    """
+    """Images decoded on demand, by each of several processes for its own devices of `mesh`."""
 
     mesh: Any = None
 
     def take(self, rows: np.ndarray) -> Batch:
-        """The images, zeros where another process decodes."""
-        own = own_rows(len(rows), self.mesh)
-        found = self.gather(rows[own])
+        """The batch, with zeros where another process decodes."""
+        local = own_rows(len(rows), self.mesh)
+        batch = self.gather(rows[local])
 
-        def among_zeros(array: np.ndarray) -> np.ndarray:
+        def scatter(array: np.ndarray) -> np.ndarray:
             whole = np.zeros((len(rows), *array.shape[1:]), array.dtype)
-            whole[own] = array
+            whole[local] = array
             return whole
 
-        images, sizes = jax.tree.map(among_zeros, (found.images, found.sizes))
+        images, sizes = jax.tree.map(scatter, (batch.images, batch.sizes))
         return Batch(images, self.part.labels[rows], np.ones(len(rows), np.float32), sizes)
 
 
 def with_resident_images(step: TrainStep) -> TrainStep:
-    """A training step that also takes a `RowBatch`: it gathers the images first."""
+    """Make a training step accept a `RowBatch`, which it gathers first."""
 
     @functools.wraps(step)
     def gathering(state: TrainState, batch: Any) -> tuple[TrainState, Metrics]:
@@ -125,11 +114,7 @@ def with_resident_images(step: TrainStep) -> TrainStep:
 
 
 def make_resident(images: Images, mesh: Mesh) -> ResidentImages:
-    """Decode every image once, straight to all devices: the host never holds more than some.
-
-    Raises:
-        ValueError: an unreadable image, named.
-    """
+    """Decode images in chunks, onto all devices; ValueError names an unreadable image."""
     shape = (len(images), images.height, images.width, 3)
     everywhere = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec())
     pixels = jax.jit(lambda: jnp.zeros(shape, jnp.uint8), out_shardings=everywhere)()
@@ -151,7 +136,7 @@ def _write(pixels: jax.Array, chunk: jax.Array, start: jax.Array) -> jax.Array:
 def ordered_batches(images: Images, batch_size: int, mesh: Mesh) -> Iterator[Batch]:
     """`pipeline.evaluation_batches` on the mesh, wherever the images are.
 
-    Rows that only fill the last batch hold any image.
+    Padding of the last batch holds arbitrary images.
     """
     if not isinstance(images, ResidentImages):
         for batch in evaluation_batches(images, batch_size):
@@ -166,19 +151,13 @@ def ordered_batches(images: Images, batch_size: int, mesh: Mesh) -> Iterator[Bat
 
 
 def place_images(images: Images, store: str, mesh: Mesh) -> Images:
-    """Decode images to where they are kept; `place` of the result says where, and why.
+    """Decode images to where `data.image_store` says; `place` of the result says where, and why.
 
-    Args:
-        images: from `open_images`.
-        store: `data.image_store`.
-        mesh: of the run.
-
-    Raises:
-        ValueError: they are to be kept where they cannot be, or an unreadable image, named.
+    Raises ValueError if they do not fit there, or for an unreadable image, named.
     """
     if store == "auto":
         store, reason = _automatic(images, mesh)
-        # Processes may have unequal room, and all must run the same programs.
+        # Processes may differ in memory, but must run the same programs.
         store = STORES[broadcast_from_primary(STORES.index(store))]
     else:
         reason = _forced(images, store, mesh)
@@ -215,11 +194,7 @@ def _automatic(images: Images, mesh: Mesh) -> tuple[str, str]:
 
 
 def _forced(images: Images, store: str, mesh: Mesh) -> str:
-    """Why, in words.
-
-    Raises:
-        ValueError: there is not so much memory.
-    """
+    """The reason; ValueError if there is not enough memory."""
     needed = _device_bytes(images, mesh) if store == "device" else images.bytes
     on_device = store == "device" and not _is_cpu(mesh)
     room = free_bytes(mesh) if on_device else _host_bytes()
@@ -233,18 +208,18 @@ def _forced(images: Images, store: str, mesh: Mesh) -> str:
 
 
 def free_bytes(mesh: Mesh) -> int | None:
-    """Memory that every device of this process has free; None where the backend does not say."""
-    found = []
+    """Smallest free memory of this process's devices; None if the backend does not report it."""
+    free = []
     for device in mesh.local_devices:
         stats = device.memory_stats() or {}
         if "bytes_limit" not in stats:
             return None
-        found.append(stats["bytes_limit"] - stats["bytes_in_use"])
-    return min(found)
+        free.append(stats["bytes_limit"] - stats["bytes_in_use"])
+    return min(free)
 
 
 def _device_bytes(images: Images, mesh: Mesh) -> int:
-    """What the images take of one memory: the CPU devices of a process have one between them."""
+    """Memory of one copy, or, as CPU devices share memory, of all local copies."""
     return images.padded_bytes * (len(mesh.local_devices) if _is_cpu(mesh) else 1)
 
 
@@ -253,7 +228,7 @@ def _is_cpu(mesh: Mesh) -> bool:
 
 
 def _host_bytes() -> int | None:
-    """Memory of this machine; None where it does not say."""
+    """Memory of this machine; None if unknown."""
     try:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     except (ValueError, OSError, AttributeError):
@@ -261,6 +236,6 @@ def _host_bytes() -> int | None:
 
 
 def _text(size: int) -> str:
-    """Bytes in three digits or so."""
+    """A size with about three digits."""
     mib = size / 2**20
     return f"{mib:.3g} MiB" if mib < 999.5 else f"{mib / 2**10:.3g} GiB"

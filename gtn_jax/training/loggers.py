@@ -1,9 +1,10 @@
-"""Who else sees what a run logs: TensorBoard, a service of yours, JAX's profiler.
+"""Further destinations of metrics: TensorBoard, custom loggers, JAX's profiler.
 
-`metrics.jsonl` has every row in any case. A `Logger` is a few lines of user code around wandb,
-MLflow or anything else: docs/watching.md.
+`metrics.jsonl` always has every row. A `Logger` is a few lines of user code around wandb, MLflow or
+anything else: docs/watching.md.
 """
 
+import contextlib
 import importlib.util
 import time
 from collections.abc import Mapping, Sequence
@@ -18,69 +19,61 @@ Row = Mapping[str, Any]
 
 
 class Logger(Protocol):
-    """What `loop.run` takes as one of its `loggers`."""
+    """A metrics logger, for the `loggers` of `loop.run`."""
 
     def log(self, row: Row) -> None:
         """Take a row of `metrics.jsonl`: step, epoch, split, and numbers by name."""
 
     def close(self) -> None:
-        """The run is over, or stopped."""
+        """The run has ended."""
 
 
 class ProfiledSteps(NamedTuple):
-    """Which steps to trace, counted from 1 in this process: compiling is over by the tenth.
-
-    Attributes:
-        first: the first one.
-        last: the last one.
-    """
+    """Steps to trace, inclusive, counted from 1; compilation ends before the tenth."""
 
     first: int
     last: int
 
     @classmethod
     def parse(cls, text: str) -> "ProfiledSteps":
-        """ "10:20" -> steps 10 to 20.
-
-        Raises:
-            ValueError: another form, or steps that do not rise.
-        """
+        """ "10:20" -> steps 10 to 20; ValueError for another form, or decreasing steps."""
         first, _, last = text.partition(":")
         if not (first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last)):
             raise UsageError(f"--profile: invalid value {text!r}; expected FIRST:LAST, e.g. 10:20")
         return cls(int(first), int(last))
 
 
-class RunLogger:
-    """Tells every logger of every row, and traces some steps."""
+class RunLogger(contextlib.AbstractContextManager):
+    """Passes rows to all loggers, and traces some steps.
+
+    As a context manager, it finishes the trace and closes the loggers.
+
+    Args:
+        loggers: of this process.
+        profiled: steps to trace; None: none.
+        trace_folder: for the trace, shown by xprof and TensorBoard's profile plugin.
+    """
 
     def __init__(
         self, loggers: Sequence[Logger], profiled: ProfiledSteps | None, trace_folder: Path
     ):
-        """Nothing begins yet.
-
-        Args:
-            loggers: of this process.
-            profiled: steps to trace; None: none.
-            trace_folder: for the trace, which xprof and TensorBoard's profile plugin show.
-        """
         self._loggers, self._profiled, self._folder = tuple(loggers), profiled, trace_folder
         self._steps, self._is_tracing = 0, False
 
     def row(self, row: Row) -> None:
-        """Pass a row on."""
+        """Log a row."""
         for logger in self._loggers:
             logger.log(row)
 
     def before_step(self) -> None:
-        """A step is about to be dispatched."""
+        """Call before a step is dispatched."""
         self._steps += 1
         if self._profiled is not None and self._steps == self._profiled.first:
             jax.profiler.start_trace(str(self._folder))
             self._is_tracing = True
 
     def after_step(self, metrics: Any) -> None:
-        """It was dispatched; `metrics` are ready when it is done."""
+        """Call after a step is dispatched, with its metrics."""
         if self._is_tracing and self._profiled and self._steps >= self._profiled.last:
             jax.block_until_ready(metrics)
             self._stop()
@@ -89,12 +82,7 @@ class RunLogger:
         self._is_tracing = False
         jax.profiler.stop_trace()
 
-    def __enter__(self) -> "RunLogger":
-        """As a context it ends whatever happened."""
-        return self
-
     def __exit__(self, *exception: object) -> None:
-        """Finish a trace that steps did not suffice for, and close the loggers."""
         if self._is_tracing:
             self._stop()
         for logger in self._loggers:
@@ -102,28 +90,27 @@ class RunLogger:
 
 
 class TensorBoardLogger:
-    """Event files by tensorboardX, the extra `tensorboard`; tags are SPLIT/NAME."""
+    """TensorBoard event files, by tensorboardX (the extra `tensorboard`); tags are SPLIT/NAME.
+
+    Args:
+        folder: created with the first row; a resumed run adds a file.
+
+    Raises:
+        ValueError: tensorboardX is not installed.
+    """
 
     def __init__(self, folder: Path):
-        """The folder is made with the first row.
-
-        Args:
-            folder: of the event files; a run that goes on adds one.
-
-        Raises:
-            ValueError: tensorboardX is not installed.
-        """
         if importlib.util.find_spec("tensorboardX") is None:
             raise ValueError('--tensorboard needs tensorboardX: pip install "gtn_jax[tensorboard]"')
         self._folder, self._writer = folder, None
 
     def log(self, row: Row) -> None:
-        """A scalar a number of the row."""
+        """Log each number of a row as a scalar."""
         if self._writer is None:
             from tensorboardX import SummaryWriter
 
-            # What a run that goes on logs again takes the place of what it logged before. Names
-            # alone have seconds only, and a second file of one second would replace the first.
+            # A resumed run replaces the steps that it logs again. Default file names have only a
+            # resolution of seconds; the suffix keeps them distinct.
             self._writer = SummaryWriter(
                 str(self._folder),
                 purge_step=row["step"],
@@ -134,6 +121,6 @@ class TensorBoardLogger:
                 self._writer.add_scalar(f"{row['split']}/{name}", value, row["step"])
 
     def close(self) -> None:
-        """Write what is buffered."""
+        """Flush and close."""
         if self._writer is not None:
             self._writer.close()

@@ -1,8 +1,8 @@
-"""One training run: from a config to a finished run folder, resumable at any moment.
+"""One training run: from a config to a finished run folder, resumable at any time.
 
 `Training.train` is the loop. The same config in the same folder continues an unfinished run bit for
-bit (on CPU) and leaves a finished one alone. Of many processes (runtime/distributed.py) all run it,
-and the first one writes.
+bit (on CPU) and leaves a finished one alone. With several processes (runtime/distributed.py), all
+run this, and the primary one writes.
 """
 
 import collections
@@ -53,25 +53,24 @@ def run(
     profiled: ProfiledSteps | None = None,
     budget_minutes: float | None = None,
 ) -> dict:
-    """Train, evaluate, and leave a run folder; continue what is there.
+    """Train and evaluate, or continue an unfinished run.
 
     Args:
-        config: of the run.
-        workdir: the run folder; new, or one of the same config.
-        quiet: leave no line behind; on a terminal a bar shows while it runs.
-        devices: the first so many local ones, these, or None: all.
-        loggers: get each row of `metrics.jsonl` as it is written, too.
+        workdir: the run folder; new, or of the same config.
+        quiet: print no lines; on a terminal, a bar still shows during the run.
+        devices: the first n devices, these, or None: all.
+        loggers: also get each row of `metrics.jsonl`.
         profiled: steps to trace, into `workdir/profile`.
-        budget_minutes: from this call to its end, of a new run: it gets fewer steps than the config
-            asks for if they do not fit. One that is there goes on as it was begun.
+        budget_minutes: time limit of this call, for a new run: it gets fewer steps if those of the
+            config do not fit. Ignored for an existing run.
 
     Returns:
         The summary, as in `summary.json`: accuracies in 0..1, times in seconds.
 
     Raises:
-        ValueError: invalid value anything about config, data, weights or folder that; another
-            process trains in the folder; or a loss or gradient is not finite.
-        Interrupted: a signal came, inside `interruption.caught` only; what was trained is saved.
+        ValueError: invalid config, data, weights or folder; another process trains in the folder;
+            or a loss or gradient is not finite.
+        Interrupted: a signal came, inside `interruption.caught` only; progress is saved.
     """
     # ---- folder ----
     deadline = None if budget_minutes is None else time.monotonic() + 60 * budget_minutes
@@ -86,23 +85,23 @@ def run(
     else:
         config = with_start(config)
     folder.check(config)
-    # One that should be there and is gone is made anew; for who only reads it is an error.
+    # A missing summary is written again here; for readers it is an error.
     finished = folder.summary() if folder.is_finished() else None
     if broadcast_from_primary(finished is not None):
         if folder.unsealed() and is_primary():
-            # A kill came before the digests, or an older version wrote it. If somebody is at it,
-            # or nothing can be written there, it is not this process's to do.
+            # Killed before the digests, or of an older version. Optional: the folder may be locked
+            # or read-only.
             with contextlib.suppress(ValueError), locked(workdir):
                 folder.seal()
         return finished or {}
     folder.check_writable()
     with locked(workdir) if is_primary() else contextlib.nullcontext():
-        # Whoever had the lock may have finished just now.
+        # The previous holder of the lock may have finished.
         finished = folder.summary() if folder.is_finished() else None
         if broadcast_from_primary(finished is not None):
             return finished or {}
-        watching = RunLogger(loggers if is_primary() else (), profiled, workdir / "profile")
-        return _train(config, folder, quiet, devices, watching, deadline)
+        run_logger = RunLogger(loggers if is_primary() else (), profiled, workdir / "profile")
+        return _train(config, folder, quiet, devices, run_logger, deadline)
 
 
 def _train(
@@ -110,20 +109,20 @@ def _train(
     folder: RunFolder,
     quiet: bool,
     devices: Devices,
-    watching: RunLogger,
+    run_logger: RunLogger,
     deadline: float | None,
 ) -> dict:
-    """The rest of `run`, in a folder that nobody else writes into."""
+    """The rest of `run`, in a folder that this process has locked."""
     is_timed, quiet = not quiet, quiet or not is_primary()
     if not quiet:  # before the images, which can take a while
         print(f"device  {in_words(data_mesh(devices))}", flush=True)
     start = prepare_run(config, folder, devices, is_timed, deadline)
     bar = ProgressBar(start.setup.total_steps, start.setup.epoch.steps, start.step, quiet)
-    training = Training(start, folder, watching, bar)
+    training = Training(start, folder, run_logger, bar)
     with (
         active().deferring(),
         bar,
-        watching,
+        run_logger,
         start.checkpoints,
         contextlib.closing(training.batches),
     ):
@@ -134,19 +133,29 @@ def _train(
 
 
 class Training:
-    """A run between its start and its end: the state, where it is, and what it has found so far."""
+    """A run in progress.
 
-    def __init__(self, start: RunStart, folder: RunFolder, watching: RunLogger, bar: ProgressBar):
-        """Open the batches; features of a frozen backbone are computed here.
+    Attributes:
+        state: after `step` steps.
+        step: steps done.
+        counted_images: images in steps that count for the speed; see `count`.
+        batches: iterator over the batches of the next steps.
+        watched: the split that selects.
+        few: number of images below which the loss selects, not the accuracy; see `score`.
+        floor: accuracy of the solved start, below which no step is selected.
+        scores: of all evaluations so far, for early stopping.
+        pending: (step, metrics) to be logged one interval later, when they are ready.
+        iterator_states: (step, state of `batches` before it) of recent steps, to save the state
+            before a refused step.
+        last_save: time of the last save, by `time.monotonic`.
+        is_evaluation_short: whether the last evaluation took less than half of
+            `EVALUATION_SECONDS`.
+    """
 
-        Args:
-            start: of `prepare_run`.
-            folder: of the run.
-            watching: loggers and profiler.
-            bar: for a person.
-        """
+    def __init__(self, start: RunStart, folder: RunFolder, run_logger: RunLogger, bar: ProgressBar):
+        """Opens the batches, and computes the features of a frozen backbone if they are cached."""
         setup = start.setup
-        self.start, self.folder, self.watching, self.bar = start, folder, watching, bar
+        self.start, self.folder, self.run_logger, self.bar = start, folder, run_logger, bar
         self.setup, self.programs, self.config = setup, setup.programs, setup.config
         self.clock, self.checkpoints, self.interruption = start.clock, start.checkpoints, active()
         self.state, self.step, self.total_steps = start.state, start.step, setup.total_steps
@@ -161,67 +170,65 @@ class Training:
         if line is not None:
             bar.say(line)
 
-        # ---- what selection looks at ----
         self.watched = SELECTED_ON.get(self.config.training.select, "validation")
         few = FEW_IMAGES if start.head is None else FEW_SOLVED
-        self.few = 0 if self.watched == "test" else few  # the authors' best epoch is of accuracy
+        self.few = 0 if self.watched == "test" else few  # the authors select by accuracy
         self.floor = start_accuracy(folder.rows(), self.watched)
-        self.judged = scores_until(folder.rows(), self.watched, self.step, self.few, self.floor)
+        self.scores = scores_until(folder.rows(), self.watched, self.step, self.few, self.floor)
 
-        # ---- what is logged one interval late, and what a refused step needs ----
         self.pending: tuple[int, dict[str, jax.Array]] | None = None
-        self.places: collections.deque[tuple[int, Any]] = collections.deque(
+        self.iterator_states: collections.deque[tuple[int, Any]] = collections.deque(
             maxlen=2 * self.config.training.log_every_steps + 2
         )
-        self.told: set[str] = set()
+        self.advice_given: set[str] = set()
         self.last_save = time.monotonic()
         self.is_evaluation_short = False
 
     # ---- the loop ----
 
     def train(self) -> None:
-        """Take all steps that are left; evaluate, log and save on the way.
+        """Take all remaining steps; evaluate, log and save on the way.
 
         Raises:
             Diverged: a loss or gradient was not finite; the state before it is saved.
-            Interrupted: a signal came; what was trained is saved.
+            Interrupted: a signal came; progress is saved.
         """
         setup, config, training = self.setup, self.config, self.config.training
         per_epoch, patience = setup.epoch.steps, training.early_stopping_patience
-        compiled: set[tuple[bool, bool, int]] = set()
+        compiled: set[tuple[bool, bool, int]] = set()  # (frozen?, small images?, batch size)
         if self.start.position is None and self.start.head is not None:
-            self.judge()  # what the run has found if it never comes to a better one
-        while self.step < self.total_steps and not is_stale(self.judged, patience):
-            epoch = self.step // per_epoch
-            frozen, small = epoch < training.freeze_epochs, epoch < config.data.small_image_epochs
+            self.evaluate_and_save()  # the result, unless training improves on it
+        while self.step < self.total_steps and not is_stale(self.scores, patience):
             started = time.monotonic()
             batch = self.next_batch()
-            program = (frozen, small, len(batch.labels))
+            epoch = self.step // per_epoch
+            frozen, small = epoch < training.freeze_epochs, epoch < config.data.small_image_epochs
+            program = frozen, small, len(batch.labels)
             is_compiling = program not in compiled
             compiled.add(program)
             with self.clock.timed("compile" if is_compiling else "train"):
-                self.watching.before_step()
+                self.run_logger.before_step()
                 with (
                     jax.profiler.StepTraceAnnotation("train", step_num=self.step),
                     jax.transfer_guard("disallow"),
                 ):
                     self.state, metrics = self.programs.take_step(self.state, batch, frozen, small)
                 self.step += 1
-                self.watching.after_step(metrics)
+                self.run_logger.after_step(metrics)
                 self.checkpoints.check()
                 # Metrics are read one interval late, so that reading never waits for the device.
                 if self.step % training.log_every_steps == 0:
                     self.log_pending()
                     self.pending = self.step, metrics
-                is_due = is_evaluation_due(self.step, self.total_steps, per_epoch, config)
-                is_save_due = time.monotonic() - self.last_save >= self.save_interval()
-                if is_compiling or is_due or self.step % per_epoch == 0 or is_save_due:
-                    jax.block_until_ready(metrics)  # the clock needs to know
+                evaluates = is_evaluation_due(self.step, self.total_steps, per_epoch, config)
+                saves = time.monotonic() - self.last_save >= self.save_interval()
+                if is_compiling or evaluates or self.step % per_epoch == 0 or saves:
+                    jax.block_until_ready(metrics)  # for the clock
             if not is_compiling:
                 self.count(batch, time.monotonic() - started)
-            if is_due:
-                self.judge()
-            elif is_save_due:
+            if evaluates:
+                self.evaluate_and_save()
+            elif saves:
                 self.save()
             if self.interruption.number is not None:
                 self.stop(self.batches.get_state())
@@ -230,16 +237,16 @@ class Training:
 
     def next_batch(self) -> Any:
         """The batch of the next step, on the devices."""
-        self.places.append((self.step, self.batches.get_state()))
+        self.iterator_states.append((self.step, self.batches.get_state()))
         try:
             with self.clock.timed("train"), self.interruption.at_once():  # a read may hang
                 return put_batch(next(self.batches), self.setup.mesh)
         except Interrupted:
-            self.stop(self.places[-1][1])
+            self.stop(self.iterator_states[-1][1])
 
     def count(self, batch: Any, seconds: float) -> None:
-        """Book a step that compiled nothing, for the speed."""
-        # Steps on features are so short that counting them would flatter the speed.
+        """Count a step that did not compile, for the speed."""
+        # Steps on features are much shorter and would inflate the images per second.
         on_features = isinstance(batch, PooledBatch)
         self.counted_images += 0 if on_features else len(batch.labels)
         self.bar.count(seconds, len(batch.labels), "features" if on_features else "images")
@@ -250,21 +257,21 @@ class Training:
         is_due_next = is_evaluation_due(
             self.step + 1, self.total_steps, self.setup.epoch.steps, self.config
         )
-        # An evaluation that a signal cuts short costs what was trained since the last save.
+        # If a signal cuts an evaluation short, progress since the last save is lost.
         is_long = is_due_next and not self.is_evaluation_short
         return min(seconds, EVALUATION_SECONDS) if is_long else seconds
 
     # ---- rows of metrics.jsonl ----
 
     def log(self, split: str, step: int, values: dict[str, Any]) -> None:
-        """Add a row."""
+        """Append a row to `metrics.jsonl`."""
         row = {"step": step, "epoch": step / self.setup.epoch.steps, "split": split, **values}
         row["seconds"] = self.clock.total
         self.folder.append(row)
-        self.watching.row(row)
+        self.run_logger.row(row)
 
     def log_pending(self) -> None:
-        """Log the metrics that wait to be read; ends the run if their step was refused."""
+        """Log the pending metrics; ends the run if their step was refused."""
         if self.pending is None:
             return
         (step, metrics), self.pending = self.pending, None
@@ -277,11 +284,11 @@ class Training:
 
     # ---- evaluation and saves ----
 
-    def judge(self) -> None:
-        """Evaluate what is there, and save it."""
+    def evaluate_and_save(self) -> None:
+        """Evaluate and save."""
         self.log_pending()
         self.check_refused()
-        images, accuracy, found = self.start.images, None, None
+        images, accuracy, score_value = self.start.images, None, None
         started = time.monotonic()
         result = self.evaluate(self.watched) if self.watched in images else None
         if self.config.training.watch_test and self.watched != "test" and "test" in images:
@@ -290,22 +297,22 @@ class Training:
         if result is not None:
             if self.step == 0:
                 self.floor = result["accuracy"]
-            found = score(result, self.few, self.floor)
-            self.judged.append(-math.inf if found is None else found)
-            accuracy = None if found is None else result["accuracy"]
+            score_value = score(result, self.few, self.floor)
+            self.scores.append(-math.inf if score_value is None else score_value)
+            accuracy = None if score_value is None else result["accuracy"]
             self.bar.say(
                 f"{self.progress()}  {self.watched} accuracy {result['accuracy']:.4f}  "
                 f"loss {result['loss']:.4f}"
             )
             if 2 * self.step >= self.total_steps:
                 classes = len(self.setup.classes)
-                self.tell(
+                self.advise(
                     near_chance(result["accuracy"], int(result["images"]), classes, self.config)
                 )
-        self.save(accuracy, found)
+        self.save(accuracy, score_value)
 
     def evaluate(self, split: str) -> dict[str, float]:
-        """Evaluate a split, and log the row."""
+        """Evaluate a split, and log the metrics."""
         images = self.start.images[split]
         try:
             with self.clock.timed("evaluate"):
@@ -318,21 +325,24 @@ class Training:
         return result
 
     def save(
-        self, accuracy: float | None = None, found: float | None = None, place: Any = None
+        self,
+        accuracy: float | None = None,
+        score_value: float | None = None,
+        iterator_state: Any = None,
     ) -> None:
-        """Save the state and where the data are; ends the run if a step was refused."""
+        """Save state and data position; ends the run if a step was refused."""
         self.log_pending()
         self.check_refused()
         with self.clock.timed("checkpoint"):
             self.folder.sync()
             position = {
-                "batches": place or self.batches.get_state(),
+                "batches": iterator_state or self.batches.get_state(),
                 "order": self.start.order,
                 "images": self.counted_images,
                 "seconds": {**self.clock.seconds},
                 "head": self.start.head,
             }
-            self.checkpoints.save(self.state, position, accuracy, found)
+            self.checkpoints.save(self.state, position, accuracy, score_value)
         self.last_save = time.monotonic()
 
     # ---- ends ----
@@ -343,12 +353,12 @@ class Training:
             self.refuse()
 
     def refuse(self) -> NoReturn:
-        """End with the state before the refused step saved, see steps.py."""
+        """Save the state before the refused step (see steps.py), and raise `Diverged`."""
         self.pending = None
         self.state = self.state.replace(refused=replicate(np.bool_(False), self.setup.mesh))
         self.step = int(self.state.step)
         if self.step > self.start.step:
-            self.save(place=dict(self.places)[self.step])
+            self.save(iterator_state=dict(self.iterator_states)[self.step])
         train, data = self.start.images["train"], self.config.data
         rows = pipeline.rows_of_step(
             train,
@@ -359,22 +369,18 @@ class Training:
         )
         raise refused_step(self.step + 1, train.part.files[rows])
 
-    def stop(self, place: Any) -> NoReturn:
-        """End as a signal asks, with what was trained saved."""
+    def stop(self, iterator_state: Any) -> NoReturn:
+        """Save, and raise `Interrupted`."""
         number = self.interruption.number
         assert number is not None
         if self.step == self.start.step:
             raise Interrupted(number, f"; nothing new since step {self.step}")
-        self.save(place=place)
+        self.save(iterator_state=iterator_state)
         self.checkpoints.wait()
         raise Interrupted(number, f"; step {self.step} of {self.total_steps} is saved")
 
     def finish(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Evaluate what is selected.
-
-        Returns:
-            The summary, and split -> predictions.
-        """
+        """Evaluate the selected step; returns the summary, and split -> predictions."""
         with self.clock.timed("checkpoint"):
             self.checkpoints.wait()
         with self.clock.timed("evaluate"):
@@ -390,16 +396,16 @@ class Training:
         }
         return summary, predictions
 
-    # ---- words ----
+    # ---- printing ----
 
-    def tell(self, advice: str | None) -> None:
-        """Say a line of advice, once."""
-        if advice is not None and advice not in self.told:
-            self.told.add(advice)
+    def advise(self, advice: str | None) -> None:
+        """Print a line of advice, once."""
+        if advice is not None and advice not in self.advice_given:
+            self.advice_given.add(advice)
             self.bar.say(f"note    {advice}")
 
     def progress(self) -> str:
-        """Where the run is, in what its length was given in."""
+        """Steps or epochs done, in the unit of the config."""
         if self.config.training.steps is None:
             return f"epoch {self.step // self.setup.epoch.steps}/{self.config.training.epochs}"
         return f"step {self.step}/{self.total_steps}"

@@ -1,4 +1,4 @@
-"""A config -> the model with its start, and the compiled programs of a run."""
+"""Model, initial variables and compiled programs of a run, from its config."""
 
 import functools
 from collections.abc import Callable
@@ -48,11 +48,11 @@ class Programs(NamedTuple):
     """The jitted functions of a run.
 
     Attributes:
-        optimizer: that the training steps use.
-        train_step: (frozen backbone?, small images?) -> step; donates its state. Of a batch of
-            features only if frozen.
-        gated_step: variables, batch, mirror -> what the classifiers see.
-        pooling_step: variables, batch, key, rows -> these features, of one view of each image.
+        optimizer: of the training steps.
+        train_step: (frozen backbone?, small images?) -> step, which donates its state. Takes
+            batches of features only if frozen.
+        gated_step: variables, batch, mirror -> inputs of the classifiers.
+        pooling_step: variables, batch, key, rows -> features of one view of each image.
         evaluation_step: variables, batch -> MetricTotals, Answers.
         probabilities_step: variables, batch -> float32 B N.
     """
@@ -72,7 +72,7 @@ class Programs(NamedTuple):
 
 
 def build_module(config: Config, num_classes: int) -> GTN:
-    """The module of a config, without numbers."""
+    """The module of a config."""
     section = config.model
     return GTN(
         backbone=section.backbone,
@@ -91,12 +91,11 @@ def build_module(config: Config, num_classes: int) -> GTN:
 
 
 def check_model(config: Config) -> None:
-    """Refuse a network, or weights, that cannot be had; for work that starts with something else.
-
-    Weights of a hub are not fetched for it.
+    """Check architecture and weights before other work; weights on a hub are not downloaded.
 
     Raises:
-        ValueError: as `load_variables`, but for weights of another network or of a hub.
+        ValueError: see `load_variables`; weights of another architecture or on a hub are not
+            checked.
     """
     variable_shapes(build_module(config, num_classes=2))
     weights = config.model.weights
@@ -105,11 +104,7 @@ def check_model(config: Config) -> None:
 
 
 def preprocessing_of(config: Config) -> Preprocessing:
-    """Mean and deviation of the images that a config's weights were trained on.
-
-    Raises:
-        ValueError: weights of an unknown name.
-    """
+    """Normalization that a config's weights expect; ValueError for unknown weights."""
     weights = config.model.weights
     if weights is None:
         return Preprocessing(IMAGENET_MEAN, IMAGENET_STD)
@@ -118,11 +113,8 @@ def preprocessing_of(config: Config) -> Preprocessing:
 
 
 def load_variables(config: Config, model: GTN) -> Variables:
-    """The start of a run: pretrained weights if the config names some, with new classifiers.
-
-    Raises:
-        ValueError: weights that do not fit.
-    """
+    """Initial variables: pretrained if the config has weights, which must fit (ValueError); new
+    classifiers."""
     weights = config.model.weights
     if weights is None:
         return init_variables(model, config.seed)
@@ -138,7 +130,7 @@ def initial_state(config: Config, programs: Programs, variables: Variables) -> T
 
 
 def trainable_parameters(config: Config, params: Any) -> int:
-    """Number of parameters that a run of a resolved config changes."""
+    """Number of parameters that a run of a resolved config trains."""
     training = config.training
     groups = parameter_groups(training.trainable, training.frozen_stages)
     return count_trainable(params, groups, (_BACKBONE,) if is_frozen(config) else ())
@@ -151,18 +143,22 @@ def build_programs(
     steps_per_epoch: int,
     batch_size: int | None = None,
 ) -> Programs:
-    """The programs of a run; runs that differ only in seed and peak rates share them.
+    """The programs of a run; runs that differ only in seed and peak learning rates share them.
 
     Args:
-        config: of the run.
-        model: of `build_module`.
-        preprocessing: mean and deviation of the images.
-        steps_per_epoch: turns the schedule's epochs into steps.
-        batch_size: images of a full batch; None: as many as the config says.
+        preprocessing: normalization of the images.
+        steps_per_epoch: converts the schedule's epochs to steps.
+        batch_size: of a full batch; None: the config's.
     """
-    own = {"seed": 0, "optimizer.learning_rate": 1.0, "optimizer.head_learning_rate": None}
-    shared = override(config, own | ({"data.batch_size": batch_size} if batch_size else {}))
-    # Modules and configs are frozen and hash by value; Linen does not declare it.
+    shared_values: dict[str, Any] = {
+        "seed": 0,
+        "optimizer.learning_rate": 1.0,
+        "optimizer.head_learning_rate": None,
+    }
+    shared = override(
+        config, shared_values | ({"data.batch_size": batch_size} if batch_size else {})
+    )
+    # Linen modules hash by value, but are not declared hashable.
     return _build_programs(shared, cast(Any, model), preprocessing, steps_per_epoch)
 
 
@@ -177,13 +173,13 @@ def _build_programs(
         step = _train_step(config, model, optimizer, preprocessing, frozen, small)
         return jax.jit(step, donate_argnums=0)
 
-    seen = augment.evaluation_transform(*preprocessing)
-    forward = make_forward(model, seen, config.data.mirror_evaluation)
+    transform = augment.evaluation_transform(*preprocessing)
+    forward = make_forward(model, transform, config.data.mirror_evaluation)
     views = _image_transform(config, preprocessing, small=False)
     return Programs(
         optimizer,
         train_step,
-        jax.jit(make_gated_step(model, seen)),
+        jax.jit(make_gated_step(model, transform)),
         jax.jit(make_pooling_step(model, views)),
         jax.jit(make_evaluation_step(forward)),
         jax.jit(make_probabilities_step(forward)),

@@ -1,10 +1,10 @@
-"""What a person sees of a running job: a bar on a terminal, plain lines elsewhere.
+"""Progress of a run: a bar on a terminal, plain lines elsewhere.
 
-The clock counts training steps only: time to compile is passed over, so the rate and the
-remaining time are right from the start. Steps on cached features are counted by themselves: they
-say nothing of how fast images go, nor of how long those take that are left.
+Only training steps count, without compilation, so rate and remaining time are right from the start.
+Steps on cached features are counted separately: they do not predict the speed of images.
 """
 
+import contextlib
 import math
 import sys
 import time
@@ -18,11 +18,18 @@ from gtn_jax.config import Config
 _PLAIN_LINE_SECONDS = 10.0
 
 
-class ProgressBar:
-    """Shows step, epoch, loss, accuracy, images/s (or features/s) and the time that is left."""
+class ProgressBar(contextlib.AbstractContextManager):
+    """Shows step, epoch, loss, accuracy, images/s (or features/s) and remaining time.
+
+    Starts when it is created, so that earlier lines stay above it, and stops on exit: it hides the
+    cursor.
+
+    Attributes:
+        seconds_beside: step -> seconds of the remaining evaluations.
+    """
 
     def __init__(self, total_steps: int, steps_per_epoch: int, done_steps: int, quiet: bool):
-        """Start at `done_steps` of `total_steps`; `quiet` leaves no line behind."""
+        """Start at `done_steps` of `total_steps`; `quiet` prints no lines."""
         self._total, self._per_epoch = total_steps, steps_per_epoch
         self._quiet = quiet
         self._seconds, self._steps, self._rows, self._unit = 0.0, 0, 0, "images"
@@ -40,21 +47,14 @@ class ProgressBar:
             self._bar.start()
 
     seconds_beside: Callable[[int], float] = staticmethod(lambda step: 0.0)
-    """Step -> what evaluations take that are still to come."""
 
     def say(self, line: str) -> None:
-        """A line that stays."""
+        """Print a line above the bar."""
         if not self._quiet:
             self._console.print(line, markup=False)
 
     def count(self, seconds: float, rows: int, unit: str = "images") -> None:
-        """Add a step that did not compile; of another unit than before it is the first.
-
-        Args:
-            seconds: that it took.
-            rows: images or features in it.
-            unit: "images" or "features".
-        """
+        """Count a compiled step of `rows` "images" or "features"; a new unit starts over."""
         if unit != self._unit:
             self._seconds, self._steps, self._rows, self._unit = 0.0, 0, 0, unit
         self._seconds += seconds
@@ -63,15 +63,14 @@ class ProgressBar:
 
     @property
     def rate(self) -> float:
-        """Images, or features, a second so far; 0 before the first counted step."""
+        """Images, or features, per second; 0 before the first counted step."""
         return self._rows / self._seconds if self._seconds else 0.0
 
     def show(self, step: int, loss: float, accuracy: float) -> None:
         """Update the bar, or print a line if the last one is some seconds old.
 
         Args:
-            step: that is done.
-            loss: of the classifier alone, in nats, as a validation loss is.
+            loss: of the classifier alone, in nats, comparable to a validation loss.
             accuracy: in 0..1.
         """
         left = (self._total - step) * self._seconds / max(self._steps, 1)
@@ -89,12 +88,7 @@ class ProgressBar:
             self._last_line = time.monotonic()
             self.say(f"  step {step}/{self._total}  {text}")
 
-    def __enter__(self) -> "ProgressBar":
-        """It shows from the moment it is built, so that lines before the first step stay above."""
-        return self
-
     def __exit__(self, *exception: object) -> None:
-        """Take the bar down, whatever happened: it has hidden the cursor."""
         if self._bar is not None:
             self._bar.stop()
 
@@ -103,12 +97,8 @@ FEW_STEPS = 100
 
 
 def few_steps(config: Config, total_steps: int) -> str | None:
-    """A line about a run that is too short for classifiers that start at random; None: it is not.
-
-    Args:
-        config: resolved.
-        total_steps: of the run.
-    """
+    """Advice for a run (of a resolved config) too short for randomly initialized classifiers, or
+    None."""
     if config.training.head_start == "solved" or total_steps >= FEW_STEPS:
         return None
     fix = "--training.head_start solved starts from a solved classifier, "
@@ -121,14 +111,7 @@ def few_steps(config: Config, total_steps: int) -> str | None:
 
 
 def near_chance(accuracy: float, images: int, classes: int, config: Config) -> str | None:
-    """A line about answers that are no better than guesses; None: they are, or so few cannot tell.
-
-    Args:
-        accuracy: 0..1, of
-        images: that many images.
-        classes: N; a guess is right once in N times, and by luck two deviations more often.
-        config: resolved.
-    """
+    """Advice if the accuracy is at most two standard deviations above chance, or None."""
     chance = 1 / classes
     most = chance + 2 * math.sqrt(chance * (1 - chance) / images)
     if accuracy > most or most >= 1:

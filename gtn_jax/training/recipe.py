@@ -1,8 +1,8 @@
-"""What `gtn fit` trains with: backbone, image size and time, chosen by device and number of images.
+"""The recipe of `gtn fit`: backbone, image size and time budget, by device and number of images.
 
-On an accelerator a ResNet-50 at the size that it was trained at. Two cores would take hours for
-that: on a CPU it is a ResNet-18 on a quarter of the pixels. Weights that somebody brings decide the
-backbone; one with a stem for small images gets small images.
+On an accelerator, a ResNet-50 at its pretraining size. That takes hours on two cores, so on a CPU
+it is a ResNet-18 on a quarter of the pixels. The user's weights determine the backbone; one with a
+stem for small images gets small images.
 """
 
 from typing import NamedTuple
@@ -13,18 +13,13 @@ from gtn_jax.weights.recognize import backbone_of
 
 ACCELERATOR_WEIGHTS, CPU_WEIGHTS = "hf:timm/resnet50.tv_in1k", "hf:timm/resnet18.tv_in1k"
 CPU_IMAGES, CPU_MINUTES = 2_000, 30.0
-"""With more training images than these a CPU gets a budget, unless there is one."""
+"""On a CPU, more training images than this get a budget of CPU_MINUTES by default."""
 _SIZES = {"accelerator": (224, 256), "cpu": (112, 128), "small": (32, 36)}
-"""`data.image_size` and `data.resize_size`."""
+"""(`data.image_size`, `data.resize_size`)."""
 
 
 class Recipe(NamedTuple):
-    """A choice.
-
-    Attributes:
-        config: of the run.
-        budget_minutes: None: as long as it takes.
-    """
+    """Config of a run, and its time budget in minutes; None: no limit."""
 
     config: Config
     budget_minutes: float | None
@@ -37,17 +32,17 @@ def choose(
     weights: str | None = None,
     budget_minutes: float | None = None,
 ) -> Recipe:
-    """How to train on so many images here.
+    """The recipe for a number of training images on this device.
 
     Args:
-        config: what else is to be done, e.g. of the experiment `photos`.
-        images: of training.
+        config: everything else, e.g. of the experiment `photos`.
+        images: number of training images.
         is_accelerator: whether the device is one.
-        weights: as `registry.resolve` takes them; None: by the device.
-        budget_minutes: of the whole command; None: by the device.
+        weights: as in `registry.resolve`; None: by device.
+        budget_minutes: of the whole command; None: by device.
 
     Raises:
-        ValueError: as `backbone_of`.
+        ValueError: see `backbone_of`.
     """
     weights = weights or (ACCELERATOR_WEIGHTS if is_accelerator else CPU_WEIGHTS)
     found = backbone_of(weights)

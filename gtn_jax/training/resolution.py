@@ -1,24 +1,23 @@
-"""What a config leaves open -> what a run does, once its images are known.
+"""Resolve what a config leaves open ("auto"), once the images are known.
 
-A run folder holds the resolved config. Where a run goes on, what was resolved is taken from there:
-what was open when it began is not decided twice.
+A run folder stores the resolved config, and a resumed run adopts its decisions.
 """
 
 from gtn_jax.config import Config, TrainingConfig, override
 from gtn_jax.weights.recognize import AUTO, with_backbone
 
 EVALUATIONS = 5
-"""Of a run whose length is "auto"."""
+"""Of a run of "auto" length."""
 
 
 def total_steps(config: Config, per_epoch: int) -> int:
-    """Training steps of a resolved config, `per_epoch` of them an epoch."""
+    """Training steps of a resolved config."""
     steps = config.training.steps
     return config.training.epoch_count * per_epoch if steps is None else steps
 
 
 def is_evaluation_due(step: int, total_steps: int, per_epoch: int, config: Config) -> bool:
-    """Whether to evaluate after so many steps: every so often, and at the end."""
+    """Whether to evaluate after this many steps: periodically, and at the end."""
     return step % _evaluation_interval(per_epoch, config) == 0 or step == total_steps
 
 
@@ -28,29 +27,28 @@ def _evaluation_interval(per_epoch: int, config: Config) -> int:
 
 
 def evaluations_after(step: int, total_steps: int, per_epoch: int, config: Config) -> int:
-    """How many evaluations are due after `step`."""
+    """Number of evaluations due after `step`."""
     every = _evaluation_interval(per_epoch, config)
     at_the_end = total_steps > step and total_steps % every > 0
     return total_steps // every - step // every + at_the_end
 
 
 def is_frozen(config: Config) -> bool:
-    """Whether the backbone of a resolved config has no gradient from the first step to the last."""
+    """Whether the backbone of a resolved config is frozen throughout."""
     training = config.training
     return training.steps == 0 or training.freeze_epochs >= training.epoch_count
 
 
 def automatic_steps(images: int, batch_size: int) -> int:
-    """How many steps the default recipe takes for so many training images (docs/training.md)."""
+    """Steps of the default recipe for this many training images (docs/training.md)."""
     return max(1, round(20 * images / batch_size))
 
 
 def with_start(config: Config) -> Config:
-    """With a backbone that has a name, and a head start that can be had, with what it needs.
+    """Resolve backbone and head start, with the fields that a solved head needs.
 
     Raises:
-        ValueError: nothing would be learned: no epochs, and no classifier that is solved; or as
-            `with_backbone`.
+        ValueError: no epochs and no solved head, so that nothing is learned; or unknown weights.
     """
     config = with_backbone(config)
     training, model = config.training, config.model
@@ -75,17 +73,14 @@ def with_start(config: Config) -> Config:
 def resolve(
     config: Config, images: int, batch_size: int, per_epoch: int, most_steps: int | None = None
 ) -> Config:
-    """Every field decided.
+    """Resolve every field; raises like `with_start`.
 
     Args:
         config: of the run.
-        images: that an epoch shows.
+        images: per epoch.
         batch_size: of a full batch.
-        per_epoch: steps.
-        most_steps: that there is time for; None: any number.
-
-    Raises:
-        ValueError: as `with_start`.
+        per_epoch: steps per epoch.
+        most_steps: that fit into a time budget; None: no limit.
     """
     config, training = with_start(config), config.training
     if training.epochs != "auto":
@@ -109,15 +104,9 @@ def resolve(
 
 
 def adopt(config: Config, kept: Config, is_budgeted: bool = False) -> Config:
-    """What `config` leaves open, as it was decided for the run that is there.
+    """Resolve what `config` leaves open as in the existing run of `kept`; raises like `with_start`.
 
-    Args:
-        config: asked for.
-        kept: resolved, of the run.
-        is_budgeted: whether the time decides, within what is asked for.
-
-    Raises:
-        ValueError: as `with_start`.
+    `is_budgeted` accepts the run's length if a time budget may have shortened the one asked for.
     """
     if config.model.backbone == AUTO:
         model = kept.model
@@ -142,7 +131,7 @@ def adopt(config: Config, kept: Config, is_budgeted: bool = False) -> Config:
 
 
 def _is_within(kept: TrainingConfig, asked: TrainingConfig) -> bool:
-    """Whether a length is what a budget may make of another one."""
+    """Whether a budget may shorten the length asked for to this one."""
     epochs = asked.epochs == "auto" or kept.epoch_count <= asked.epoch_count
     steps = asked.steps is None or (kept.steps is not None and kept.steps <= asked.steps)
     return epochs and steps

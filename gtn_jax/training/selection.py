@@ -1,4 +1,4 @@
-"""What a finished run sums up: which step counts, how good it is, and what it cost."""
+"""The summary of a finished run: which step is selected, how good it is, and what it cost."""
 
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -19,20 +19,19 @@ from gtn_jax.training.state import TrainState
 def evaluate_selected(
     start: RunStart, state: TrainState, step: int, rows: Iterable[Mapping[str, Any]]
 ) -> tuple[dict[str, Any], dict[str, Predictions]]:
-    """Select as `training.select` says, and evaluate what was selected.
+    """Select a step by `training.select`, and evaluate it.
 
-    The best step counts; where training began with a solved classifier and went through its whole
-    schedule, the last one unless it is worse beyond chance (`is_as_good`).
+    The best step is selected; after the full schedule of a solved start, the last one unless it is
+    significantly worse (`is_as_good`).
 
     Args:
-        start: of the run; its checkpoints are all saved.
+        start: of the run, with all checkpoints saved.
         state: after the last step.
-        step: the last one.
         rows: of `metrics.jsonl`.
 
     Returns:
-        selected_step, selected_on, and the figures of each split but train; and split -> what was
-        said of its images.
+        selected_step, selected_on, and the figures of each split but train; and split ->
+        predictions.
 
     Raises:
         Interrupted: a signal came; nothing is lost.
@@ -42,33 +41,29 @@ def evaluate_selected(
     selected_on = watched if watched in start.images else None
     best = checkpoints.best_step() if selected_on and is_primary() else None
     if best is not None and start.head is not None and step == setup.total_steps:
-        own = {row["step"]: row for row in rows if row.get("split") == selected_on}
-        if step in own and is_as_good(own[step], own[best], own[0]["accuracy"]):
+        by_step = {row["step"]: row for row in rows if row.get("split") == selected_on}
+        if step in by_step and is_as_good(by_step[step], by_step[best], by_step[0]["accuracy"]):
             best = step
     selected = broadcast_from_primary(step if best is None else best)
     if selected != step:
         state, _ = checkpoints.restore(state, selected)
-    found: dict[str, Any] = {"selected_step": selected, "selected_on": selected_on}
-    said: dict[str, Predictions] = {}
+    figures: dict[str, Any] = {"selected_step": selected, "selected_on": selected_on}
+    predictions: dict[str, Predictions] = {}
     for split in ("validation", "test"):
         if split in start.images:
             images = start.images[split]
             with active().at_once():
                 evaluation = evaluate_images(setup, state.variables, images, selected)
-            found |= {f"{split}_{name}": value for name, value in evaluation.figures.items()}
-            said[split] = predictions_of(images, evaluation)
-    return found, said
+            figures |= {f"{split}_{name}": value for name, value in evaluation.figures.items()}
+            predictions[split] = predictions_of(images, evaluation)
+    return figures, predictions
 
 
 def costs(config: Config, state: TrainState, counted_images: int, clock: Clock) -> dict[str, Any]:
-    """Parameters, speed and seconds, by the names of `summary.json`.
+    """Parameters, speed and times, by their names in `summary.json`.
 
-    Args:
-        config: of the run.
-        state: any of the run.
-        counted_images: that steps took which count for the speed: on images, and not compiling. If
-            0, images_per_second is None; steps on features count for the seconds only.
-        clock: of the run.
+    `counted_images` are those of steps that count for the speed: on images, and not compiling. If
+    0, images_per_second is None.
     """
     seconds = clock.seconds
     return {

@@ -1,7 +1,6 @@
 """What a run computes with: devices, data, model and programs, from a config.
 
-The same for all that builds a run: training, its dry run, the search for a rate, sweeps of heads,
-benchmarks, and what reads a run folder.
+Shared by training, dry runs, the rate finder, head sweeps, benchmarks, and readers of run folders.
 """
 
 import dataclasses
@@ -30,18 +29,15 @@ from gtn_jax.training.resolution import resolve, total_steps
 from gtn_jax.training.state import TrainState
 
 SELECTED_ON = {"val": "validation", "test_best": "test"}
-"""`training.select` -> the split whose best step is selected; "last" looks at none, and where there
-is no such split the last step counts."""
+"""`training.select` -> the split that selects; none for "last". Without that split, the last step
+is selected."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Epoch:
-    """Size of an epoch.
+    """Size of an epoch: images, and steps of one batch each.
 
-    Attributes:
-        images: that it shows.
-        batch_size: of a full batch; fewer than the config's where there are fewer images.
-        steps: one a batch.
+    `batch_size` is less than the config's if there are fewer images.
     """
 
     images: int
@@ -51,13 +47,13 @@ class Epoch:
 
 @dataclasses.dataclass(frozen=True)
 class RunSetup:
-    """What a run computes with; nothing is compiled, and no weight is read, before it is needed.
+    """What a run computes with; compiles and loads nothing until it is needed.
 
     Attributes:
         config: resolved.
         classes: names in label order.
-        preprocessing: mean and deviation of its images.
-        mesh: over the devices that share each batch.
+        preprocessing: normalization of the images.
+        mesh: the devices that share each batch.
         epoch: its size.
     """
 
@@ -74,7 +70,7 @@ class RunSetup:
 
     @property
     def programs(self) -> Programs:
-        """The jitted functions; setups that differ in seed and peak rates alone share them."""
+        """The jitted functions, shared by setups that differ only in seed and peak rates."""
         return build_programs(
             self.config, self.model, self.preprocessing, self.epoch.steps, self.epoch.batch_size
         )
@@ -86,23 +82,19 @@ class RunSetup:
 
     @property
     def evaluation_batch(self) -> int:
-        """Images of a batch of evaluation: `data.eval_batch_size`, up to a multiple of devices."""
+        """`data.eval_batch_size`, rounded up to a multiple of the number of devices."""
         return -(-self.config.data.eval_batch_size // self.mesh.size) * self.mesh.size
 
     def with_config(self, config: Config) -> "RunSetup":
-        """The same run by another config."""
+        """The same run with another config."""
         return dataclasses.replace(self, config=config)
 
     def state(self, variables: Variables) -> TrainState:
-        """Before step 0, on all devices.
-
-        Args:
-            variables: of the model.
-        """
+        """The state before step 0, on all devices."""
         return replicate(initial_state(self.config, self.programs, variables), self.mesh)
 
     def template(self) -> TrainState:
-        """Shapes, dtypes and shardings of the state: enough to load one from a checkpoint."""
+        """Shapes, dtypes and shardings of the state, to load a checkpoint."""
         sharding = NamedSharding(self.mesh, PartitionSpec())
         return jax.tree.map(
             lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding),
@@ -120,14 +112,9 @@ def setup_of(
     devices: Devices = None,
     epoch: Epoch | None = None,
 ) -> RunSetup:
-    """A setup without data, of a run that is there or of made-up images.
+    """A setup without data, for an existing run (of a resolved config) or synthetic images.
 
-    Args:
-        config: resolved.
-        classes: names in label order.
-        preprocessing: mean and deviation; None: those of the weights.
-        devices: the first so many local ones, these, or None: all.
-        epoch: None: of one full batch.
+    Defaults: preprocessing of the weights, all devices, an epoch of one full batch.
     """
     mesh = data_mesh(devices)
     preprocessing = preprocessing or preprocessing_of(config)
@@ -138,15 +125,12 @@ def setup_of(
 def open_setup(
     config: Config, devices: Devices = None, preprocessing: Preprocessing | None = None
 ) -> tuple[RunSetup, dict[str, Subset]]:
-    """The setup of a run, and its images by split, none of them decoded yet.
+    """The setup of a run, and its images by split, not yet decoded; resolves the config.
 
-    Args:
-        config: with absolute paths; what it leaves open is decided here.
-        devices: the first so many local ones, these, or None: all.
-        preprocessing: mean and deviation; None: those of the weights.
+    Paths have to be absolute. `preprocessing` defaults to that of the weights.
 
     Raises:
-        ValueError: invalid value data, a network or devices that.
+        ValueError: unusable data, weights, architecture or devices.
     """
     mesh = data_mesh(devices)
     parts = choose(open_data(config.data), config.data, config.seed)
@@ -160,13 +144,7 @@ def open_setup(
 def epoch_of(config: Config, train: Subset, devices: int) -> Epoch:
     """The size of an epoch, before any image is decoded.
 
-    Args:
-        config: of the run.
-        train: what it trains on.
-        devices: that share each batch.
-
-    Raises:
-        ValueError: a batch that they cannot share.
+    Raises ValueError if this number of devices cannot share a batch.
     """
     images = open_images(train, View.of(config.data, training=True)).epoch_images
     shares = devices, config.training.accumulation_steps
@@ -178,11 +156,10 @@ def epoch_of(config: Config, train: Subset, devices: int) -> Epoch:
 def load_images(
     config: Config, parts: dict[str, Subset], mesh: jax.sharding.Mesh
 ) -> dict[str, Images]:
-    """Every part in the config's view: whole images to crop from in training, squares elsewhere.
+    """All splits in the config's view: whole images to crop in training, squares elsewhere.
 
-    Raises:
-        ValueError: as `check_parts`, an unreadable image, or images that do not fit where the
-            config wants them.
+    Raises ValueError like `check_parts`, for an unreadable image, or if images do not fit where the
+    config says.
     """
     check_parts(config, parts)
     data = config.data
@@ -193,17 +170,15 @@ def load_images(
 
 
 def check_parts(config: Config, parts: dict[str, Subset]) -> None:
-    """Refuse images that this config cannot train on, before any of them is decoded.
+    """Check that this config can train on these images, before any is decoded.
 
-    Raises:
-        ValueError: one class only, no test split to select on, or videos whose features are to be
-            cached.
+    Raises ValueError for a single class, no test split to select on, or a feature cache of videos.
     """
     data = config.data
     classes = parts["train"].split.classes
     if len(classes) < 2:
-        found = ", ".join(classes)
-        raise ValueError(f"data.name: {data.name} has one class ({found}); bring at least two")
+        names = ", ".join(classes)
+        raise ValueError(f"data.name: {data.name} has one class ({names}); bring at least two")
     if data.feature_cache_views and parts["train"].split.clips:
         raise ValueError(
             f"data.feature_cache_views: {data.name} holds videos, whose frames differ by epoch; "

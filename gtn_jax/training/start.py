@@ -1,7 +1,4 @@
-"""What a run has in hand before its first step: images, state, and where it goes on.
-
-Everything here happens once a process; loop.py is what happens again and again.
-"""
+"""Prepare a run: images, initial or restored state, run time. Once per process; loop.py trains."""
 
 import time
 from typing import Any, NamedTuple
@@ -39,25 +36,22 @@ from gtn_jax.training.resolution import resolve
 from gtn_jax.training.setup import SELECTED_ON, RunSetup, load_images, open_setup
 from gtn_jax.training.state import TrainState
 
-_NOTHING = -1
-"""In the place of the newest step, where none is saved."""
-
 
 class RunStart(NamedTuple):
     """A run, ready for the step after `step`.
 
     Attributes:
         setup: what it computes with.
-        images: split name -> its images.
-        state: fresh, or that of the newest whole checkpoint; on all devices.
+        images: split -> images.
+        state: initial, or of the newest intact checkpoint; on all devices.
         checkpoints: of the run, open for writing.
-        step: steps that were done before.
-        position: what was saved with them, see loop.py; None where nothing was.
-        head: how the classifier was solved that the run starts from; see `_described`. None: not.
-        order: what a data position of this run is a position in.
+        step: steps done.
+        position: saved with the checkpoint, see loop.py; None for a new run.
+        head: description of the solved head that the run started from, see `_describe`; or None.
+        order: identifies the order of the training data that a data position refers to.
         clock: seconds so far.
-        pace: how fast this machine is; None where nobody asked, or where it is over at once.
-        time_lines: how long it takes, for a person; none likewise.
+        pace: speed of this machine; None if not measured.
+        time_lines: the estimated run time, for printing; empty if not measured.
     """
 
     setup: RunSetup
@@ -73,7 +67,7 @@ class RunStart(NamedTuple):
     time_lines: tuple[str, ...]
 
     def work_after(self, step: int | None) -> Work:
-        """What is left to do after a step; None: of a run that has not begun."""
+        """The remaining work after a step; None: of a run that has not started."""
         return _work(self.setup, self.images, step)
 
 
@@ -84,17 +78,17 @@ def prepare_run(
     is_timed: bool = False,
     deadline: float | None = None,
 ) -> RunStart:
-    """Everything up to the first step; writes what readers of the folder need.
+    """Do everything up to the first step; writes the files that readers of the folder need.
 
     Args:
-        config: of the run, its paths absolute; what it leaves open is decided here.
-        folder: of the run, which nobody else writes into.
-        devices: the first so many local ones, these, or None: all.
-        is_timed: whether somebody wants to know how long it takes.
-        deadline: when a new run should be over, by `time.monotonic`; None: any time.
+        config: with absolute paths; it is resolved here.
+        folder: of the run, locked by this process.
+        devices: the first n devices, these, or None: all.
+        is_timed: whether to estimate the run time.
+        deadline: of a new run, by `time.monotonic`; None: no limit.
 
     Raises:
-        ValueError: invalid value data, weights or devices that, or a folder of another run.
+        ValueError: unusable data, weights or devices, or a folder of another run.
     """
     clock = Clock()
     with clock.timed("start"):
@@ -103,80 +97,79 @@ def prepare_run(
         folder.check_data(fingerprints)
         variables = load_variables(setup.config, setup.model)
         images = load_images(setup.config, parts, setup.mesh)
-        # Of many processes the first looks.
-        reached = broadcast_from_primary(
-            max(StepFolders(folder.checkpoints, note).steps(), default=_NOTHING)
-        )
+        saved = _from_primary(max(StepFolders(folder.checkpoints, note).steps(), default=None))
         head = None
-        if reached == _NOTHING and setup.config.training.head_start == "solved":
+        if saved is None and setup.config.training.head_start == "solved":
             with clock.timed("head"):
                 setup, variables, head = _solve_head(setup, variables, images)
         state = setup.state(variables)
-        pace, lines = None, ()
-        left = setup.total_steps - max(0, reached)
-        if deadline is not None or (is_timed and left >= TIMED_FROM):
-            at = None if reached == _NOTHING else reached
-            setup, pace, lines = _fit(setup, config, state, images, at, deadline, head is not None)
+        pace, time_lines = None, ()
+        remaining = setup.total_steps - (saved or 0)
+        if deadline is not None or (is_timed and remaining >= TIMED_FROM):
+            is_solved = head is not None
+            setup, pace, time_lines = _fit(setup, config, state, images, saved, deadline, is_solved)
             clock.seconds["compile"] += pace.compile_seconds
             clock.seconds["start"] -= pace.compile_seconds
 
         folder.start(setup.config, setup.classes, setup.preprocessing)
         folder.keep_data(fingerprints)
-        checkpoints = Checkpoints(folder.checkpoints, config=setup.config, classes=setup.classes)
-        # The first process alone may tidy the folder up.
-        newest = checkpoints.latest_step() if is_primary() else None
-        step, position = broadcast_from_primary(_NOTHING if newest is None else newest), None
         data, seed = setup.config.data, setup.config.seed
         order = data_position.describe(data, fingerprints["train"], setup.epoch.batch_size, seed)
-        if step != _NOTHING:
+        checkpoints = Checkpoints(folder.checkpoints, config=setup.config, classes=setup.classes)
+        # The newest saved step may be damaged; only the primary process may clean up.
+        step = _from_primary(checkpoints.latest_step() if is_primary() else None)
+        position = None
+        if step is not None:
             state, position = checkpoints.restore(state, step)
             data_position.check(position.get("order"), order, f"{folder.checkpoints}/{step}")
             for part, seconds in position["seconds"].items():
                 clock.seconds[part] = clock.seconds.get(part, 0.0) + seconds
             head = position.get("head")
-        folder.rewind(step)
-        folder.append_start(start_row(in_words(setup.mesh), max(0, step)))
+        folder.rewind(-1 if step is None else step)  # step 0 may have been evaluated
+        step = step or 0
+        folder.append_start(start_row(in_words(setup.mesh), step))
     return RunStart(
-        setup, images, state, checkpoints, max(0, step), position, head, order, clock, pace, lines
+        setup, images, state, checkpoints, step, position, head, order, clock, pace, time_lines
     )
+
+
+def _from_primary(step: int | None) -> int | None:
+    """The primary process's step, as only its view of the folder is certain."""
+    shared = broadcast_from_primary(-1 if step is None else step)
+    return None if shared == -1 else shared
 
 
 def _solve_head(
     setup: RunSetup, variables: Variables, images: dict[str, Images]
 ) -> tuple[RunSetup, Variables, dict[str, Any]]:
-    """Solve the classifiers on images as evaluation sees them.
-
-    Returns:
-        The setup, whose config says whether images are mirrored; variables with solved classifiers;
-        and a description.
-    """
+    """Solve the classifiers; returns setup (with flips decided), variables and a description."""
     config, mesh = setup.config, setup.mesh
     view = View.of(config.data, training=False)
 
-    def seen(of: Images) -> Images:
+    def as_evaluated(of: Images) -> Images:
         part = single_frames(of.part)
         return of if of.view == view and part is of.part else load(part, view)
 
     validation = images.get("validation")
-    found = solve_start(
+    start = solve_start(
         setup.programs.gated_step,
         replicate(variables, mesh),
         len(setup.classes),
-        seen(images["train"]),
-        None if validation is None else seen(validation),
+        as_evaluated(images["train"]),
+        None if validation is None else as_evaluated(validation),
         bool(config.data.random_flip),
         setup.evaluation_batch,
         mesh,
         config.seed,
     )
-    head = _described(found.solved)
+    head = _describe(start.solved)
     if config.data.random_flip == "auto":
         head["mirrors"] = head["views"] > 1
         setup = setup.with_config(override(config, {"data.random_flip": head["mirrors"]}))
-    return setup, found.variables, head
+    return setup, start.variables, head
 
 
-def _described(solved: SolvedHead) -> dict[str, Any]:
+def _describe(solved: SolvedHead) -> dict[str, Any]:
     """All but the arrays, as JSON."""
     return {k: v for k, v in solved._asdict().items() if k not in ("kernel", "bias")}
 
@@ -190,18 +183,11 @@ def _fit(
     deadline: float | None,
     is_solved: bool,
 ) -> tuple[RunSetup, Pace, tuple[str, ...]]:
-    """Time a run, and shorten it to what fits before the deadline.
+    """Time a run, and shorten it to fit before the deadline.
 
-    Args:
-        setup: of the run as it is asked for.
-        asked: its config, not resolved.
-        state: before its next step.
-        images: split name -> its images.
-        step: that was reached; None: it has not begun.
-        deadline: see `prepare_run`.
-        is_solved: whether there is a solved head.
+    `asked` is the unresolved config. `step` is None for a run that has not started.
     """
-    # What the head has decided stays, whatever the length.
+    # The solved head has decided this for any length.
     asked = override(asked, {"data.random_flip": setup.config.data.random_flip})
     work, most = _work(setup, images, step), setup.total_steps
     pace = measure(setup, state, images, list(work.steps))
@@ -230,7 +216,7 @@ def _work(setup: RunSetup, images: dict[str, Images], step: int | None) -> Work:
 
 
 def in_lines(start: RunStart) -> list[str]:
-    """What is about to happen, for a person."""
+    """Lines that describe the run before it starts."""
     setup, head = start.setup, start.head
     config = setup.config
     train = start.images["train"]
@@ -267,10 +253,10 @@ def in_lines(start: RunStart) -> list[str]:
 
 
 def open_feed(start: RunStart) -> tuple[grain.DatasetIterator[Any], str | None]:
-    """The batches after `start.step`, endless, and a line about features for a person.
+    """The endless batches after `start.step`, and a line about cached features, or None.
 
-    Where features are cached and the backbone is still frozen they are computed here, on resume
-    too: the features have not changed. The iterator's state is the data position.
+    Cached features are computed here, also when a run resumes with a frozen backbone. The
+    iterator's state is the data position.
     """
     setup, state, train = start.setup, start.state, start.images["train"]
     data, epoch = setup.config.data, setup.epoch
@@ -278,9 +264,14 @@ def open_feed(start: RunStart) -> tuple[grain.DatasetIterator[Any], str | None]:
     gather, line = None, None
     if views and start.step < frozen_epochs * epoch.steps:
         started = time.monotonic()
-        pool = setup.programs.pooling_step
         cache = compute_features(
-            pool, state.variables, state.key, train, views, epoch.batch_size, setup.mesh
+            setup.programs.pooling_step,
+            state.variables,
+            state.key,
+            train,
+            views,
+            epoch.batch_size,
+            setup.mesh,
         )
         gather = frozen_gather(cache, train, epoch.steps, frozen_epochs)
         line = (

@@ -43,7 +43,8 @@ MUTATIONS = {
         ("training/optimizer.py", "b + (1 - start_share) * (v - w)", "b + start_share * (v - w)"),
     ),
     FIELDS + "answers_for_an_image_and_its_mirror_image": (
-        ("training/forward_steps.py", "jax.nn.logsumexp(logs, axis=1)", "logs[:, 0]"),
+        ("training/forward_steps.py", "jax.nn.logsumexp(log_probabilities, axis=1)",
+         "log_probabilities[:, 0]"),
         ("training/forward_steps.py", "nn.softmax(answer(model, variables, images, mirror))",
          "nn.softmax(answer(model, variables, images, False))"),
     ),
@@ -176,7 +177,7 @@ MUTATIONS = {
     "training/test_selection.py": (
         ("training/selection.py", "step == ready.total_steps", "True"),
         ("training/selection.py", "ready.head is not None", "True"),
-        ("training/selection.py", 'own[0]["accuracy"]', "0.0"),
+        ("training/selection.py", 'by_step[0]["accuracy"]', "0.0"),
     ),
     "training/test_head_solver.py": (
         ("training/head_solver.py", "accuracies >= lowest", "accuracies >= accuracies.max()"),

@@ -10,10 +10,10 @@ import pytest
 from gtn_jax import files
 from gtn_jax.config import Config
 from gtn_jax.config.serialization import to_json, to_tree
-from gtn_jax.runs import digests, sealed_files
+from gtn_jax.runs import digests
+from gtn_jax.runs.digests import SealedFiles
 from gtn_jax.runs.folder import Preprocessing, RunFolder
 from gtn_jax.runs.predictions import Predictions
-from gtn_jax.runs.sealed_files import SealedFiles
 
 CLASSES, PREPROCESSING = ("cat", "dog"), Preprocessing((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 DATA = {"train": {"images": 2, "sha256": "00"}}
@@ -32,7 +32,7 @@ class Killed(BaseException):
 def noted(monkeypatch):
     """What has been noted in this test."""
     found = []
-    monkeypatch.setattr(sealed_files, "_noted", found)
+    monkeypatch.setattr(digests, "_noted", found)
     return found
 
 

@@ -9,8 +9,7 @@ from gtn_jax.data.augment import evaluation_transform
 from gtn_jax.data.clips import epoch_rows
 from gtn_jax.devices import data_mesh, replicate
 from gtn_jax.models.gtn import GTN, init_variables
-from gtn_jax.training.clip_evaluation import evaluate_clips, judge
-from gtn_jax.training.evaluate import evaluate
+from gtn_jax.training.evaluate import evaluate, evaluate_clips, judge
 from gtn_jax.training.forward_steps import (
     make_evaluation_step,
     make_forward,
