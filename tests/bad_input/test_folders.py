@@ -10,7 +10,7 @@ import zlib
 import pytest
 from PIL import Image
 
-from gtn_jax.cli import main
+from gtn_jax.cli.main import main
 
 
 def bomb(side: int) -> bytes:

@@ -8,7 +8,7 @@ import pytest
 from gtn_jax.benchmark import plan, run
 from gtn_jax.benchmark.rows import FIELDS
 from gtn_jax.benchmark.spec import Group, Spec
-from gtn_jax.cli import main
+from gtn_jax.cli.main import main
 
 # Unoptimized programs compile in a third of the time, and nobody reads their speed.
 STEP = Spec("train_step", backbone="resnet8_wide", image_size=16, batch_size=4,
