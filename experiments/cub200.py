@@ -1,18 +1,18 @@
 """CUB-200-2011, 200 species of birds: fine-grained classification, a task of the paper.
 
-5,994 images train and 5,794 test, as train_test_split.txt says; whole images, no bounding boxes.
-Short side 256, random crops of 224 in training, the center in the test.
+5,994 training and 5,794 test images by train_test_split.txt; whole images, no bounding boxes.
+Short side 256, random crops of 224 for training, center crops for test.
 
     gtn prepare cub200 --source CUB_200_2011.tgz
     gtn train cub200 --preset official --workdir runs/cub200-official
     gtn train cub200 --preset clean --workdir runs/cub200
 
-`official` is the authors' recipe: 100 epochs in steps of the rate, 21 of them with the backbone at
-rate 0, and the best epoch on the test images.
-`clean`, the default, trains by the recipe of docs/training.md and validates on a tenth of every
-class's training images; the test images are looked at once, at the end.
+`official` is the authors' recipe: 100 epochs with a step schedule, the first 21 with backbone
+rate 0, and selection of the best epoch on test images.
+`clean`, the default, is the recipe of docs/training.md with a tenth of each class's training images
+for validation; test images are evaluated once, at the end.
 
-Not run here: the photographs are not at hand. docs/fidelity.md says what differs from the authors'.
+Not run here, as the images were not available; docs/fidelity.md lists deviations from the authors.
 """
 
 from gtn_jax.config import Config, DataConfig, ModelConfig

@@ -1,21 +1,21 @@
 """FashionAI, collar designs in photographs of clothes: attributes, a task of the paper.
 
 One attribute at a time, as the authors do: collar_design, their default, has 5 classes; the label
-is the position of 'y', an 'm' counts for nothing. The first 80 % of the attribute's rows of
-Annotations/label.csv train and the rest test, in the file's order. Short side 256, random crops of
-224 in training, the center in the test. Other attributes: prepare fashionai/skirt_length and add
+is the position of 'y', 'm' is ignored. The first 80 % of the attribute's rows in
+Annotations/label.csv are for training, the rest for test. Short side 256, random crops of 224 for
+training, center crops for test. Other attributes: prepare e.g. fashionai/skirt_length and add
 --data.name fashionai/skirt_length.
 
     gtn prepare fashionai/collar_design --source FOLDER    # with Images/ and Annotations/label.csv
     gtn train fashionai --preset official --workdir runs/fashionai-official
     gtn train fashionai --preset clean --workdir runs/fashionai
 
-`official` is the authors' recipe: 100 epochs in steps of the rate, 21 of them with the backbone at
-rate 0, and the best epoch on the test images.
-`clean`, the default, trains by the recipe of docs/training.md and validates on a tenth of every
-class's training images; the test images are looked at once, at the end.
+`official` is the authors' recipe: 100 epochs with a step schedule, the first 21 with backbone
+rate 0, and selection of the best epoch on test images.
+`clean`, the default, is the recipe of docs/training.md with a tenth of each class's training images
+for validation; test images are evaluated once, at the end.
 
-Not run here: the photographs are not at hand. docs/fidelity.md says what differs from the authors'.
+Not run here, as the images were not available; docs/fidelity.md lists deviations from the authors.
 """
 
 from gtn_jax.config import Config, DataConfig, ModelConfig

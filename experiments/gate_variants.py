@@ -1,14 +1,11 @@
-"""Nineteen heads beside each other: a search for a gate that pays.
+"""Comparison of nineteen heads: a search for a gate that improves accuracy.
 
     gtn compare gate_variants --methods pooled pooled_sigmoid attention ... --workdir runs/variants
 
-Each head is a gate in the sense of docs/extending.md and a method of `gtn compare`, all on one
-backbone: the backbone of the quickstart, whose last map comes out position by position and, after
-it, the pooled map of the stage before. `pooled`, the control, takes the mean over positions and no
-more: the linear probe where the backbone is frozen, fine-tuning where it moves. `pooled_sigmoid` is
-the paper's gate.
-
-What was found is in docs/results.md.
+Each head is a gate (docs/extending.md) and a method of `gtn compare`, all on the backbone of the
+quickstart, which outputs the last feature map by position, and the pooled map of the previous
+stage. `pooled`, the control, is the mean over positions: the linear probe with a frozen backbone,
+fine-tuning otherwise. `pooled_sigmoid` is the paper's gate. Results are in docs/results.md.
 """
 
 import flax.linen as nn
@@ -23,11 +20,11 @@ from gtn_jax.models.layers import linear
 from gtn_jax.models.resnet import ResNet
 
 LAST, BEFORE = 256, 128
-"""Channels of the last stage and of the one before, in both backbones below."""
+"""Channels of the last two stages, in both backbones below."""
 
 
 class Positions(ResNet):
-    """A ResNet whose last map is one long row: every position, then the pooled stage before."""
+    """A ResNet whose last map has all positions in one row, then the previous stage, pooled."""
 
     @nn.compact
     def __call__(self, images: jax.Array, use_running_average: bool) -> list[jax.Array]:
@@ -38,7 +35,7 @@ class Positions(ResNet):
 
 
 def positions_of(name):
-    """The backbone of that name, in `Positions`."""
+    """The named backbone as `Positions`."""
     shape = BACKBONES[name]
     assert isinstance(shape, ResNetShape)
 
@@ -64,25 +61,25 @@ class Variant(GateMLP):
         return self.head(positions, features[:, -BEFORE:], train)
 
     def two(self, features: jax.Array, train: bool, width: int = LAST) -> jax.Array:
-        """W2 dropout(relu(W1 f)), W2 = 0 at the start, for any width of W2."""
+        """W2 dropout(relu(W1 f)) for any width of W2, with W2 initialized to 0."""
         hidden = nn.relu(linear(max(1, LAST // self.reduction), "fc1")(features))
         hidden = nn.Dropout(self.dropout, deterministic=not train)(hidden)
         return linear(width, "fc2", kernel_init=nn.initializers.zeros)(hidden)
 
 
 def times(factors, features):
-    """What every head here returns."""
+    """The return value of every head: gated features and factors."""
     return factors * features, jnp.broadcast_to(factors, features.shape)
 
 
 def normalize(features):
-    """Mean 0, deviation 1 over the channels of each image."""
+    """Mean 0, standard deviation 1 over the channels of each image."""
     mean, deviation = features.mean(axis=1, keepdims=True), features.std(axis=1, keepdims=True)
     return (features - mean) / (deviation + 1e-5)
 
 
 def variant(head):
-    """Enter `head(gate, positions B P LAST, before B BEFORE, train)` as a gate and a method."""
+    """Register `head(gate, positions B P LAST, before B BEFORE, train)` as a gate and a method."""
     name = head.__name__
     GATES[name] = type(name, (Variant,), {"head": head})
     METHODS[name] = Method(head.__doc__, gate=name)
@@ -95,7 +92,7 @@ def pooled(gate, positions, before, train):
     return times(jnp.ones(()), positions.mean(axis=1))
 
 
-# Start.
+# Initialization.
 
 
 @variant
@@ -112,13 +109,13 @@ def pooled_identity(gate, positions, before, train):
 
 @variant
 def pooled_constant(gate, positions, before, train):
-    """One learned factor a channel."""
+    """One learned factor per channel."""
     return ConstantGate(name="own")(positions.mean(axis=1), train)
 
 
 @variant
 def pooled_constant_twice(gate, positions, before, train):
-    """Two learned factors a channel, multiplied."""
+    """Two learned factors per channel, multiplied."""
     once, _ = ConstantGate(name="own")(positions.mean(axis=1), train)
     return ConstantGate(name="again")(once, train)
 
@@ -140,7 +137,7 @@ def scaled(gate, positions, before, train):
 
 @variant
 def root(gate, positions, before, train):
-    """The root of the mean."""
+    """The square root of the mean."""
     features = jnp.sqrt(positions.mean(axis=1) + 1e-6)
     return times(jnp.ones(()), features)
 
@@ -153,14 +150,14 @@ def normalized(gate, positions, before, train):
 
 @variant
 def normalized_identity(gate, positions, before, train):
-    """An identity gate on those."""
+    """An identity gate on normalized features."""
     features = normalize(positions.mean(axis=1))
     return times(2 * nn.sigmoid(gate.two(features, train)), features)
 
 
 @variant
 def normalized_constant(gate, positions, before, train):
-    """One learned factor a channel on those."""
+    """One learned factor per channel on normalized features."""
     return ConstantGate(name="own")(normalize(positions.mean(axis=1)), train)
 
 
@@ -176,7 +173,7 @@ def seen_normalized(gate, positions, before, train):
 
 @variant
 def sparse(gate, positions, before, train):
-    """Relu(1 + W2 relu(W1 f)): channels can be shut, and opened without limit."""
+    """Relu(1 + W2 relu(W1 f)): factors can be 0, and are unbounded."""
     features = positions.mean(axis=1)
     return times(nn.relu(1 + gate.two(features, train)), features)
 
@@ -199,14 +196,14 @@ def stages(gate, positions, before, train):
 
 @variant
 def stages_identity(gate, positions, before, train):
-    """An identity gate over both."""
+    """An identity gate on the last two stages."""
     features = jnp.concatenate([positions.mean(axis=1), before], axis=1)
     return times(2 * nn.sigmoid(gate.two(features, train, LAST + BEFORE)), features)
 
 
 @variant
 def stages_seen(gate, positions, before, train):
-    """An identity gate that sees both and gates the last."""
+    """An identity gate that sees the last two stages and gates the last."""
     features = positions.mean(axis=1)
     seen = jnp.concatenate([features, before], axis=1)
     return times(2 * nn.sigmoid(gate.two(seen, train)), features)

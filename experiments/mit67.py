@@ -1,18 +1,18 @@
 """MIT67, 67 indoor scenes: scene recognition, a task of the paper.
 
-5,360 images train and 1,340 test, as TrainImages.txt and TestImages.txt say. Short side 256, random
-crops of 224 in training, the center in the test.
+5,360 training and 1,340 test images by TrainImages.txt and TestImages.txt. Short side 256, random
+crops of 224 for training, center crops for test.
 
     gtn prepare mit67 --source FOLDER    # with Images/, TrainImages.txt and TestImages.txt
     gtn train mit67 --preset official --workdir runs/mit67-official
     gtn train mit67 --preset clean --workdir runs/mit67
 
-`official` is the authors' recipe: 100 epochs in steps of the rate, 21 of them with the backbone at
-rate 0, and the best epoch on the test images.
-`clean`, the default, trains by the recipe of docs/training.md and validates on a tenth of every
-class's training images; the test images are looked at once, at the end.
+`official` is the authors' recipe: 100 epochs with a step schedule, the first 21 with backbone
+rate 0, and selection of the best epoch on test images.
+`clean`, the default, is the recipe of docs/training.md with a tenth of each class's training images
+for validation; test images are evaluated once, at the end.
 
-Not run here: the photographs are not at hand. docs/fidelity.md says what differs from the authors'.
+Not run here, as the images were not available; docs/fidelity.md lists deviations from the authors.
 """
 
 from gtn_jax.config import Config, DataConfig, ModelConfig

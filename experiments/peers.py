@@ -1,22 +1,21 @@
-"""What a scikit-learn user and a fastai user get from the same backbone and the same photographs.
+"""Baselines with scikit-learn and fastai, from the same backbone and photographs.
 
     python3 -m venv .venv-peers
     .venv-peers/bin/pip install torch==2.13.0 fastai timm scikit-learn
     .venv-peers/bin/python experiments/peers.py METHOD ROOT --weights FILE --out ROWS.jsonl
 
-No experiment and no dependency of anything: it runs in a venv of its own. ROOT holds train, val and
-test, each with CLASS/*.jpg. FILE is a ResNet-18 in torchvision's names (safetensors, which comes
-with timm), whole or without its last stages. METHOD is one of these:
+Not an experiment of `gtn`; it runs in its own virtual environment. ROOT has train, val and test,
+each with CLASS/*.jpg. FILE is a ResNet-18 under torchvision's names (safetensors, a dependency of
+timm), possibly without its last stages. METHOD is one of these:
 
 logistic_regression: scikit-learn's, on standardized pooled features of the center crop; C is the
-best on val, the smallest of equals. With --mirror the mirror images train too, and an answer is for
-the mean features of both views. The seed changes nothing here.
+best on val, the smallest among equals. With --mirror, mirrored images are added to training, and
+features are averaged over both views for prediction. The seed has no effect.
 
-fastai: `fine_tune` with its defaults, EPOCHS epochs after the one with a frozen backbone, on
-fastai's own augmentation, head and split of a ResNet's parameters; the last epoch is what counts.
+fastai: `fine_tune` with its defaults, EPOCHS epochs after one with a frozen backbone, with fastai's
+augmentation, head and parameter groups; the last epoch is evaluated.
 
-One JSON row is appended to ROWS.jsonl. Its seconds are those of the whole process, imports
-included and its exit not.
+One JSON row is appended to ROWS.jsonl. Its seconds are those of the process up to then.
 """
 
 # pyright: reportMissingImports=false
@@ -27,7 +26,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-START = time.time()  # all other imports, which take seconds, come later
+START = time.time()  # before the other imports, which take seconds
 
 SPLITS = ("train", "val", "test")
 STRENGTHS = [10.0**power for power in range(-5, 3)]
@@ -36,17 +35,17 @@ MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 def photographs(root: Path, split: str) -> list[Path]:
-    """The split's files, in the order of their classes."""
+    """The split's files, sorted by class."""
     return sorted(root.glob(f"{split}/*/*.jpg"))
 
 
 def import_torchvision() -> Any:
-    """Torchvision, also beside a build of PyTorch that its compiled operators do not fit."""
+    """Import torchvision, also with a PyTorch build that its compiled operators do not match."""
     from torch import library
 
     try:
         import torchvision
-    except RuntimeError:  # "operator torchvision::nms does not exist": to declare it is enough
+    except RuntimeError:  # "operator torchvision::nms does not exist": a declaration suffices
         for name in ("nms", "qnms"):
             schema = "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor"
             library.define(f"torchvision::{name}", schema)
@@ -55,10 +54,10 @@ def import_torchvision() -> Any:
 
 
 def load_backbone(file: Path) -> Any:
-    """The stages of a ResNet-18 that `file` holds: images B 3 H W -> maps B K H' W'.
+    """The stages of a ResNet-18 in `file`: images B 3 H W -> maps B K H' W'.
 
     Raises:
-        RuntimeError: a missing or unknown name, or a wrong shape; only `fc` may be there or not.
+        RuntimeError: a missing or unknown name (except `fc`), or a wrong shape.
     """
     from safetensors.torch import load_file
     from torch import nn
@@ -94,13 +93,13 @@ def pooled_features(backbone: Any, crops: Any, batch_size: int = 64) -> Any:
 
     mean, deviation = (torch.tensor(values).view(3, 1, 1) for values in (MEAN, DEVIATION))
     backbone.eval()
-    found = []
+    features = []
     with torch.no_grad():
         for start in range(0, len(crops), batch_size):
             batch = torch.from_numpy(np.ascontiguousarray(crops[start : start + batch_size]))
             pixels = batch.permute(0, 3, 1, 2).float() / 255
-            found.append(backbone((pixels - mean) / deviation).mean(dim=(2, 3)).numpy())
-    return np.concatenate(found)
+            features.append(backbone((pixels - mean) / deviation).mean(dim=(2, 3)).numpy())
+    return np.concatenate(features)
 
 
 def logistic_regression(arguments: argparse.Namespace) -> dict[str, float]:
@@ -140,7 +139,7 @@ def logistic_regression(arguments: argparse.Namespace) -> dict[str, float]:
 
 def fastai(arguments: argparse.Namespace) -> dict[str, float]:
     """Accuracies after `fine_tune`."""
-    backbone = load_backbone(arguments.weights)  # brings torchvision in, before fastai asks for it
+    backbone = load_backbone(arguments.weights)  # imports torchvision before fastai does
     import torch
     from fastai.vision import all as vision
 
@@ -155,7 +154,7 @@ def fastai(arguments: argparse.Namespace) -> dict[str, float]:
             vision.Normalize.from_stats(MEAN, DEVIATION),
         ],
         bs=32,
-        num_workers=0,  # the threads are all that is counted
+        num_workers=0,  # only threads are counted
         device=torch.device("cpu"),
     )
     model = vision.add_head(backbone, backbone[-1][-1].bn2.num_features, loaders.c)
@@ -174,7 +173,7 @@ METHODS = {function.__name__: function for function in (logistic_regression, fas
 
 
 def main() -> None:
-    """One method on one folder, as a row."""
+    """Run one method on one folder, and append its row."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("method", choices=METHODS)
     parser.add_argument("root", type=Path)
@@ -197,7 +196,7 @@ def main() -> None:
 
     torch.set_num_threads(arguments.threads)
     with threadpool_limits(arguments.threads):  # scikit-learn's linear algebra
-        found = METHODS[arguments.method](arguments)
+        results = METHODS[arguments.method](arguments)
     row = {
         "method": arguments.method,
         "root": arguments.root.absolute().name,
@@ -207,7 +206,7 @@ def main() -> None:
         "resize_size": arguments.resize_size,
         "threads": arguments.threads,
         **images,
-        **found,
+        **results,
         "seconds": round(time.time() - START, 1),
     }
     with arguments.out.open("a", encoding="utf-8") as rows:

@@ -1,17 +1,17 @@
-"""Your own photographs: a folder with one folder a class, or train/, val/ and test/ of those.
+"""Your own photographs: a folder with one folder per class, or train/, val/ and test/ of those.
 
-    gtn check-data PATH                                                 first: what is wrong with it
+    gtn check-data PATH
     gtn train photos --data.name folder:PATH --workdir runs/photos
 
-docs/photos.md has the layouts and what becomes of odd files. Without val/ and test/ a share of each
-class is held out (data.validation_fraction, data.test_fraction).
+docs/photos.md describes layouts and unreadable files. Without val/ and test/ a fraction of each
+class is held out (data.validation_fraction, data.test_fraction). `gtn fit PATH` selects the model
+and recipe by itself.
 
-The recipe is that of docs/training.md: classifiers that are solved first, then fine-tuning. No gate
-and no auxiliary classifier: on two data sets (five paired runs, figures there) the identity gate
-was not better beyond chance, and the paper's was not either. Backbone and stages are those of
-`model.weights`; few images on a CPU want a smaller one: --model.weights hf:timm/resnet18.tv_in1k
---data.image_size 112 --data.resize_size 128.
-`gtn fit PATH` chooses such things by itself.
+The recipe is that of docs/training.md: solved classifiers, then fine-tuning. No gate and no
+auxiliary classifier: on two data sets (five paired runs, results there) the identity gate was not
+better beyond chance, and neither was the paper's. The backbone is that of `model.weights`; with few
+images on a CPU use a smaller one: --model.weights hf:timm/resnet18.tv_in1k --data.image_size 112
+--data.resize_size 128.
 """
 
 from gtn_jax.config import Config, DataConfig, ModelConfig
@@ -20,7 +20,7 @@ from gtn_jax.config.presets import clean
 CONFIG = clean(
     Config(
         data=DataConfig(
-            name="folder:",  # yours: --data.name folder:PATH
+            name="folder:",  # set by --data.name folder:PATH
             image_size=224,
             resize_size=256,
             batch_size=32,

@@ -1,12 +1,12 @@
-"""Pretrain the small backbone that ships with the package, from scratch on Tiny-ImageNet.
+"""Pretraining of the shipped small backbone, from scratch on Tiny-ImageNet.
 
     gtn prepare tiny_imagenet --source tiny_imagenet_32_jpeg.npz
     gtn train pretrain_tiny_imagenet --workdir runs/pretrain
     gtn convert runs/pretrain tiny_imagenet.safetensors --precision float16
 
 Result: 32.9 % top-1, 59.3 % top-5 on the 10,000 validation images; 68 minutes of training on two
-CPU cores that did other work beside it. Recipe, learning curve, terms of the data and how to go on
-are in gtn_jax/weights/assets/tiny_imagenet.md.
+shared CPU cores. Recipe, learning curve, license of the data and further steps are in
+gtn_jax/weights/assets/tiny_imagenet.md.
 """
 
 from gtn_jax.config import Config, DataConfig, ModelConfig, OptimizerConfig, TrainingConfig

@@ -1,20 +1,19 @@
-"""One GTN on 20 handwritten digits a class, from the backbone that ships with the package.
+"""A GTN on 20 handwritten digits per class, from the shipped backbone.
 
     gtn train quickstart --workdir runs/first    this run
-    gtn quickstart                               this against fine-tuning and an identity gate
+    gtn quickstart                               comparison with fine-tuning and an identity gate
 
-It is the recipe of docs/training.md but for two of its parts: digits are far from the pictures that
-the backbone knows, so all of it learns, and nothing of its start is kept in what is evaluated.
+The recipe of docs/training.md with two changes, as digits differ from the pretraining images: all
+stages are trainable, and the evaluated weights are not averaged with the initial ones.
 
-The rates of `gtn quickstart` are the best of quickstart_tuning.jsonl, beside this file, which is
-what this command wrote on two CPU cores (seed 1000; test images did not enter; another machine
-rounds differently, and gives other last digits):
+The rates of `gtn quickstart` are the best of quickstart_tuning.jsonl, which this command wrote on
+two CPU cores (seed 1000; without test images; last digits depend on the machine):
 
     gtn compare quickstart --methods finetune gtn gtn_identity --trials 1 --seeds 1 \
         --workdir runs/tuning
 
-Twelve pairs of rates a method, of backbone and of gate and classifiers; validation accuracy in
-percent at the best of them, and at one rate of 0.001 for both:
+Validation accuracy in percent at the best of twelve pairs of rates (backbone; gate and classifiers)
+per method, and at 0.001 for both:
 
                    best        rates     one rate
     finetune       97.0   0.001, 0.00046     96.0
@@ -31,7 +30,7 @@ CONFIG = override(
             data=DataConfig(
                 name="digits",
                 image_size=32,
-                batch_size=24,  # divides over 1, 2, 4 and 8 devices
+                batch_size=24,  # divisible by 1, 2, 4 and 8 devices
                 eval_batch_size=100,
                 train_images_per_class=20,
                 random_shift_pixels=2,

@@ -1,21 +1,22 @@
 """UCF101, 101 human actions in videos: recognition from single frames, a task of the paper.
 
-Split 1 of 3, the authors' one: 9,537 clips train and 3,783 test, stored as 25 evenly spaced frames
-each. An epoch is one random frame of every clip: short side 256, random crop of 224. Reading .avi
-needs PyAV (pip install 'gtn_jax[video]'); frames extracted already need nothing. 333,000 frames are
-kept without loss: expect some tens of GB.
+Split 1 of 3, as the authors: 9,537 training and 3,783 test clips, stored as 25 evenly spaced frames
+each. An epoch uses one random frame of every clip: short side 256, random crop of 224. Reading .avi
+needs PyAV (pip install 'gtn_jax[video]'); extracted frames do not. 333,000 frames are stored
+losslessly, in tens of GB.
 
     gtn prepare ucf101/1 --source UCF-101    # the folder; ucfTrainTestlist/ in it or beside it
     gtn train ucf101 --preset official --workdir runs/ucf101-official
     gtn train ucf101 --preset clean --workdir runs/ucf101
 
-`official` is the authors' recipe: 100 epochs in steps of the rate, 21 of them with the backbone at
-rate 0, and the best epoch on the test images, where one random frame decides the class of a clip.
-`clean`, the default, trains by the recipe of docs/training.md and validates on a tenth of every
-class's training clips; the mean over 25 frames decides. Either reports all three: clip_accuracy
-(that mean), frame_accuracy (all frames) and random_frame_accuracy (one a clip).
+`official` is the authors' recipe: 100 epochs with a step schedule, the first 21 with backbone
+rate 0, and selection of the best epoch on test images,
+where the prediction for a clip is that for one random frame.
+`clean`, the default, is the recipe of docs/training.md with a tenth of each class's training clips
+for validation; predictions are averaged over 25 frames. Both report clip_accuracy (that average),
+frame_accuracy (all frames) and random_frame_accuracy (one per clip).
 
-Not run here: the videos are not at hand. docs/fidelity.md says what differs from the authors'.
+Not run here, as the videos were not available; docs/fidelity.md lists deviations from the authors.
 """
 
 from gtn_jax.config import Config, DataConfig, ModelConfig

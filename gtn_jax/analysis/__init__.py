@@ -1,1 +1,1 @@
-"""Run folders -> understanding."""
+"""Analysis of finished runs: comparisons, gates, reports."""

@@ -1,7 +1,4 @@
-"""Predictions counted: right ones of each class, and which class is taken for which; and in words.
-
-`report.py` draws the same counts.
-"""
+"""Confusion matrix and accuracy by class, and both as lines of text."""
 
 from typing import NamedTuple
 
@@ -15,13 +12,7 @@ _PAIRS_SHOWN = 5
 
 
 class ClassCount(NamedTuple):
-    """How many images of a class were found.
-
-    Attributes:
-        label: of the class.
-        correct: images whose predicted class it is, of
-        images: its images.
-    """
+    """Images of one class, and how many of them are classified correctly."""
 
     label: int
     correct: int
@@ -29,28 +20,22 @@ class ClassCount(NamedTuple):
 
 
 class Confusion(NamedTuple):
-    """How many images of one class were taken for another.
-
-    Attributes:
-        label: of the class that they are of.
-        predicted: label of the class that they were taken for.
-        images: their number.
-    """
+    """Number of images of class `label` that are classified as `predicted`."""
 
     label: int
     predicted: int
     images: int
 
 
-def confusion_matrix(said: Predictions, classes: int) -> np.ndarray:
-    """int64 C C: row i, column j counts images of class i that were called j."""
+def confusion_matrix(predictions: Predictions, classes: int) -> np.ndarray:
+    """int64 N N: entry (i, j) counts the images of class i that are classified as class j."""
     matrix = np.zeros((classes, classes), np.int64)
-    np.add.at(matrix, (said.labels, said.predicted), 1)
+    np.add.at(matrix, (predictions.labels, predictions.predicted), 1)
     return matrix
 
 
 def by_class(matrix: np.ndarray) -> list[ClassCount]:
-    """The classes that there are images of, the lowest accuracy first; of equal ones by label."""
+    """Classes that have images, lowest accuracy first; ties by label."""
     totals, correct = matrix.sum(axis=1), np.diag(matrix)
     present = np.flatnonzero(totals).tolist()
     counts = [ClassCount(c, int(correct[c]), int(totals[c])) for c in present]
@@ -58,22 +43,19 @@ def by_class(matrix: np.ndarray) -> list[ClassCount]:
 
 
 def most_confused(matrix: np.ndarray, pairs: int) -> list[Confusion]:
-    """Up to so many pairs of classes that were confused, the most images first."""
+    """At most `pairs` pairs of confused classes, the most images first."""
     wrong = matrix * (1 - np.eye(len(matrix), dtype=np.int64))
     order = np.argsort(-wrong, axis=None, kind="stable")[:pairs]
     places = [np.unravel_index(place, wrong.shape) for place in order]
     return [Confusion(int(i), int(j), int(wrong[i, j])) for i, j in places if wrong[i, j]]
 
 
-def in_lines(split: str, said: Predictions, classes: tuple[str, ...]) -> list[str]:
-    """What a person wants to know of a split: accuracy, that of classes, what is confused.
+def in_lines(split: str, predictions: Predictions, classes: tuple[str, ...]) -> list[str]:
+    """Accuracy with its 95 % interval, accuracy by class, and the most confused pairs.
 
-    Args:
-        split: its name.
-        said: of each of its images; of videos, of each clip.
-        classes: names in label order.
+    `predictions` has a row per image or, for videos, per clip.
     """
-    matrix = confusion_matrix(said, len(classes))
+    matrix = confusion_matrix(predictions, len(classes))
     correct, total = int(np.trace(matrix)), int(matrix.sum())
     low, high = wilson_interval(correct, total)
     lines = [
@@ -83,16 +65,16 @@ def in_lines(split: str, said: Predictions, classes: tuple[str, ...]) -> list[st
     counts = by_class(matrix)
     shown = counts[:_CLASSES_SHOWN]
     width = max(len(classes[count.label]) for count in shown)
-    lines.append("of each class, the lowest first:")
+    lines.append("accuracy by class, lowest first:")
     for label, right, images in shown:
-        share = f"{100 * right / images:5.1f} %"
-        lines.append(f"  {classes[label]:<{width}}  {share}  {right:,} of {images:,}")
+        percent = f"{100 * right / images:5.1f} %"
+        lines.append(f"  {classes[label]:<{width}}  {percent}  {right:,} of {images:,}")
     if len(counts) > len(shown):
-        lines.append(f"  and {len(counts) - len(shown):,} classes more")
+        lines.append(f"  and {len(counts) - len(shown):,} more classes")
     pairs = most_confused(matrix, _PAIRS_SHOWN)
     if pairs:
         totals = matrix.sum(axis=1)
-        lines.append("confused most:")
-        lines += [f"  {classes[i]} taken for {classes[j]}: {images:,} of {totals[i]:,}"
+        lines.append("most confused:")
+        lines += [f"  {classes[i]} classified as {classes[j]}: {images:,} of {totals[i]:,}"
                   for i, j, images in pairs]  # fmt: skip
     return lines

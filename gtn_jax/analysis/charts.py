@@ -1,7 +1,4 @@
-"""Small charts as SVG, inside a page or on their own: lines over epochs, methods beside each other.
-
-Nothing here needs matplotlib.
-"""
+"""Small SVG charts, without matplotlib."""
 
 import math
 import xml.etree.ElementTree as ET
@@ -11,18 +8,13 @@ from gtn_jax.analysis.html import Element, element
 
 _WIDTH, _HEIGHT = 360, 220
 _LEFT, _RIGHT, _TOP, _BOTTOM = 64, 8, 12, 30
-_COLOURS = ("var(--strong)", "var(--other)")
+_COLORS = ("var(--strong)", "var(--other)")
 
 Points = Sequence[tuple[float, float]]
 
 
 def line_chart(title: str, curves: dict[str, Points]) -> Element | None:
-    """Curves over epochs, with axes, in a figure; None where there is no point to draw.
-
-    Args:
-        title: what is drawn.
-        curves: at most two, name -> (epoch, value); values that are no numbers are left out.
-    """
+    """Curves, name -> (epoch, value), at most two; None if there are no finite values."""
     kept = {
         name: [(x, y) for x, y in points if math.isfinite(x) and math.isfinite(y)]
         for name, points in curves.items()
@@ -32,9 +24,7 @@ def line_chart(title: str, curves: dict[str, Points]) -> Element | None:
     if not every:
         return None
     right = max(max(x for x, _ in every), 1e-9)
-    low, high = min(y for _, y in every), max(y for _, y in every)
-    if low == high:
-        low, high = low - 0.5, high + 0.5
+    low, high = _limits([y for _, y in every])
 
     def place(x: float, y: float) -> tuple[float, float]:
         across = _LEFT + x / right * (_WIDTH - _LEFT - _RIGHT)
@@ -47,7 +37,7 @@ def line_chart(title: str, curves: dict[str, Points]) -> Element | None:
     parts.append(_text(_LEFT, _HEIGHT - 10, "0", "middle"))
     parts.append(_text(_WIDTH - _RIGHT, _HEIGHT - 10, f"{right:.3g}", "end"))
     parts.append(_text((_LEFT + _WIDTH) / 2, _HEIGHT - 10, "epoch", "middle"))
-    for color, points in zip(_COLOURS, kept.values(), strict=False):
+    for color, points in zip(_COLORS, kept.values(), strict=False):
         drawn = " ".join(f"{x:.1f},{y:.1f}" for x, y in (place(*point) for point in points))
         parts.append(element("polyline", {
             "points": drawn, "fill": "none", "stroke": color, "stroke-width": "2",
@@ -61,26 +51,19 @@ def line_chart(title: str, curves: dict[str, Points]) -> Element | None:
     )
     legend = [
         element("span", {"style": f"color: {color}"}, f" — {name}")
-        for color, name in zip(_COLOURS, kept, strict=False)
+        for color, name in zip(_COLORS, kept, strict=False)
     ]
     return element("figure", None, chart, element("figcaption", None, title, *legend))
 
 
 def dot_chart(title: str, values: dict[str, Sequence[float]]) -> Element | None:
-    """A row a name: a dot for each value, a bar at their mean; None where there is nothing.
-
-    Args:
-        title: what is drawn, with its unit.
-        values: name -> finite numbers, one a seed.
-    """
+    """A row per name: a dot for each (finite) value, a bar at their mean; None without values."""
     kept = {name: list(numbers) for name, numbers in values.items() if len(numbers)}
     every = [number for numbers in kept.values() for number in numbers]
     if not every:
         return None
-    low, high = min(every), max(every)
-    if low == high:
-        low, high = low - 0.5, high + 0.5
-    left = 16 + 7 * max(map(len, kept))  # what the longest name takes
+    low, high = _limits(every)
+    left = 16 + 7 * max(map(len, kept))  # room for the longest name
     bottom = _TOP + 28 * len(kept)
     height = bottom + _BOTTOM
 
@@ -95,14 +78,14 @@ def dot_chart(title: str, values: dict[str, Sequence[float]]) -> Element | None:
         y, mean = _TOP + 28 * row + 14, across(sum(numbers) / len(numbers))
         parts.append(_text(left - 8, y + 4, name, "end"))
         parts.append(_line(mean, y - 9, mean, y + 9))
-        parts += [_dot(across(number), y, _COLOURS[0]) for number in numbers]
+        parts += [_dot(across(number), y, _COLORS[0]) for number in numbers]
     means = "; ".join(f"{name} {sum(n) / len(n):.4g} on average" for name, n in kept.items())
     size = {"viewBox": f"0 0 {_WIDTH} {height}", "role": "img", "aria-label": f"{title}: {means}"}
     return element("svg", size, *parts)
 
 
 def standalone(chart: Element) -> str:
-    """The text of an .svg file, for light and dark pages."""
+    """Text of an .svg file, for light and dark pages."""
     style = element("style")
     style.text = (
         ":root { font-family: system-ui, sans-serif; color: #222; --strong: #2563eb; } "
@@ -111,6 +94,11 @@ def standalone(chart: Element) -> str:
     width = chart.attrib["viewBox"].split()[2]
     shown = {"xmlns": "http://www.w3.org/2000/svg", "width": f"{2 * int(width)}"}
     return ET.tostring(element("svg", chart.attrib | shown, style, *chart), encoding="unicode")
+
+
+def _limits(values: Sequence[float]) -> tuple[float, float]:
+    low, high = min(values), max(values)
+    return (low - 0.5, high + 0.5) if low == high else (low, high)
 
 
 def _line(x1: float, y1: float, x2: float, y2: float) -> Element:

@@ -1,8 +1,8 @@
-"""Methods side by side: rates tuned for each on validation, then paired seeds on test.
+"""Comparison of methods: learning rates tuned on validation, then paired seeds on test.
 
-A seed sets the choice of training and validation images, the head's start, data order, augmentation
-and dropout, for all methods alike, so differences are paired. Finished runs are rows in
-`results.jsonl` and `tuning.jsonl` (tuning.py); started again, only what is missing is run.
+The seed determines the training and validation images, head initialization, data order,
+augmentation and dropout of all methods, so differences are paired. Finished runs are rows of
+`results.jsonl` and `tuning.jsonl`; started again, a comparison runs only what is missing.
 """
 
 import functools
@@ -10,13 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from gtn_jax.analysis import estimate, tuning
-from gtn_jax.analysis.methods import (
-    Rates,
-    check_methods,
-    check_runs,
-    is_untrained,
-    method_config,
-)
+from gtn_jax.analysis.methods import Rates, check_methods, check_runs, is_untrained, method_config
 from gtn_jax.analysis.swept_trials import is_sweepable, run_swept
 from gtn_jax.analysis.trials import Clock, Say, Summary, Trial, rough_time, run_trials
 from gtn_jax.analysis.tuning import Row
@@ -39,20 +33,16 @@ METHODS_FILE = "methods.jsonl"
 
 
 def check(config: Config, methods: Sequence[str], seeds: int, trials: int, workdir: Path) -> Config:
-    """Refuse, before any work, a comparison that could not be finished or would mix two.
+    """Validate a comparison before any work, and record its config and methods in `workdir`.
 
-    Writes into `workdir` what it is a comparison of; call it inside `lock.locked`.
-
-    Returns:
-        The experiment's config, resolved: lengths and starts are alike for all methods.
+    Call it inside `lock.locked`. Returns the experiment's config, resolved.
 
     Raises:
-        ValueError: as `check_methods`, `check_runs` and `check_model`; no seed or trial; a data set
-            without the splits that are needed; or a folder with a comparison of another config, or
-            of another method of that name.
+        ValueError: from `check_methods`, `check_runs` or `check_model`; no seed or trial; a missing
+            split; `workdir` holds a comparison of another config, or another method of that name.
     """
     check_methods(config, methods)
-    # Most methods differ in other things, and looking at a deep network takes a moment.
+    # Checking a deep network takes a moment, and most methods share a model.
     asked_configs = [method_config(config, method, None, 0) for method in methods]
     for one in {asked.model: asked for asked in asked_configs}.values():
         check_model(one)
@@ -78,7 +68,6 @@ def check(config: Config, methods: Sequence[str], seeds: int, trials: int, workd
             )
     kept_rows = read_rows(workdir / METHODS_FILE, ("method", "changes"))
     kept = {row["method"]: row["changes"] for row in kept_rows}
-    # Relative to the config, which is the same: what stands here is what the rows are of.
     seed = config.seed
     asked = {name: differences(config, method_config(config, name, None, seed)) for name in methods}
     for name, changes in asked.items():
@@ -96,29 +85,25 @@ def check(config: Config, methods: Sequence[str], seeds: int, trials: int, workd
 
 
 def _resolved(config: Config, here: Config | None, train: Subset) -> Config:
-    """What it leaves open as it was decided for the comparison `here`, or else decided now."""
+    """Resolve open fields, or take them from the existing comparison `here`."""
     epoch = epoch_of(config, train, devices=1)
-    size = (epoch.images, epoch.batch_size, epoch.steps)
-    found = resolve(config, *size) if here is None else adopt(config, here)
+    size = epoch.images, epoch.batch_size, epoch.steps
+    resolved = resolve(config, *size) if here is None else adopt(config, here)
     if config.training.epochs != "auto" and config.training.steps:
-        # What methods freeze is a share of the epochs.
+        # Methods freeze a fraction of the epochs.
         epochs = -(-config.training.steps // epoch.steps)
-        found = override(found, {"training.epochs": epochs})
-    return found
+        resolved = override(resolved, {"training.epochs": epochs})
+    return resolved
 
 
 def result_rows(workdir: Path) -> list[Row]:
-    """The final runs that are finished; see `final_trials` for what a row holds.
-
-    Raises:
-        ValueError: the file is damaged.
-    """
+    """Rows of finished final runs (see `final_trials`); ValueError if the file is damaged."""
     fields = ("method", "seed", "learning_rate", "accuracy", "seconds", "parameters")
     return read_rows(workdir / FILE, fields)
 
 
 def run_folder(workdir: Path, method: str, seed: int) -> Path:
-    """Where a final run is."""
+    """Folder of a final run."""
     return workdir / "runs" / f"{method}-seed{seed}"
 
 
@@ -131,22 +116,15 @@ def final_trials(
 ) -> list[Trial]:
     """The final runs that have no row yet, each method at its rates.
 
-    Rows go to `workdir/results.jsonl`: method, seed, learning_rate and head_learning_rate (null
-    where nothing is trained), accuracy (on test, of the epoch that validation chose),
-    best_test_accuracy (null, or the highest of all epochs that were evaluated, which no honest
-    choice finds), seconds, parameters, trained_parameters.
-
-    Args:
-        config: of the experiment, resolved.
-        rates: method -> learning rates.
-        seeds: of the runs.
-        workdir: of the comparison.
-        watch_test: evaluate test in every evaluation, for `best_test_accuracy`.
+    Rows go to `workdir/results.jsonl`: method, seed, learning_rate and head_learning_rate (null for
+    an untrained method), accuracy (test, at the epoch selected on validation), best_test_accuracy
+    (highest over evaluated epochs, which is biased, or null), seconds, parameters,
+    trained_parameters. With `watch_test`, test is evaluated in every evaluation.
     """
     path = workdir / FILE
     done = {(row["method"], row["seed"], Rates.of(row)) for row in result_rows(workdir)}
 
-    def keep(method: str, seed: int, own: Rates, summary: Summary) -> str:
+    def finish(method: str, seed: int, own: Rates, summary: Summary) -> str:
         folder = run_folder(workdir, method, seed)
         tested = [row["accuracy"] for row in RunFolder(folder).rows() if row["split"] == "test"]
         append_row(path, {
@@ -167,7 +145,7 @@ def final_trials(
         Trial(
             method_config(config, method, own.backbone, seed, own.head),
             run_folder(workdir, method, seed),
-            functools.partial(keep, method, seed, own),
+            functools.partial(finish, method, seed, own),
         )
         for seed in seeds
         for method, own in rates.items()
@@ -176,7 +154,7 @@ def final_trials(
 
 
 def final_rows(workdir: Path, rates: Mapping[str, Rates], seeds: Sequence[int]) -> list[Row]:
-    """The rows of these runs, of those that are finished."""
+    """The rows of these runs that are finished."""
     wanted = {(method, seed, own) for method, own in rates.items() for seed in seeds}
     rows = result_rows(workdir)
     return [row for row in rows if (row["method"], row["seed"], Rates.of(row)) in wanted]
@@ -203,16 +181,7 @@ def compare(
     devices: Sequence[Device],
     say: Say,
 ) -> list[Row]:
-    """One final run per method and seed, at rates that are known.
-
-    Args:
-        config: of the experiment, resolved.
-        rates: method -> learning rates.
-        seeds: of the runs.
-        workdir: of the comparison.
-        devices: each has one run at a time.
-        say: told of each run.
-    """
+    """One final run per method and seed, at known rates; one run at a time on each device."""
     trials = final_trials(config, rates, seeds, workdir)
     run_trials(trials, devices, Clock(len(trials)), say)
     return final_rows(workdir, rates, seeds)
@@ -227,19 +196,11 @@ def tune_and_compare(
     devices: Sequence[Device],
     say: Say,
 ) -> list[Row]:
-    """Tune every method's rates, then run all methods on all seeds; says how long it will take.
+    """Tune every method's rates, then run all methods on all seeds; prints an estimate of the time.
 
-    Where no method that is trained moves the backbone and its features are cached, heads are swept
-    (head_sweep.py).
-
-    Args:
-        config: of the experiment, resolved: what `check` returned.
-        methods: names in `METHODS`.
-        seeds: of the final runs.
-        trials: tuning runs a method and pair of rates.
-        workdir: of the comparison, checked by `check`.
-        devices: each has one run at a time.
-        say: told of each run.
+    If every trained method has a frozen backbone and cached features, heads are swept
+    (head_sweep.py). `config` is the return value of `check`; `trials` is the number of tuning runs
+    per method and pair of rates.
     """
     assert config.training.epochs != "auto"
     RunFolder(workdir).append_start(start_row(in_words(data_mesh(devices)), 0))
@@ -251,20 +212,17 @@ def tune_and_compare(
     clock = Clock(tunings + len(finals))
     swept = bool(trained) and all(is_sweepable(configs[method]) for method in trained)
 
-    def run_all(found: Sequence[Trial]) -> None:
-        # A probe that is solved is a run of its own, even where all others are heads of a sweep.
-        heads = [trial for trial in found if swept and is_sweepable(trial.config)]
-        runs = [trial for trial in found if not (swept and is_sweepable(trial.config))]
+    def run_all(trials: Sequence[Trial]) -> None:
+        # A solved probe is an ordinary run, even if all other trials are heads of a sweep.
+        heads = [trial for trial in trials if swept and is_sweepable(trial.config)]
+        runs = [trial for trial in trials if trial not in heads]
         if heads:
             run_swept(heads, devices[0], clock, say)
         if runs:
             run_trials(runs, devices, clock, say)
 
     if swept and tunings + len(finals):
-        say(
-            f"{tunings} tuning and {len(finals)} final heads on the features of a backbone that "
-            "stands still"
-        )
+        say(f"{tunings} tuning and {len(finals)} final heads on features of a frozen backbone")
     elif trained and tunings + len(finals) > 2:
         each = tuning.CONFIGURATIONS * trials
         costs = estimate.probe(configs[trained[0]], workdir, devices[0])
@@ -273,8 +231,8 @@ def tune_and_compare(
         runs += [configs[trained[0]]] * rest + [configs[method] for method in finals]
         seconds = estimate.total_seconds(runs, costs, len(trained), len(devices))
         say(
-            f"about {rough_time(seconds)}: {tunings} tuning runs ({each} for each method that is "
-            f"trained) and {len(finals)} final runs, {len(devices)} at a time"
+            f"about {rough_time(seconds)}: {tunings} tuning runs ({each} per trained method) and "
+            f"{len(finals)} final runs, {len(devices)} at a time"
         )
     rates = tuning.tune(config, methods, trials, workdir, run_all)
     run_all(final_trials(config, rates, seeds, workdir, watch_test=True))

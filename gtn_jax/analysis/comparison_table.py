@@ -1,7 +1,4 @@
-"""Rows of a comparison -> what they say: means, paired differences, intervals; tables, a chart.
-
-Files only; nothing is run here.
-"""
+"""Rows of a comparison -> means, paired differences and intervals, as tables and a chart."""
 
 import statistics
 from collections.abc import Sequence
@@ -23,19 +20,17 @@ Interval = tuple[float, float]
 
 
 class MethodSummary(NamedTuple):
-    """What a comparison says of one method; accuracies and their differences in percent.
+    """Results of one method; accuracies and differences are in percent.
 
     Attributes:
-        method: its name.
-        accuracies: on test, one a seed.
-        differences: seed by seed, to the baseline; empty for the baseline itself.
+        accuracies: on test, one per seed.
+        differences: to the baseline, seed by seed; empty for the baseline itself.
         interval: 95 %, of the mean difference over seeds; None for fewer than two.
-        interval_with_images: 95 %, over seeds and test images; None where it is not known what was
-            said of each image.
-        rates: that validation chose.
-        trained_parameters: how many numbers learn.
-        seconds: of a run, on average.
-        best_test_accuracy: mean over seeds of the best epoch *on test*; None where nobody looked.
+        interval_with_images: 95 %, over seeds and test images; None without per-image predictions.
+        rates: selected on validation.
+        trained_parameters: number of trainable parameters.
+        seconds: mean over runs.
+        best_test_accuracy: mean over seeds of the best epoch *on test*; None if it was not watched.
     """
 
     method: str
@@ -50,21 +45,19 @@ class MethodSummary(NamedTuple):
 
 
 def baseline_of(methods: Sequence[str]) -> str:
-    """The method that others are subtracted from: finetune, or else the first."""
+    """The method that others are compared with: finetune, or else the first."""
     return "finetune" if "finetune" in methods else methods[0]
 
 
 def summarize(rows: Sequence[Row], workdir: Path) -> list[MethodSummary]:
-    """One summary a method, in the order of the rows.
+    """One summary per method, in the order of the rows.
 
-    Args:
-        rows: of `results.jsonl`, see `compare.final_trials`.
-        workdir: of the comparison, for what its runs said of each test image.
+    `rows` are those of `compare.final_trials`; `workdir` has the predictions of its runs.
     """
     methods = list(dict.fromkeys(row["method"] for row in rows))
     baseline = baseline_of(methods)
     accuracy = {(row["method"], row["seed"]): 100 * row["accuracy"] for row in rows}
-    found = []
+    summaries = []
     for method in methods:
         own = [row for row in rows if row["method"] == method]
         seeds = [row["seed"] for row in own if (baseline, row["seed"]) in accuracy]
@@ -72,7 +65,7 @@ def summarize(rows: Sequence[Row], workdir: Path) -> list[MethodSummary]:
         differences = [accuracy[method, seed] - accuracy[baseline, seed] for seed in pairs]
         is_enough = len(differences) > 1
         best = [b for row in own if (b := row.get("best_test_accuracy")) is not None]
-        found.append(
+        summaries.append(
             MethodSummary(
                 method,
                 [accuracy[method, row["seed"]] for row in own],
@@ -85,7 +78,7 @@ def summarize(rows: Sequence[Row], workdir: Path) -> list[MethodSummary]:
                 100 * statistics.mean(best) if len(best) == len(own) else None,
             )
         )
-    return found
+    return summaries
 
 
 def _with_images(
@@ -93,10 +86,9 @@ def _with_images(
 ) -> Interval | None:
     our_hits, their_hits = [], []
     for seed in seeds:
-        both = [
+        ours, theirs = (
             RunFolder(run_folder(workdir, m, seed)).predictions("test") for m in (method, baseline)
-        ]
-        ours, theirs = both
+        )
         if ours is None or theirs is None or not np.array_equal(ours.files, theirs.files):
             return None
         our_hits.append(ours.predicted == ours.labels)
@@ -106,7 +98,7 @@ def _with_images(
 
 
 def accuracy_table(summaries: Sequence[MethodSummary]) -> Table:
-    """Methods as rows, within 80 columns: test accuracy, and how far it is from the baseline.
+    """Methods as rows, within 80 columns: test accuracy, and its difference to the baseline.
 
     The intervals are of that difference, over seeds, and over seeds and test images.
     """
@@ -127,23 +119,23 @@ def accuracy_table(summaries: Sequence[MethodSummary]) -> Table:
 
 
 def accuracy_chart(summaries: Sequence[MethodSummary]) -> Element | None:
-    """The accuracies of every seed, a row a method."""
+    """Accuracy of every seed, a row per method."""
     return dot_chart("test accuracy %", {one.method: one.accuracies for one in summaries})
 
 
 def write_chart(summaries: Sequence[MethodSummary], path: Path) -> None:
-    """The same as an .svg file; nothing where no run is finished."""
+    """Write `accuracy_chart` as an .svg file; nothing if no run is finished."""
     chart = accuracy_chart(summaries)
     if chart is not None:
         path.write_text(standalone(chart), encoding="utf-8")
 
 
 def cost_table(summaries: Sequence[MethodSummary]) -> Table:
-    """Methods as rows, within 80 columns: what they took, and the best epoch on test."""
+    """Methods as rows, within 80 columns: runs, rates, parameters, seconds, best epoch on test."""
     table = Table(box=None, pad_edge=False, collapse_padding=True)
     table.add_column("method", no_wrap=True)
     watched = any(one.best_test_accuracy is not None for one in summaries)
-    columns = ("runs", "rate", "head rate", "trained", "s/run")
+    columns = ("runs", "rate", "head rate", "trainable\nparameters", "s/run")
     for column in columns + (("best on test %",) if watched else ()):
         table.add_column(column, justify="right", no_wrap=True)
     for one in summaries:
@@ -162,7 +154,7 @@ def cost_table(summaries: Sequence[MethodSummary]) -> Table:
 
 
 def where_time_went(rows: Sequence[Row], workdir: Path) -> str:
-    """One line: the seconds of all runs, by what they were spent on."""
+    """Total seconds of all runs by activity, in one line."""
     parts = dict.fromkeys(("start", "cache", "compile", "train", "evaluate", "checkpoint"), 0.0)
     for row in rows:
         summary = RunFolder(run_folder(workdir, row["method"], row["seed"])).summary() or {}

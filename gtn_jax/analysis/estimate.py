@@ -1,4 +1,4 @@
-"""How long a comparison will take, from two epochs of one of its runs."""
+"""Estimate of the duration of a comparison, from two epochs of one of its runs."""
 
 import shutil
 from collections.abc import Iterable
@@ -12,19 +12,13 @@ from gtn_jax.training.loop import run
 from gtn_jax.training.resolution import total_steps
 
 _FROZEN_SHARE = 0.3
-"""Of a full step's time: a frozen one without the backbone's gradient, see docs/benchmarks.md."""
+"""Time of a step without the backbone's gradient, relative to a full step (docs/benchmarks.md)."""
 
 
 class Costs(NamedTuple):
-    """Seconds that a probe spent.
-
-    Attributes:
-        start: up to the first step, decoded images and solved classifiers included.
-        compile: once for all runs of a method.
-        step: one training step, of a frozen backbone whose features are cached or else of all.
-        evaluation: a pass over validation and test.
-        checkpoint: a save.
-        steps_per_epoch: of the run.
+    """Seconds measured by `probe`: until the first step, for compiling (once per method), per step
+    (on cached features if the backbone stays frozen), per evaluation of validation and test, and
+    per save.
     """
 
     start: float
@@ -36,21 +30,15 @@ class Costs(NamedTuple):
 
 
 def probe(config: Config, workdir: Path, device: Device) -> Costs:
-    """Run two epochs of a config and forget them.
-
-    Args:
-        config: of one run.
-        workdir: of the comparison; the probe's folder in it is removed.
-        device: to run on.
-    """
-    whole = is_frozen(config)
+    """Run two epochs of a config in a temporary folder inside `workdir`."""
+    frozen = is_frozen(config)
     changes = {
         "training.epochs": 2,
         "training.steps": None,
         "training.eval_every_epochs": 2,
         "training.eval_every_steps": None,
-        "training.freeze_epochs": 2 if whole else 0,
-        "data.feature_cache_views": min(1, config.data.feature_cache_views) if whole else 0,
+        "training.freeze_epochs": 2 if frozen else 0,
+        "data.feature_cache_views": min(1, config.data.feature_cache_views) if frozen else 0,
         "data.small_image_epochs": 0,
         "optimizer.warmup_epochs": 0.0,
     }
@@ -60,7 +48,7 @@ def probe(config: Config, workdir: Path, device: Device) -> Costs:
         summary = run(override(config, changes), folder, quiet=True, devices=[device])
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    # Two epochs are evaluated once, and the selected step once more: twice, and test at the end.
+    # Validation is evaluated after the epochs and for the selected step, test once at the end.
     return Costs(
         sum(summary[f"{part}_seconds"] for part in ("start", "head", "cache")),
         summary["compile_seconds"],
@@ -72,7 +60,7 @@ def probe(config: Config, workdir: Path, device: Device) -> Costs:
 
 
 def run_seconds(config: Config, costs: Costs) -> float:
-    """What one run of a config will take, its compilation apart."""
+    """Seconds of one run, without compilation."""
     training, per_epoch = config.training, costs.steps_per_epoch
     steps = total_steps(config, per_epoch)
     evaluations = steps / (training.eval_every_steps or training.eval_every_epochs * per_epoch)
@@ -80,7 +68,7 @@ def run_seconds(config: Config, costs: Costs) -> float:
         evaluations += 1
     frozen = min(training.freeze_epochs * per_epoch, steps)
     if is_frozen(config) and config.data.feature_cache_views:
-        full = float(steps)  # the probe's steps were of cached features
+        full = float(steps)  # the probe's steps used cached features, too
     elif config.data.feature_cache_views:
         cached = min(frozen, config.data.feature_cache_views * per_epoch)
         full = steps - frozen + _FROZEN_SHARE * cached
@@ -93,13 +81,6 @@ def run_seconds(config: Config, costs: Costs) -> float:
 def total_seconds(
     configs: Iterable[Config], costs: Costs, compilations: int, at_once: int
 ) -> float:
-    """Of many runs.
-
-    Args:
-        configs: one a run.
-        costs: of `probe`.
-        compilations: programs that the runs share.
-        at_once: how many run at the same time.
-    """
+    """Seconds of many runs, `at_once` in parallel, that share `compilations` programs."""
     runs = sum(run_seconds(config, costs) for config in configs)
     return runs / at_once + compilations * costs.compile

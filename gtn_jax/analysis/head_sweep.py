@@ -1,11 +1,10 @@
-"""Many heads on features that do not change: seeds and learning rates in one program.
+"""Training of many heads on cached features: all seeds and learning rates in one program.
 
-Where a backbone stands still in every respect (`methods.is_frozen`) and its features are cached, a
-run is the training of gate and classifiers on numbers. Here all rates of a seed share each batch of
-features and its dropout, so that a linear head's products become one large product, and seeds go
-through the same program, as many at once as caches or memory hold. A head gets what it would get
-in a run of its own: the same start, order, views, masks and updates (`training/steps.py` makes the
-step). There are no checkpoints; a sweep is short, and swept_trials.py keeps its rows.
+With a frozen backbone (`methods.is_frozen`) and cached features, a run trains only gate and
+classifiers. All rates of a seed share each batch of features and its dropout mask, so that the
+products of a linear head become one large product; seeds are batched as far as caches or memory
+allow. Each head gets the initialization, order, views, masks and updates of an ordinary run, as
+`make_train_step` makes the step. There are no checkpoints.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,24 +25,24 @@ from gtn_jax.training.score import FEW_IMAGES
 from gtn_jax.training.state import TrainState
 from gtn_jax.training.steps import TrainStep, make_train_step
 
-# Parameters and momentum that a processor's caches hold; an accelerator wants far more at once.
+# Parameters and momentum that fit a CPU's caches; an accelerator needs far larger batches.
 _CPU_BYTES, _ACCELERATOR_BYTES = 8 * 2**20, 2**30
 _FEATURE_BYTES = 2**30
-"""Of the features of seeds that are trained at once."""
+"""Limit on the features of seeds that are trained together."""
 
 
 class SeedData(NamedTuple):
-    """What one seed trains on; the arrays of all seeds of a sweep have the same shapes.
+    """Data of one seed; the arrays of all seeds of a sweep have the same shapes.
 
     Attributes:
-        heads: parameters at the start, the backbone's left out.
+        heads: initial parameters, without the backbone.
         seed: of dropout.
         views: training features, float32 V B K each.
         labels: int32 B.
-        rows: int32 E T B', the rows of each batch of each epoch; epoch e takes view e mod V.
-        validation: features float32 B K each, in the view of evaluation.
+        rows: int32 E T B', the rows of each batch of each epoch; epoch e uses view e mod V.
+        validation: features float32 B K each, in the evaluation view.
         validation_labels: int32 B.
-        test: as of validation.
+        test: as validation.
         test_labels: int32 B.
     """
 
@@ -59,17 +58,17 @@ class SeedData(NamedTuple):
 
 
 class SweptHeads(NamedTuple):
-    """What became of S R heads.
+    """Results of S R heads (seeds, rates); accuracies and loss are of the selected epoch.
 
     Attributes:
-        params: of the selected epoch, without the backbone's, S R ... each.
+        params: without the backbone, S R ... each.
         selected_epoch: int32 S R, counted from 1.
-        validation_accuracy: float32 S R, of that epoch, as all that follows but the last two.
+        validation_accuracy: float32 S R.
         validation_loss: float32 S R, in nats.
         test_accuracy: float32 S R.
         test_answers: S R B each.
-        best_test_accuracy: float32 S R, the highest of all evaluations: no honest choice finds it.
-        diverged: bool S R, a loss or gradient was not finite; nothing else of such a head counts.
+        best_test_accuracy: float32 S R, the highest over all evaluations; biased.
+        diverged: bool S R, a loss or gradient was not finite; other fields are then meaningless.
     """
 
     params: Any
@@ -83,7 +82,7 @@ class SweptHeads(NamedTuple):
 
 
 Sweep = Callable[[SeedData, Array], SweptHeads]
-"""Data of S seeds, stacked, float32 R peak rates -> heads."""
+"""(data of S seeds, stacked; float32 R peak rates) -> heads."""
 
 
 def make_sweep(
@@ -93,15 +92,14 @@ def make_sweep(
     eval_every_epochs: int = 1,
     select_last: bool = False,
 ) -> Sweep:
-    """Build `sweep(data, rates) -> SweptHeads`, jitted.
+    """Build the jitted function `sweep(data, rates) -> SweptHeads`.
 
     Args:
         model: a GTN; its backbone is not used.
-        optimizer: from `build_optimizer`, its schedule that of the runs.
-        aux_weight: weight of the auxiliary loss.
+        optimizer: from `build_optimizer`, with the schedule of the runs.
+        aux_weight: of the auxiliary loss.
         eval_every_epochs: must divide the number of epochs.
-        select_last: select the last epoch; else the one of highest `score`, of equals the later,
-            as a run does.
+        select_last: select the last epoch instead of the best `score` (the latest among equals).
     """
 
     def one(data: SeedData, rates: Array) -> SweptHeads:
@@ -121,20 +119,13 @@ def train_heads(
     learning_rates: Sequence[float],
     bytes_at_once: int | None = None,
 ) -> SweptHeads:
-    """Train a head for each seed and rate.
+    """Train a head for each seed's data and each of R peak rates; returns NumPy arrays.
 
-    Args:
-        sweep: from `make_sweep`.
-        data: one a seed.
-        learning_rates: R peak rates.
-        bytes_at_once: of parameters and momentum of the heads that are trained at once; None: 8 MiB
-            on a CPU, 1 GiB elsewhere. All rates of a seed are, in any case.
-
-    Returns:
-        NumPy arrays.
+    `bytes_at_once` limits parameters and momentum of the heads trained together (None: 8 MiB on a
+    CPU, 1 GiB elsewhere). All rates of a seed are always trained together.
 
     Raises:
-        ValueError: epochs that `eval_every_epochs` does not divide.
+        ValueError: the number of epochs is not divisible by `eval_every_epochs`.
     """
     head_bytes = 8 * sum(leaf.size for leaf in jax.tree.leaves(data[0].heads))
     feature_bytes = sum(leaf.nbytes for leaf in jax.tree.leaves((data[0].views, data[0].test)))
@@ -148,7 +139,7 @@ def train_heads(
     parts = []
     for start in range(0, len(data), at_once):
         chunk = list(data[start : start + at_once])
-        # The last chunk is filled up: another shape would be another program.
+        # The last chunk is padded, as another shape would be compiled again.
         chunk += [chunk[-1]] * (at_once - len(chunk))
         stacked = jax.tree.map(lambda *leaves: np.stack([np.asarray(x) for x in leaves]), *chunk)
         parts.append(jax.device_get(sweep(stacked, rates)))
@@ -172,7 +163,7 @@ def _train_seed(
     data: SeedData,
     rates: jax.Array,
 ) -> SweptHeads:
-    """All rates of one seed: what `train_heads` returns, without its S."""
+    """All rates of one seed: the result of `train_heads` without S."""
     epochs, per_epoch, _ = data.rows.shape
     if epochs % eval_every_epochs:
         raise ValueError(
@@ -186,7 +177,7 @@ def _train_seed(
         new, _ = step(state, batch)
         return new.params, new.opt_state, new.refused
 
-    # Number and batch are the same for all rates, and so is all that is drawn from them.
+    # All rates share the step number and batch, and so all random draws.
     step_of_all = jax.vmap(one_step, in_axes=(0, 0, None, None))
 
     def train(carry: Any, number: jax.Array) -> tuple[Any, None]:
@@ -206,8 +197,8 @@ def _train_seed(
 
     def evaluate(params: Any, pooled: Pooled, labels: Array) -> tuple[jax.Array, jax.Array]:
         images = labels.shape[0]
-        part = sums(logits_of(params, pooled), labels, jnp.ones(images, jnp.float32))
-        return part.correct / images, part.loss / images
+        totals = sums(logits_of(params, pooled), labels, jnp.ones(images, jnp.float32))
+        return totals.correct / images, totals.loss / images
 
     def train_and_evaluate(carry: Any, numbers: jax.Array) -> tuple[Any, None]:
         heads, best, best_test = carry
@@ -218,14 +209,14 @@ def _train_seed(
         )
         test_accuracy, _ = jax.vmap(evaluate, (0, None, None))(params, data.test, data.test_labels)
         epoch = jnp.full(rates.shape, numbers[-1] // per_epoch + 1)
-        found = _Best(params, epoch, accuracy, loss, test_accuracy)
-        # As score.py has it.
+        candidate = _Best(params, epoch, accuracy, loss, test_accuracy)
+        # The criterion of training/score.py.
         is_few = data.validation_labels.shape[0] < FEW_IMAGES
         is_as_good = loss <= best.loss if is_few else accuracy >= best.accuracy
         is_better = jnp.isfinite(loss) & is_as_good | select_last
         best = jax.tree.map(
             lambda new, old: jnp.where(is_better.reshape(-1, *[1] * (new.ndim - 1)), new, old),
-            found,
+            candidate,
             best,
         )
         return (heads, best, jnp.maximum(best_test, test_accuracy)), None
@@ -242,14 +233,14 @@ def _train_seed(
     heads = params, opt_state, jnp.zeros(rates.shape, bool)
     numbers = jnp.arange(epochs * per_epoch).reshape(-1, eval_every_epochs * per_epoch)
     (heads, best, best_test), _ = lax.scan(train_and_evaluate, (heads, none_yet, nothing), numbers)
-    said = jax.vmap(lambda params: answers(logits_of(params, data.test), data.test_labels))
+    predict = jax.vmap(lambda params: answers(logits_of(params, data.test), data.test_labels))
     return SweptHeads(
         best.params,
         best.epoch,
         best.accuracy,
         best.loss,
         best.test_accuracy,
-        said(best.params),
+        predict(best.params),
         best_test,
         heads[2],
     )

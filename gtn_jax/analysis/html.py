@@ -1,7 +1,5 @@
-"""A page of HTML as a tree of the standard library's, which escapes whatever text goes in.
-
-Names of classes and files, and fields of a config, are somebody else's text. The page needs no
-network, runs no script, and says so to the browser.
+"""HTML pages as element trees, whose serializer escapes all text: names of classes and files are
+untrusted. A page loads nothing from the network, runs no script, and forbids both by its policy.
 """
 
 import base64
@@ -41,7 +39,7 @@ pre { background: var(--soft); padding: 1rem; overflow-x: auto; font-size: .85re
 
 
 def element(tag: str, attributes: dict[str, str] | None = None, *children: Child) -> Element:
-    """A node; text children are escaped when the page is written, None is left out."""
+    """An element; strings are text, None is omitted."""
     node = ET.Element(tag, attributes or {})
     last: Element | None = None
     for child in children:
@@ -57,7 +55,7 @@ def element(tag: str, attributes: dict[str, str] | None = None, *children: Child
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[Child]]) -> Element:
-    """A table that scrolls inside its own box where the screen is narrow."""
+    """A table that scrolls inside its box on narrow screens."""
     heading = element("tr", None, *(element("th", {"scope": "col"}, cell) for cell in head))
     lines = [element("tr", None, *(element("td", None, cell) for cell in row)) for row in rows]
     body = element("tbody", None, *lines)
@@ -67,14 +65,14 @@ def table(head: Sequence[str], rows: Iterable[Sequence[Child]]) -> Element:
 
 
 def from_rich(shown: rich.table.Table) -> Element:
-    """The table that the terminal shows, on a page."""
+    """The HTML of a terminal table."""
     head = [str(column.header) for column in shown.columns]
     columns = [[str(cell) for cell in column.cells] for column in shown.columns]
     return table(head, zip(*columns, strict=True))
 
 
 def image(content: bytes, kind: str, alternative: str) -> Element:
-    """A picture inside the page; `kind` is png or jpeg."""
+    """An inline image; `kind` is png or jpeg."""
     data = base64.b64encode(content).decode()
     return element(
         "img", {"src": f"data:image/{kind};base64,{data}", "alt": _printable(alternative)}
@@ -100,7 +98,7 @@ def page(title: str, *sections: Child) -> str:
 
 
 def _printable(text: str) -> str:
-    # Control characters and lone surrogates, which the names of files can hold, are no text.
+    # File names may hold control characters and lone surrogates, which HTML must not.
     return "".join(
         c if c in "\n\t" or (c.isprintable() and not "\ud800" <= c <= "\udfff") else "\ufffd"
         for c in text

@@ -1,13 +1,10 @@
-"""How sure a figure is: of two methods' difference, over seeds and test images; of an accuracy.
+"""Confidence intervals: of an accuracy, and of the difference of two methods.
 
-Differences have bootstrap intervals over seeds, and test images too.
-
-Percentile intervals (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter 13).
-Over seeds alone they say what another choice of training images, start and order would give on
-these test images; with images resampled as well, what other test images would (sources of variance
-of a benchmark: Bouthillier et al., arXiv 2103.03098). With few seeds they are too narrow: what is
-called 95 % held the truth in 85 % of simulated comparisons of five seeds
-(`tests/analysis/test_intervals.py` measures it).
+Intervals of differences are bootstrap percentile intervals (Efron and Tibshirani, "An Introduction
+to the Bootstrap", 1993, chapter 13) over seeds, i.e. over training images, initialization and data
+order, or over seeds and test images (sources of variance: Bouthillier et al., arXiv 2103.03098).
+With few seeds they are too narrow: nominal 95 % intervals covered the true value in 85 % of
+simulated comparisons of five seeds (`tests/analysis/test_intervals.py`).
 """
 
 import math
@@ -19,20 +16,14 @@ Interval = tuple[float, float]
 _RESAMPLES = 10_000
 _PERCENTILES = (2.5, 97.5)
 _Z = 1.959963984540054
-"""Of the standard normal distribution, 2.5 % is above."""
+"""97.5 % quantile of the standard normal distribution."""
 
 
 def wilson_interval(correct: int, total: int) -> Interval:
-    """95 % interval of a share of independent trials (Wilson, 1927, JASA 22, 209-212).
+    """95 % interval in [0, 1] of a proportion of independent trials, `total` at least 1.
 
-    It holds for few trials and for shares near 0 and 1, too, unlike p +- 2 standard errors.
-
-    Args:
-        correct: successes, of
-        total: trials, at least 1.
-
-    Returns:
-        Bounds in [0, 1].
+    Unlike p +- 2 standard errors it holds for few trials and near 0 and 1 (Wilson, 1927, JASA 22,
+    209-212).
     """
     share, square = correct / total, _Z**2 / total
     middle = (share + square / 2) / (1 + square)
@@ -41,10 +32,7 @@ def wilson_interval(correct: int, total: int) -> Interval:
 
 
 def paired_interval(differences: Sequence[float]) -> Interval:
-    """95 % interval of the mean of paired differences, resampled over seeds.
-
-    Args:
-        differences: one a seed, the same seeds and test images for both methods.
+    """95 % interval of the mean of paired differences, one per seed, resampled over seeds.
 
     Raises:
         ValueError: fewer than two seeds.
@@ -52,7 +40,7 @@ def paired_interval(differences: Sequence[float]) -> Interval:
     values = np.asarray(differences, np.float64)
     if len(values) < 2:
         raise ValueError(f"an interval over seeds needs at least 2, found {len(values)}")
-    generator = np.random.default_rng(0)  # the same table every time
+    generator = np.random.default_rng(0)  # reproducible tables
     drawn = generator.integers(0, len(values), (_RESAMPLES, len(values)))
     return _percentiles(values[drawn].mean(axis=1))
 
@@ -60,18 +48,10 @@ def paired_interval(differences: Sequence[float]) -> Interval:
 def hierarchical_interval(
     ours: Sequence[np.ndarray], theirs: Sequence[np.ndarray], resamples: int = _RESAMPLES
 ) -> Interval:
-    """95 % interval of the mean difference in accuracy, resampled over seeds and test images.
+    """95 % interval of mean(ours) - mean(theirs) in [-1, 1], resampled over seeds and test images.
 
-    Each resample draws test images once, the same for both methods and all seeds, as they are the
-    same images in every run, and then seeds.
-
-    Args:
-        ours: a row a seed, bool B: which test images this method got right.
-        theirs: the same of the other method, on the same images in the same order.
-        resamples: how many.
-
-    Returns:
-        Bounds of mean(ours) - mean(theirs), in [-1, 1].
+    Each resample draws test images once for both methods and all seeds, and then seeds. `ours` and
+    `theirs` have a row per seed, bool B: which test images, in the same order, are correct.
 
     Raises:
         ValueError: fewer than two seeds, or rows of different lengths.
@@ -85,7 +65,7 @@ def hierarchical_interval(
     difference = np.stack(ours).astype(np.float64) - np.stack(theirs).astype(np.float64)
     seeds, images = difference.shape
     generator = np.random.default_rng(0)
-    # How often each image and each seed is drawn: sums of what is drawn are products with that.
+    # Sums over a resample are products with the counts of each image and seed in it.
     image_counts = generator.multinomial(images, np.full(images, 1 / images), resamples)
     seed_counts = generator.multinomial(seeds, np.full(seeds, 1 / seeds), resamples)
     means = image_counts @ difference.T / images

@@ -1,8 +1,8 @@
-"""What a comparison compares: methods as named changes of one experiment's config, not as code.
+"""Methods of a comparison, as named changes of an experiment's config.
 
-Everything else (data, augmentation, epochs, schedule of the rates, start of the classifiers) is the
-experiment's, and so is the number of frozen epochs, but for the methods that are about freezing.
-Each method's learning rates are tuned: see tuning.py.
+Data, augmentation, epochs, learning rate schedule and initialization of the classifiers are the
+experiment's, and so is the number of frozen epochs, except for methods that are about freezing.
+The learning rates of each method are tuned (tuning.py).
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,18 +14,18 @@ from gtn_jax.errors import UsageError, unknown_name
 
 
 class Method(NamedTuple):
-    """One row of `METHODS`.
+    """An entry of `METHODS`.
 
     Attributes:
-        about: what it is, in a line.
+        about: one-line description.
         gate: `model.gate`.
         auxiliary: whether there is an auxiliary classifier, with the experiment's
-            `model.aux_weight`, or the paper's 0.2 where that has none.
-        frozen: share of the epochs in which the backbone is frozen; None: the experiment's
+            `model.aux_weight`, or the paper's 0.2 if that is 0.
+        frozen: fraction of the epochs with a frozen backbone; None: the experiment's
             `training.freeze_epochs`.
-        changes: further fields by their dotted names, e.g. {"training.ema_decay": 0.9}; they have
-            the last word, but for the two learning rates and `seed`, which no method sets.
-        solved: whether, given pretrained weights, the classifier is solved and nothing is trained.
+        changes: further config fields by dotted name, e.g. {"training.ema_decay": 0.9}; they take
+            precedence, but cannot set the learning rates and `seed`.
+        solved: given pretrained weights, solve the classifier and train nothing.
     """
 
     about: str
@@ -37,55 +37,49 @@ class Method(NamedTuple):
 
 
 class Rates(NamedTuple):
-    """Peak learning rates of a method, `OptimizerConfig.rates`; None where nothing is trained.
-
-    Attributes:
-        backbone: of the backbone.
-        head: of gate and classifiers.
-    """
+    """Peak learning rates of backbone and head (gate, classifiers); None for untrained methods."""
 
     backbone: float | None
     head: float | None
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> "Rates":
-        """Of a row of a comparison; older rows have one rate for both."""
+        """Rates of a row of a comparison; older rows have one rate for both."""
         rate = row["learning_rate"]
         return cls(rate, row.get("head_learning_rate", rate))
 
     def fields(self) -> dict[str, float | None]:
-        """As they stand in a row."""
+        """The fields of a row."""
         return {"learning_rate": self.backbone, "head_learning_rate": self.head}
 
 
 UNTRAINED = Rates(None, None)
 
 METHODS = {
-    "linear_probe": Method(
-        "a linear classifier on the features of the backbone as it came", frozen=1, solved=True
-    ),
+    "linear_probe": Method("a linear classifier on the pretrained features", frozen=1, solved=True),
     "finetune": Method("backbone and linear classifier"),
-    "finetune_frozen_start": Method("the same, frozen as long as the authors' runs", frozen=0.21),
+    "finetune_frozen_start": Method(
+        "the same, frozen for the authors' fraction of epochs", frozen=0.21
+    ),
     "aux": Method("fine-tuning with the auxiliary classifier", auxiliary=True),
     "gate": Method("the paper's gate alone", gate="sigmoid"),
     "gtn": Method("the paper: its gate and the auxiliary classifier", "sigmoid", auxiliary=True),
     "gate_identity": Method("a gate that starts at the identity", gate="identity"),
     "gtn_identity": Method("that gate and the auxiliary classifier", "identity", auxiliary=True),
-    "half": Method("features times 1/2: what a fresh sigmoid gate does", gate="half"),
-    "constant": Method("one learned factor a channel, the same for all images", gate="constant"),
+    "half": Method("features times 1/2, as an untrained sigmoid gate", gate="half"),
+    "constant": Method("one learned factor per channel, the same for all images", gate="constant"),
     "mlp": Method("the gate's parameters as a residual MLP, no gate", gate="mlp"),
     "l2_sp": Method(
-        "fine-tuning that is pulled back to its start (arXiv 1802.01483)",
+        "fine-tuning with L2 regularization to the start (arXiv 1802.01483)",
         changes={"optimizer.l2_sp": 0.1},
     ),
-    "lp_ft": Method("half of the epochs the classifier only (arXiv 2202.10054)", frozen=0.5),
+    "lp_ft": Method("half of the epochs train the classifier only (arXiv 2202.10054)", frozen=0.5),
     "bn_only": Method(
         "classifier and BatchNorm only (arXiv 2003.00152)",
         changes={"training.trainable": "batch_norm"},
     ),
 }
-"""Name -> method. `l2_sp` has that paper's usual strength. Open: an experiment file may enter its
-own."""
+"""Name -> method. `l2_sp` has that paper's usual strength. Experiment files may add entries."""
 
 
 def method_config(
@@ -95,14 +89,9 @@ def method_config(
     seed: int,
     head_learning_rate: float | None = None,
 ) -> Config:
-    """The config of one run of a comparison.
+    """The config of one run: a method, its rates and a seed, applied to a resolved experiment.
 
-    Args:
-        config: of the experiment, resolved.
-        method: a name in `METHODS`.
-        learning_rate: peak of the backbone; None: the experiment's rates.
-        seed: of the run.
-        head_learning_rate: peak of gate and classifiers; None: the same.
+    Without `learning_rate` the experiment's rates; without `head_learning_rate` the backbone's.
     """
     own = METHODS[method]
     epochs = config.training.epoch_count
@@ -134,13 +123,13 @@ def method_config(
 
 
 def is_untrained(config: Config) -> bool:
-    """Whether a run of a resolved config takes no step, so that no rate matters."""
+    """Whether a run of a resolved config takes no step."""
     steps = config.training.steps
     return (config.training.epoch_count if steps is None else steps) == 0
 
 
 def is_frozen(config: Config) -> bool:
-    """Whether a run's backbone never moves, in no respect, so that all it does is give features."""
+    """Whether a run never changes its backbone, including BatchNorm statistics."""
     training = config.training
     return (
         training.freeze_epochs >= training.epoch_count
@@ -150,10 +139,10 @@ def is_frozen(config: Config) -> bool:
 
 
 def check_methods(config: Config, methods: Sequence[str]) -> None:
-    """Refuse what cannot be compared; what needs no resolved config.
+    """Refuse methods that cannot be compared, as far as that is known without a resolved config.
 
     Raises:
-        ValueError: no method; an unknown one; one that changes what it cannot.
+        ValueError: no method; an unknown one; one that sets a field of the comparison.
     """
     if not methods:
         raise UsageError("--methods: none given; name at least one (`gtn list methods`)")
@@ -172,20 +161,16 @@ _SET_BY_COMPARISON = {"optimizer.learning_rate", "optimizer.head_learning_rate",
 
 
 def check_runs(config: Config, methods: Sequence[str]) -> None:
-    """Refuse what would compare a thing with itself.
-
-    Args:
-        config: of the experiment, resolved.
-        methods: as `check_methods` lets them pass.
+    """Refuse to compare a method with itself; `config` is resolved.
 
     Raises:
-        ValueError: a method that is named twice, or two that would be the same runs.
+        ValueError: a method is named twice, or two methods would be the same runs.
     """
     seen: dict[Config, str] = {}
     for method in methods:
         asked = method_config(config, method, None, 0)
         if asked.training.freeze_epochs >= asked.training.epoch_count:
-            # What it changes concerns a backbone that moves.
+            # These changes have no effect on a frozen backbone.
             asked = override(asked, {"optimizer.l2_sp": 0.0, "training.trainable": "all"})
         if asked in seen:
             raise UsageError(

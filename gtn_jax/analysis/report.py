@@ -1,30 +1,30 @@
-"""Runs and comparisons -> one page of HTML that needs nothing but itself.
+"""One self-contained HTML page about runs or a comparison.
 
-No network is run: figures come from the files of a run folder, thumbnails of what was wrong from
-its data set, if that is still there as it was.
+Figures come from the files of a run folder, thumbnails from its data set if that is unchanged; no
+model is run.
 """
 
+import contextlib
+import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from gtn_jax.analysis import compare
 from gtn_jax.analysis.answers import by_class, confusion_matrix, most_confused
 from gtn_jax.analysis.charts import line_chart
-from gtn_jax.analysis.comparison_table import (
-    accuracy_chart,
-    accuracy_table,
-    cost_table,
-    summarize,
-)
+from gtn_jax.analysis.comparison_table import accuracy_chart, accuracy_table, cost_table, summarize
 from gtn_jax.analysis.html import Child, Element, element, from_rich, image, page, table
 from gtn_jax.analysis.methods import Rates
-from gtn_jax.analysis.thumbnails import thumbnails
 from gtn_jax.analysis.tuning import FILE as TUNING_FILE
 from gtn_jax.analysis.tuning import tuning_rows
 from gtn_jax.config.serialization import from_json, to_json
-from gtn_jax.errors import UsageError
+from gtn_jax.data.decode import decode_whole
+from gtn_jax.data.sources import open_data
+from gtn_jax.data.subsets import choose, fingerprint
+from gtn_jax.errors import UsageError, one_line
 from gtn_jax.files import write_text
 from gtn_jax.runs.folder import RunFolder
 from gtn_jax.runs.predictions import Predictions
@@ -32,22 +32,20 @@ from gtn_jax.runs.predictions import Predictions
 _MOST_WRONG = 24
 _WHOLE_MATRIX = 30
 _SPLITS = ("test", "validation")
+_SHORT_SIDE = 96
 
 
 def write_report(paths: Sequence[Path], out: Path | None = None, split: str | None = None) -> Path:
-    """Write the page.
+    """Write the page, and return its path.
 
     Args:
         paths: run folders, or the folder of a comparison.
-        out: file to write; None: report.html in the one folder.
-        split: whose images are looked at, test or validation; None: test, where a run has it.
-
-    Returns:
-        The file.
+        out: file to write; None: report.html in the only folder of `paths`.
+        split: test or validation; None: test if the run was evaluated on it.
 
     Raises:
-        ValueError: a folder that is neither a run nor a comparison, several of them and no `out`,
-            another split, a file that is not readable, or one that cannot be written.
+        ValueError: a folder that is neither a run nor a comparison, several folders without `out`,
+            another split, or a file that cannot be read or written.
     """
     if split not in (None, *_SPLITS):
         raise UsageError(f"--split: a report looks at {' or '.join(_SPLITS)}, not {split!r}")
@@ -67,7 +65,7 @@ def write_report(paths: Sequence[Path], out: Path | None = None, split: str | No
 
 
 def run_sections(path: Path, split: str | None) -> list[Child]:
-    """One run: headline, curves, what it gets wrong, its gate, its configuration."""
+    """One run: headline, learning curves, errors, gate, configuration."""
     folder = RunFolder(path)
     config, summary, classes = folder.config(), folder.summary(), folder.classes()
     if split is None:
@@ -82,26 +80,26 @@ def run_sections(path: Path, split: str | None) -> list[Child]:
     if summary is None:
         sections.append(element("p", {"class": "headline"}, "not finished"))
     elif f"{split}_accuracy" in summary:
-        accuracy, images = summary[f"{split}_accuracy"], summary[f"{split}_images"]
-        words = f"{100 * accuracy:.2f} % of {images:,} {split} images right"
+        accuracy, count = summary[f"{split}_accuracy"], summary[f"{split}_images"]
+        words = f"{100 * accuracy:.2f} % of {count:,} {split} images correct"
         sections.append(element("p", {"class": "headline"}, words))
     else:
         words = f"This run was not evaluated on {split} images."
         sections.append(element("p", {"class": "headline"}, words))
     sections += [element("p", {"class": "soft"}, about), *_curves(folder)]
-    said = folder.predictions(split)
-    if said is not None:
-        sections += _confusion(said, classes) + _by_class(said, classes)
-        found = thumbnails(folder, split, _worst(said))
-        sections += _most_wrong(said, classes, found)
+    predictions = folder.predictions(split)
+    if predictions is not None:
+        sections += _confusion(predictions, classes) + _by_class(predictions, classes)
+        images = thumbnails(folder, split, _worst(predictions))
+        sections += _most_wrong(predictions, classes, images)
     elif f"{split}_accuracy" in (summary or {}):
-        nothing = f"This run says nothing of each {split} image: an older version made it."
-        sections.append(element("p", None, nothing))
-    sections += _gate_pictures(path)
+        words = f"No predictions of {split} images: this run is from an older version."
+        sections.append(element("p", None, words))
+    sections += _gate_plots(path)
     sections += [
         element("h2", None, "Configuration"),
         element("pre", {"tabindex": "0"}, to_json(config)),
-        element("p", None, "The figure again: ",
+        element("p", None, "Reproduce: ",
                 element("code", None, f"gtn evaluate {path} --split {split}")),
         *_starts(folder),
     ]  # fmt: skip
@@ -109,7 +107,7 @@ def run_sections(path: Path, split: str | None) -> list[Child]:
 
 
 def comparison_sections(path: Path) -> list[Child]:
-    """A comparison: its table with intervals, tuning, and the experiment's configuration."""
+    """A comparison: its tables, tuning, and the experiment's configuration."""
     rows, tuned = compare.newest_rows(path), tuning_rows(path)
     summaries = summarize(rows, path)
     sections: list[Child] = [
@@ -117,13 +115,13 @@ def comparison_sections(path: Path) -> list[Child]:
         element("figure", None, accuracy_chart(summaries)),
         from_rich(accuracy_table(summaries)),
         element("p", {"class": "soft"},
-                "Test accuracy of the epoch that validation chose: mean and standard deviation "
-                "over seeds; paired differences, seed by seed, with 95 % intervals over seeds, and "
-                "over seeds and test images."),
-        element("h2", None, "What it took"),
+                "Test accuracy at the epoch selected on validation, mean and standard deviation "
+                "over seeds; paired differences with 95 % intervals over seeds, and over seeds "
+                "and test images."),
+        element("h2", None, "Cost"),
         from_rich(cost_table(summaries)),
         element("p", {"class": "soft"},
-                "The best epoch on test, where it was watched, is no honest choice."),
+                "The best epoch on test is a biased estimate."),
     ]  # fmt: skip
     if tuned:
         methods = list(dict.fromkeys(row["method"] for row in tuned))
@@ -144,8 +142,8 @@ def comparison_sections(path: Path) -> list[Child]:
 
 
 def _mean_at(tuned: list[dict], method: str, rates: Rates) -> str:
-    found = [r["accuracy"] for r in tuned if (r["method"], Rates.of(r)) == (method, rates)]
-    return f"{100 * np.mean(found):.1f}" if found else ""
+    values = [r["accuracy"] for r in tuned if (r["method"], Rates.of(r)) == (method, rates)]
+    return f"{100 * np.mean(values):.1f}" if values else ""
 
 
 def _curves(folder: RunFolder) -> list[Child]:
@@ -156,11 +154,11 @@ def _curves(folder: RunFolder) -> list[Child]:
         own = [row for row in rows if row["split"] == split and row.get(key) is not None]
         return [(row["epoch"], row[key]) for row in own]
 
-    # Without the auxiliary term, which validation has not; older versions did not log it.
-    alone = any("classifier_loss" in row for row in rows)
-    of_loss = {"train": "classifier_loss" if alone else "loss", "validation": "loss"}
+    # The classifier's loss is comparable with validation; older versions did not log it.
+    has_own = any("classifier_loss" in row for row in rows)
+    loss_key = {"train": "classifier_loss" if has_own else "loss", "validation": "loss"}
     charts = [
-        line_chart("loss", {split: points(split, of_loss[split]) for split in splits}),
+        line_chart("loss", {split: points(split, loss_key[split]) for split in splits}),
         line_chart("accuracy", {split: points(split, "accuracy") for split in splits}),
         line_chart("learning rate", {
             "head": points("train", "learning_rate_head"),
@@ -172,15 +170,15 @@ def _curves(folder: RunFolder) -> list[Child]:
     return [element("h2", None, "Training"), element("div", {"class": "curves"}, *charts)]
 
 
-def _confusion(said: Predictions, classes: tuple[str, ...]) -> list[Child]:
+def _confusion(predictions: Predictions, classes: tuple[str, ...]) -> list[Child]:
     count = len(classes)
-    matrix = confusion_matrix(said, count)
+    matrix = confusion_matrix(predictions, count)
     if count > _WHOLE_MATRIX:
         pairs = most_confused(matrix, 20)
         lines = [[classes[pair.label], classes[pair.predicted], str(pair.images)] for pair in pairs]
         return [
-            element("h2", None, "The 20 pairs confused most"),
-            table(["is", "was called", "images"], lines),
+            element("h2", None, "The 20 most confused pairs"),
+            table(["class", "predicted", "images"], lines),
         ]
     shares = matrix / np.maximum(1, matrix.sum(axis=1, keepdims=True))
     rows = [
@@ -189,9 +187,7 @@ def _confusion(said: Predictions, classes: tuple[str, ...]) -> list[Child]:
     ]
     return [
         element("h2", None, "Confusion matrix"),
-        element(
-            "p", {"class": "soft"}, "A row is what images are, a column what they were called."
-        ),
+        element("p", {"class": "soft"}, "Rows are true classes, columns predicted classes."),
         table(["", *classes], rows),
     ]
 
@@ -201,8 +197,8 @@ def _cell(images: int, share: float) -> Element:
     return element("span", shade if images else {"class": "soft"}, str(images) if images else "·")
 
 
-def _by_class(said: Predictions, classes: tuple[str, ...]) -> list[Child]:
-    present = by_class(confusion_matrix(said, len(classes)))
+def _by_class(predictions: Predictions, classes: tuple[str, ...]) -> list[Child]:
+    present = by_class(confusion_matrix(predictions, len(classes)))
     shown = present if len(classes) <= _WHOLE_MATRIX else present[:20]
     title = "Accuracy by class" if shown is present else "The 20 classes with the lowest accuracy"
     rows = []
@@ -213,35 +209,35 @@ def _by_class(said: Predictions, classes: tuple[str, ...]) -> list[Child]:
     return [element("h2", None, title), table(["class", "images", "accuracy %", ""], rows)]
 
 
-def _worst(said: Predictions) -> np.ndarray:
-    """Rows of what was wrong, that of the lowest probability of its label first."""
-    wrong = np.flatnonzero(said.predicted != said.labels)
-    return wrong[np.argsort(said.label_probability[wrong], kind="stable")][:_MOST_WRONG]
+def _worst(predictions: Predictions) -> np.ndarray:
+    """Rows of wrong predictions, the lowest probability of the label first."""
+    wrong = np.flatnonzero(predictions.predicted != predictions.labels)
+    return wrong[np.argsort(predictions.label_probability[wrong], kind="stable")][:_MOST_WRONG]
 
 
 def _most_wrong(
-    said: Predictions, classes: tuple[str, ...], found: dict[int, bytes] | str
+    predictions: Predictions, classes: tuple[str, ...], images: dict[int, bytes] | str
 ) -> list[Child]:
-    rows = _worst(said)
+    rows = _worst(predictions)
     if not len(rows):
-        return [element("h2", None, "Most wrong"), element("p", None, "Nothing was wrong.")]
+        return [element("h2", None, "Most wrong"), element("p", None, "No errors.")]
     cards = []
     for row in rows:
-        label, called = classes[said.labels[row]], classes[said.predicted[row]]
-        words = f"{called} ({100 * said.predicted_probability[row]:.0f} %)"
-        truth = f"is {label} ({100 * said.label_probability[row]:.0f} %)"
+        label, predicted = classes[predictions.labels[row]], classes[predictions.predicted[row]]
+        words = f"{predicted} ({100 * predictions.predicted_probability[row]:.0f} %)"
+        truth = f"true: {label} ({100 * predictions.label_probability[row]:.0f} %)"
         picture = None
-        if not isinstance(found, str) and row in found:
-            alternative = f"{said.files[row]}: {label}, called {called}"
-            picture = image(found[row], "jpeg", alternative)
-        cards.append(element("figure", None, picture, element(
-            "figcaption", None, words, element("br"), truth, element("br"), str(said.files[row]),
-        )))  # fmt: skip
-    reason = element("p", {"class": "soft"}, found) if isinstance(found, str) else None
+        if not isinstance(images, str) and row in images:
+            alternative = f"{predictions.files[row]}: {label}, predicted {predicted}"
+            picture = image(images[row], "jpeg", alternative)
+        file = str(predictions.files[row])
+        caption = element("figcaption", None, words, element("br"), truth, element("br"), file)
+        cards.append(element("figure", None, picture, caption))
+    reason = element("p", {"class": "soft"}, images) if isinstance(images, str) else None
     return [element("h2", None, "Most wrong"), reason, element("div", {"class": "wrong"}, *cards)]
 
 
-def _gate_pictures(path: Path) -> list[Child]:
+def _gate_plots(path: Path) -> list[Child]:
     files = sorted((path / "gates").glob("*.png"))
     if not files:
         return []
@@ -253,16 +249,47 @@ def _gate_pictures(path: Path) -> list[Child]:
 
 
 def _starts(folder: RunFolder) -> list[Child]:
-    """Each time that it began or went on: the command and what it ran with."""
+    """Command and environment of each start and resumption."""
     sections: list[Child] = []
     for row in folder.starts():
-        found = {key: value for key, value in row.items() if key not in ("command", "step")}
         words = ", ".join(
-            f"{value}" if key == "started" else f"{key} {value}" for key, value in found.items()
+            f"{value}" if key == "started" else f"{key} {value}"
+            for key, value in row.items()
+            if key not in ("command", "step")
         )
         begun = "Started" if not row.get("step") else f"Resumed at step {row['step']}"
         sections += [
             element("p", None, f"{begun}: ", element("code", None, str(row.get("command", "")))),
             element("p", {"class": "soft"}, words),
         ]
-    return [element("h2", None, "Made with"), *sections] if sections else []
+    return [element("h2", None, "Provenance"), *sections] if sections else []
+
+
+def thumbnails(folder: RunFolder, split: str, rows: np.ndarray) -> dict[int, bytes] | str:
+    """Small JPEGs of the images at `rows` of `RunFolder.predictions(split)`.
+
+    Returns row -> file, without damaged images; or a sentence, if the data set is missing or has
+    changed. A built-in data set is prepared if necessary.
+    """
+    predictions = folder.predictions(split)
+    assert predictions is not None
+    try:
+        config = folder.config()
+        part = choose(open_data(config.data), config.data, config.seed)[split]
+        folder.check_data({split: fingerprint(part)})
+        places = {file: place for place, file in enumerate(part.files.tolist())}
+        images = {}
+        for row in rows.tolist():
+            file = str(predictions.files[row])
+            with contextlib.suppress(ValueError, OSError):
+                (example,) = part.split.read([int(part.positions[places[file]])])
+                images[row] = _jpeg(decode_whole(example["image"], _SHORT_SIDE, file))
+        return images
+    except (ValueError, OSError, KeyError) as error:
+        return f"No images: the run's data set is missing or has changed ({one_line(error)})."
+
+
+def _jpeg(pixels: np.ndarray) -> bytes:
+    content = io.BytesIO()
+    Image.fromarray(pixels).save(content, "JPEG", quality=80)
+    return content.getvalue()

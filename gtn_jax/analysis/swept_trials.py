@@ -1,7 +1,7 @@
-"""Trials whose backbone stands still, by sweeps of heads instead of one run each.
+"""Trials with a frozen backbone, as sweeps of heads instead of one run each.
 
-The rows are those of `trials.run_trials`, and what was said of each test image is kept in the
-trial's folder; run folders that can be resumed or restored are not made.
+Rows are those of `trials.run_trials`, and test predictions are kept in the trial's folder; there
+are no run folders that can be resumed or restored.
 """
 
 import collections
@@ -34,7 +34,7 @@ _SILENT_SECONDS = 3.0
 
 
 def is_sweepable(config: Config) -> bool:
-    """Whether a run of this config is the training of a head on cached features, and no more."""
+    """Whether a run of this config only trains a head on cached features."""
     training = config.training
     return (
         is_frozen(config)
@@ -51,16 +51,10 @@ def is_sweepable(config: Config) -> bool:
 
 
 def run_swept(trials: Sequence[Trial], device: Device, clock: Clock, say: Say) -> None:
-    """What `run_trials` does, for trials that are sweepable.
-
-    Args:
-        trials: to run; those that differ in seed and rate only are one sweep.
-        device: to run on.
-        clock: knows about them already.
-        say: told of each.
+    """`run_trials` for sweepable trials; those that differ only in seed and rate form one sweep.
 
     Raises:
-        Diverged: a loss or gradient of a trial that must not was not finite.
+        Diverged: a loss or gradient was not finite, in a trial without `diverged`.
     """
     sweeps: dict[Config, list[Trial]] = {}
     for trial in trials:
@@ -79,15 +73,10 @@ def _run_sweep(
     users: Mapping[Config, int],
     costs: dict[Config, float],
 ) -> None:
-    """One sweep; the seconds of features are shared by all trials that look at them.
+    """One sweep. The time for computing features is shared by all trials that use them.
 
-    Args:
-        trials: of the sweep.
-        device: to run on.
-        clock: knows about them.
-        say: told of each.
-        users: what features are of -> trials, of all sweeps, that look at them.
-        costs: the same -> seconds; where it is missing, the features are computed here.
+    `users` maps the config of features to the number of trials, in all sweeps, that use them, and
+    `costs` to seconds; a missing entry is measured here.
     """
     started = time.monotonic()
     seeds = list(dict.fromkeys(trial.config.seed for trial in trials))
@@ -104,46 +93,42 @@ def _run_sweep(
         shares.append(costs[backbone] / users[backbone])
         if spent > _SILENT_SECONDS:
             say(f"features of seed {seed}: {spent:.0f} s")
-    first = features[0]
-    per_epoch, batch_size = len(first.rows[0]), first.batch_size
-    sweep = _sweep(
-        _without_seed_and_rate(config), first.classes, first.preprocessing, per_epoch, batch_size
-    )
+    first, shared_config = features[0], _without_seed_and_rate(config)
+    sizes = len(first.rows[0]), first.batch_size
+    sweep = _sweep(shared_config, first.classes, first.preprocessing, *sizes)
     data, parameters, trained = [], 0, 0
-    for seed, found in zip(seeds, features, strict=True):
-        of_seed = override(config, {"seed": seed})
-        model = build_module(of_seed, found.classes)
-        params = load_variables(of_seed, model)["params"]
+    for seed, its_features in zip(seeds, features, strict=True):
+        seed_config = override(config, {"seed": seed})
+        model = build_module(seed_config, its_features.classes)
+        params = load_variables(seed_config, model)["params"]
         heads = {name: tree for name, tree in params.items() if name != "backbone"}
-        views = found.views if model.auxiliary else found.views._replace(penultimate=None)
-        data.append(SeedData(heads, np.array(seed % 2**32, np.uint32), views, *found[1:7]))
+        views = its_features.views
+        views = views if model.auxiliary else views._replace(penultimate=None)
+        data.append(SeedData(heads, np.array(seed % 2**32, np.uint32), views, *its_features[1:7]))
         parameters = sum(leaf.size for leaf in jax.tree.leaves(params))
         trained = sum(leaf.size for leaf in jax.tree.leaves(heads))
     with jax.default_device(device):
         swept = train_heads(sweep, data, rates)
     own_seconds = (time.monotonic() - started - shared) / (len(seeds) * len(rates))
-    known = {
-        "compile_seconds": 0.0,  # one program for all of them, in the seconds
-        "parameters": parameters,
-        "trained_parameters": trained,
-    }
+    # Compilation is shared by all trials, and included in their seconds.
+    known = {"compile_seconds": 0.0, "parameters": parameters, "trained_parameters": trained}
     for trial in trials:
         at = seeds.index(trial.config.seed), rates.index(_rate(trial))
         seconds = {"seconds": own_seconds + shares[at[0]]}
-        line = _keep(trial, swept, at, features[at[0]], known | seconds)
+        line = _finish(trial, swept, at, features[at[0]], known | seconds)
         say(f"{clock.tick()} {line}")
 
 
-def _keep(
-    trial: Trial, swept: SweptHeads, at: tuple[int, int], found: "_Features", known: dict[str, Any]
+def _finish(
+    trial: Trial, swept: SweptHeads, at: tuple[int, int], of: "_Features", known: dict[str, Any]
 ) -> str:
     if swept.diverged[at]:
         if trial.diverged is None:
             raise Diverged(f"{trial.folder.name}: a loss or gradient was not finite")
         return trial.diverged()
     trial.folder.mkdir(parents=True, exist_ok=True)
-    said = (np.asarray(answer[at]) for answer in swept.test_answers)
-    predictions = Predictions(found.test_files, found.test_labels, *said)
+    answers = (np.asarray(answer[at]) for answer in swept.test_answers)
+    predictions = Predictions(of.test_files, of.test_labels, *answers)
     RunFolder(trial.folder).keep_predictions({"test": predictions})
     return trial.finish({
         "validation_accuracy": float(swept.validation_accuracy[at]),
@@ -155,7 +140,7 @@ def _keep(
 
 
 class _Features(NamedTuple):
-    """Of one seed: fields 0 to 6 are those of `SeedData` after its `seed`."""
+    """Features of one seed; fields 0 to 6 are those of `SeedData` after its `seed`."""
 
     views: Pooled
     labels: np.ndarray
@@ -174,7 +159,6 @@ _NO_RATES = {"optimizer.learning_rate": 1.0, "optimizer.head_learning_rate": Non
 
 
 def _rate(trial: Trial) -> float:
-    """Of the head, as the backbone stands still."""
     return trial.config.optimizer.rates[1]
 
 
@@ -183,18 +167,12 @@ def _without_seed_and_rate(config: Config) -> Config:
 
 
 def _backbone_only(config: Config) -> Config:
-    """The same for all methods that look at the same features."""
-    return override(
-        config,
-        {
-            "model.gate": "none",
-            "model.aux_weight": float(config.model.aux_weight > 0),
-            **_NO_RATES,
-        },
-    )
+    """Equal for all methods that use the same features."""
+    aux_weight = float(config.model.aux_weight > 0)
+    return override(config, {"model.gate": "none", "model.aux_weight": aux_weight, **_NO_RATES})
 
 
-# As many as a comparison has seeds, with and without the stage before the last.
+# Enough for the seeds of a comparison, with and without auxiliary features.
 @functools.lru_cache(maxsize=24)
 def _features(config: Config, device: Device) -> _Features:
     setup, parts = open_setup(config, [device])
@@ -231,7 +209,7 @@ def _features(config: Config, device: Device) -> _Features:
     )
 
 
-# So that tuning, its extensions and the final runs share a program.
+# Tuning and final runs share a program.
 @functools.lru_cache(maxsize=32)
 def _sweep(
     config: Config, classes: int, preprocessing: Preprocessing, per_epoch: int, batch_size: int

@@ -1,7 +1,6 @@
-"""Many training runs, one after the other or one a device, with how long the rest will take.
+"""Many training runs, one at a time on each device, with an estimate of the remaining time.
 
-A run is a folder of its own; one that is finished is not run again, one that was interrupted goes
-on. Nothing is compared here.
+Each run has a folder: a finished run is not repeated, an interrupted one is resumed.
 """
 
 import concurrent.futures
@@ -23,20 +22,16 @@ from gtn_jax.training.divergence import Diverged
 from gtn_jax.training.loop import run
 
 _RUNS_BETWEEN_CLEARINGS = 10
-"""A CPU's programs are thousands of mappings of memory each, of 65,530 that Linux gives a process:
-a comparison ended after 95 runs that shared none."""
+"""A compiled CPU program has thousands of memory mappings, and Linux allows 65,530 per process: a
+comparison failed after 95 runs that shared none."""
 Summary = dict[str, Any]
 
 
 class Trial(NamedTuple):
-    """One run that is to be.
+    """One run.
 
-    Attributes:
-        config: of the run.
-        folder: of the run.
-        finish: given the run's summary, keeps what counts and returns a line about it; called by
-            one thread at a time.
-        diverged: the same for a run whose loss or gradient was not finite; None: an error.
+    `finish` keeps what counts of the run's summary and returns a line about it; it is called by one
+    thread at a time. `diverged` does so after a non-finite loss or gradient; None: raise.
     """
 
     config: Config
@@ -46,45 +41,41 @@ class Trial(NamedTuple):
 
 
 class Clock:
-    """How many trials are done, of how many, and when the rest will be."""
+    """Counts finished trials, and estimates the remaining time."""
 
     def __init__(self, total: int):
-        """Start it; `total` trials are to come, as far as is known: `add` more later."""
+        """Start, with `total` trials to come; `add` can extend them."""
         self._total, self._done = total, 0
         self._started = time.monotonic()
 
     def add(self, trials: int) -> None:
-        """There are that many more."""
+        """Extend the total."""
         self._total += trials
 
     @property
     def done(self) -> int:
-        """Trials that are over."""
+        """Number of finished trials."""
         return self._done
 
     def tick(self) -> str:
-        """One is over; returns "[12/108, about 3 min left]"."""
+        """Count a finished trial; returns "[12/108, about 3 min left]"."""
         self._done += 1
         left = (time.monotonic() - self._started) / self._done * (self._total - self._done)
         return f"[{self._done}/{self._total}, about {rough_time(left)} left]"
 
 
 def rough_time(seconds: float) -> str:
-    """A time for people: "8 s", "3 min", "2.5 h"."""
+    """A duration in words: "8 s", "3 min", "2.5 h"."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def choose_devices(count: int | None) -> list[Device]:
-    """What trials run on, a device each.
-
-    Args:
-        count: how many; None: every local one of an accelerator, but one of a CPU, whose devices
-            are all the same cores.
+    """Devices for trials; None: all local accelerators, or one CPU device, as these share cores.
 
     Raises:
-        ValueError: fewer are there, or none of the kind that JAX_PLATFORMS asks for.
+        ValueError: fewer devices, or none of the kind given by JAX_PLATFORMS.
     """
     own = jax.process_index()
     local = [device for device in all_devices() if device.process_index == own]
@@ -96,17 +87,13 @@ def choose_devices(count: int | None) -> list[Device]:
 
 
 def run_trials(trials: Sequence[Trial], devices: Sequence[Device], clock: Clock, say: Say) -> None:
-    """Run all of them; on one device in this thread, on many in a thread a device.
+    """Run trials in this order, one at a time on each device, and `say` a line about each.
 
-    Args:
-        trials: to run, in this order.
-        devices: each has one trial at a time.
-        clock: knows about them already.
-        say: told of each.
+    `clock` counts them already.
 
     Raises:
-        ValueError: what a run raised; others that had begun are finished first.
-        Interrupted: a signal came; what was running is saved.
+        ValueError: from a run, after other running trials have finished.
+        Interrupted: a signal arrived; running trials are saved.
     """
     on_cpu = devices[0].platform == "cpu"
     part_size = _RUNS_BETWEEN_CLEARINGS if on_cpu else max(1, len(trials))
@@ -118,7 +105,7 @@ def run_trials(trials: Sequence[Trial], devices: Sequence[Device], clock: Clock,
                 say(f"{clock.tick()} {keep()}")
         else:
             _run_side_by_side(part, devices, clock, say)
-        # Between parts nothing runs, on no device: what is cleared is nobody's.
+        # Between parts nothing runs on any device, so that no program in use is cleared.
         if on_cpu and clock.done // part_size > before // part_size:
             jax.clear_caches()
 
@@ -126,7 +113,6 @@ def run_trials(trials: Sequence[Trial], devices: Sequence[Device], clock: Clock,
 def _run_side_by_side(
     trials: Sequence[Trial], devices: Sequence[Device], clock: Clock, say: Say
 ) -> None:
-    """All of them, a thread a device, until the last has ended; raises as `run_trials` does."""
     free: queue.SimpleQueue[Device] = queue.SimpleQueue()
     for device in devices:
         free.put(device)
@@ -145,7 +131,7 @@ def _run_side_by_side(
     with concurrent.futures.ThreadPoolExecutor(len(devices)) as pool:
         missing = {pool.submit(take, trial) for trial in trials}
         while missing:
-            # A signal raises in this thread only; the others see its note after their next step.
+            # A signal raises only in this thread; the others see it after their next step.
             with contextlib.suppress(Interrupted):
                 done, missing = concurrent.futures.wait(missing, 0.2, "FIRST_COMPLETED")
                 for future in done:
@@ -161,8 +147,7 @@ def _run_side_by_side(
 
 
 def _run(trial: Trial, device: Device) -> Callable[[], str]:
-    """Run it; returns what is to be called to keep the result."""
-    # What a run computes outside of its mesh, e.g. its start, belongs there too.
+    # Computations outside the mesh, e.g. initialization, run there too.
     with jax.default_device(device):
         try:
             summary = run(trial.config, trial.folder, quiet=True, devices=[device])

@@ -1,11 +1,10 @@
-"""Learning rates for each method, chosen on validation, with as many trials for one as for another.
+"""Learning rates of each method, tuned on validation with equally many trials per method.
 
-A comparison at fixed rates mostly measures step sizes: a fresh sigmoid gate halves features, logits
-and gradient. Tried are pairs of a backbone's and a head's rate out of a lattice with three values a
-decade: first a coarse grid, then what is next to the best so far, twice, which goes beyond the grid
-where the best lies at its edge. How many pairs that are is known in advance and the same for every
-method (`CONFIGURATIONS`). Where the backbone stands still only the head's rate matters; the same
-number is spent on it. Runs are rows of `tuning.jsonl`; the test split does not enter.
+A comparison at fixed rates mostly measures step sizes: an untrained sigmoid gate halves features,
+logits and gradient. Pairs of a backbone and a head rate are taken from a lattice with three values
+per decade: first a coarse grid, then twice the neighbors of the best pair so far, which may lie
+outside the grid. Every method gets the same number of pairs (`CONFIGURATIONS`); with a frozen
+backbone only the head's rate varies. Runs are rows of `tuning.jsonl`; test is not used.
 """
 
 import itertools
@@ -23,31 +22,27 @@ from gtn_jax.training.resolution import is_frozen
 
 FILE = "tuning.jsonl"
 _REFINEMENTS = (4, 2)
-"""Pairs that are tried around the best of all before, each time."""
+"""Pairs tried around the best so far, in each refinement."""
 CONFIGURATIONS = 6 + sum(_REFINEMENTS)
-"""Pairs of rates of each method: those of the coarse grid, and those around the best."""
+"""Pairs of rates per method: the coarse grid and all refinements."""
 _CENTERS = {"sgd": -4, "adamw": -12}
-"""Of the coarse grid, on the lattice: 0.046 and 1e-4, one decade around which is tried."""
-# Tuning must not see the final seeds: they choose other training images.
+"""Centers of the coarse grid on the lattice: 0.046 and 1e-4."""
+# Disjoint from the final seeds, which select the training images.
 _FIRST_SEED = 1000
 
 Row = dict[str, Any]
 Place = tuple[int, int]
-"""Of a pair on the lattice: backbone, head."""
+"""Indices (backbone, head) of a pair on the lattice."""
 RunTrials = Callable[[Sequence[Trial]], None]
 
 
 def tuning_rows(workdir: Path) -> list[Row]:
-    """The tuning runs of a comparison that are finished; see `tune` for what a row holds.
-
-    Raises:
-        ValueError: the file is damaged.
-    """
+    """Finished tuning runs (see `tune`); ValueError if the file is damaged."""
     return read_rows(workdir / FILE, ("method", "learning_rate", "seed", "accuracy", "loss"))
 
 
 def tuning_seeds(trials: int) -> range:
-    """The seeds of the tuning runs of every pair of rates."""
+    """Seeds of the tuning runs of every pair of rates."""
     return range(_FIRST_SEED, _FIRST_SEED + trials)
 
 
@@ -64,7 +59,7 @@ def best_rates(rows: Sequence[Row], method: str) -> Rates:
     def quality(rates: Rates) -> tuple[float, float]:
         runs = [row for row in own if Rates.of(row) == rates]
         accuracy = statistics.mean(row["accuracy"] for row in runs)
-        # One that diverged has no loss.
+        # A diverged run has no loss.
         losses = [float("inf") if row["loss"] is None else row["loss"] for row in runs]
         return accuracy, -statistics.mean(losses)
 
@@ -72,12 +67,10 @@ def best_rates(rows: Sequence[Row], method: str) -> Rates:
 
 
 def coarse_grid(optimizer: str, moves: bool) -> list[Place]:
-    """Where tuning begins.
+    """The first places to try.
 
-    Args:
-        optimizer: `optimizer.name`.
-        moves: whether the backbone does. Three rates of it then, a decade apart, each with the same
-            rate for the head and ten times that; else six of the head, over three decades and more.
+    With a trainable backbone (`moves`): three backbone rates, a decade apart, each with the same
+    rate for the head and ten times that. Otherwise six head rates over more than three decades.
     """
     center = _CENTERS[optimizer]
     if moves:
@@ -86,28 +79,22 @@ def coarse_grid(optimizer: str, moves: bool) -> list[Place]:
 
 
 def rates_at(place: Place) -> Rates:
-    """The rates there; two digits, to stay readable in file names."""
+    """Rates at a place; two digits, for readable file names."""
     backbone, head = (float(f"{10 ** (third / 3):.2g}") for third in place)
     return Rates(backbone, head)
 
 
 def place_of(rates: Rates) -> Place:
-    """Where rates of the lattice are."""
+    """The inverse of `rates_at`."""
     assert rates.backbone is not None and rates.head is not None
     return round(3 * math.log10(rates.backbone)), round(3 * math.log10(rates.head))
 
 
 def nearest(best: Place, tried: Sequence[Place], count: int, moves: bool) -> list[Place]:
-    """The places around the best that were not tried, nearest first.
+    """The `count` places nearest to `best` that are not in `tried`.
 
-    A step changes both rates alike or their ratio. Of two places at the same distance the one comes
-    first whose ratio is changed less, then the one with lower rates.
-
-    Args:
-        best: of those tried.
-        tried: places.
-        count: how many.
-        moves: whether the backbone does; else both rates are the head's.
+    A step changes both rates by the same factor, or (`moves`) their ratio. Ties: the smaller change
+    of the ratio first, then the lower rates.
     """
     span = range(-CONFIGURATIONS, CONFIGURATIONS + 1)
     steps = itertools.product(span, span if moves else (0,))
@@ -117,14 +104,9 @@ def nearest(best: Place, tried: Sequence[Place], count: int, moves: bool) -> lis
 
 
 def planned(config: Config, method: str, seeds: Sequence[int], rows: Sequence[Row]) -> list[Rates]:
-    """The rates of a method that are to be tried as far as is known, each with all seeds.
+    """The pairs of rates of a method to try so far, each with all seeds.
 
-    Args:
-        config: of the experiment, resolved.
-        method: a name in `METHODS`.
-        seeds: of the tuning runs.
-        rows: finished tuning runs; once there is one for all that is planned, more is, until there
-            are `CONFIGURATIONS`.
+    Once all planned runs have a row in `rows`, more are planned, up to `CONFIGURATIONS`.
     """
     own = method_config(config, method, None, 0)
     if is_untrained(own):
@@ -132,10 +114,10 @@ def planned(config: Config, method: str, seeds: Sequence[int], rows: Sequence[Ro
     moves = not is_frozen(own)
     tried = coarse_grid(own.optimizer.name, moves)
     for count in _REFINEMENTS:
-        found = _of(rows, method, [rates_at(place) for place in tried], seeds)
-        if len(found) < len(tried) * len(seeds):
+        finished = _of(rows, method, [rates_at(place) for place in tried], seeds)
+        if len(finished) < len(tried) * len(seeds):
             break
-        best = place_of(best_rates(found, method))
+        best = place_of(best_rates(finished, method))
         tried += nearest(best, tried, count, moves)
     return [rates_at(place) for place in tried]
 
@@ -143,14 +125,7 @@ def planned(config: Config, method: str, seeds: Sequence[int], rows: Sequence[Ro
 def missing_trials(
     config: Config, rates: Mapping[str, Sequence[Rates]], seeds: Sequence[int], workdir: Path
 ) -> list[Trial]:
-    """The runs that have no row yet.
-
-    Args:
-        config: of the experiment.
-        rates: method -> its rates.
-        seeds: of the runs of each pair of rates.
-        workdir: of the comparison; runs are in `workdir/tuning`.
-    """
+    """The planned runs that have no row yet; their folders are in `workdir/tuning`."""
     path = workdir / FILE
     done = {(row["method"], Rates.of(row), row["seed"]) for row in tuning_rows(workdir)}
     return [
@@ -163,7 +138,7 @@ def missing_trials(
 
 
 def missing_count(config: Config, methods: Sequence[str], trials: int, workdir: Path) -> int:
-    """How many runs `tune` is yet to make, of all methods."""
+    """Number of runs that `tune` has yet to make."""
     seeds, rows, missing = tuning_seeds(trials), tuning_rows(workdir), 0
     for method in methods:
         rates = planned(config, method, seeds, rows)
@@ -175,20 +150,11 @@ def missing_count(config: Config, methods: Sequence[str], trials: int, workdir: 
 def tune(
     config: Config, methods: Sequence[str], trials: int, workdir: Path, run: RunTrials
 ) -> dict[str, Rates]:
-    """Run every method at `CONFIGURATIONS` pairs of rates.
+    """Run every method at `CONFIGURATIONS` pairs of rates, each with `trials` seeds, by `run`.
 
     Rows go to `workdir/tuning.jsonl`: method, learning_rate, head_learning_rate, seed, accuracy and
-    loss (both on validation), seconds; of a run that diverged the accuracy is 0 and the loss null.
-
-    Args:
-        config: of the experiment, resolved.
-        methods: names in `METHODS`.
-        trials: seeds a pair of rates, the same for every method.
-        workdir: of the comparison.
-        run: runs trials, e.g. `trials.run_trials` with everything else decided.
-
-    Returns:
-        method -> rates; `UNTRAINED` for one that is not tuned, as it takes no step.
+    loss (both on validation), seconds; a diverged run has accuracy 0 and loss null. `config` is
+    resolved. Returns method -> rates; `UNTRAINED` for a method that takes no step.
     """
     seeds = tuning_seeds(trials)
     while True:
@@ -198,7 +164,7 @@ def tune(
         if not missing:
             break
         run(missing)
-    # Rows of other rates or seeds, of an earlier call with more trials, say nothing here.
+    # Rows of other rates or seeds may exist, from an earlier call with more trials.
     return {
         method: best_rates(_of(rows, method, own, seeds), method) if own else UNTRAINED
         for method, own in rates.items()
@@ -208,7 +174,6 @@ def tune(
 def _of(
     rows: Sequence[Row], method: str, rates: Sequence[Rates], seeds: Sequence[int]
 ) -> list[Row]:
-    """The rows of one method at these rates and seeds."""
     own = [row for row in rows if row["method"] == method and row["seed"] in seeds]
     return [row for row in own if Rates.of(row) in rates]
 

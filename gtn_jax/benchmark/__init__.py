@@ -1,1 +1,1 @@
-"""Speed and memory beside peers: workloads in child processes -> rows of one JSON file."""
+"""Speed and memory compared with peers: workloads in child processes -> rows of a JSON file."""

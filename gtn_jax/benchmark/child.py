@@ -16,50 +16,44 @@ _WARM_UP_SECONDS, _WARM_UP_ITERATIONS, _FEW_FAULTS = 8.0, 30, 50
 
 
 class ChildError(Exception):
-    """A child that cannot be measured; its text is the reason, in one line."""
+    """A child cannot be measured; the message is the reason, in one line."""
 
 
 def threads() -> int:
-    """Cores this process may use: what XLA takes, and what the peers are given."""
+    """Number of cores available to this process, for XLA and the peers."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
 def environment(spec: Spec) -> dict[str, str]:
-    """Environment of a child: as many threads for each framework, and no compilation cache."""
-    found = os.environ | {
+    """Environment of a child: equal threads for all frameworks, no compilation cache."""
+    variables = os.environ | {
         "OMP_NUM_THREADS": str(threads()),
         "MKL_NUM_THREADS": str(threads()),
-        # The peers share the device's memory; none may take all of it at the start.
+        # The peers share the device's memory.
         "XLA_PYTHON_CLIENT_PREALLOCATE": "false",
         "JAX_ENABLE_COMPILATION_CACHE": "false",
     }
-    # Peers start as their users start them, without what `gtn` tells the C library.
-    if spec.framework != OURS and found.get("GLIBC_TUNABLES") == allocator.HUGE_PAGES:
-        del found["GLIBC_TUNABLES"]
+    # Peers run without the C library settings of `gtn`.
+    if spec.framework != OURS and variables.get("GLIBC_TUNABLES") == allocator.HUGE_PAGES:
+        del variables["GLIBC_TUNABLES"]
     for name, value in spec.env:
-        is_added = name == "XLA_FLAGS" and found.get(name)
-        found[name] = f"{found[name]} {value}" if is_added else value
-    return found
+        is_added = name == "XLA_FLAGS" and variables.get(name)
+        variables[name] = f"{variables[name]} {value}" if is_added else value
+    return variables
 
 
 class Child:
-    """One worker process. `close` ends it; it also ends when its parent does.
+    """A worker process. `close` ends it; it also ends with its parent.
 
-    Methods raise `ChildError` where it fails or does not answer within `timeout` seconds.
-
-    Attributes:
-        spec: what it builds.
-        amount: of the spec's unit in one iteration.
-        facts: of its workload.
-        first_step_seconds: from its start to the end of its first step.
-        iteration_seconds: of the last iteration of the warm-up.
-        memory: peak bytes after the warm-up, see `workload.peak_memory`.
+    Methods raise `ChildError` if it fails or does not answer within `timeout` seconds. `amount` is
+    per iteration in the spec's unit, `first_step_seconds` since the start of the process,
+    `iteration_seconds` of the last warm-up iteration, `memory` see `workload.peak_memory`.
     """
 
     def __init__(self, spec: Spec):
-        """Start the process; `wait_until_ready` comes next."""
+        """Start the process; call `wait_until_ready` next."""
         self.spec = spec
         self.facts: dict[str, Any] = {}
         self.memory: dict[str, int] = {}
@@ -78,26 +72,26 @@ class Child:
         theirs.close()
 
     def wait_until_ready(self, timeout: float) -> None:
-        """Build the workload, and iterate once."""
-        told = self._ask(self.spec, timeout)
-        self.facts, self.amount = told["facts"], told.get("amount", 0.0)
-        self.first_step_seconds = told.get("first_step_at", self._started) - self._started
+        """Build the workload, and run one iteration."""
+        answer = self._ask(self.spec, timeout)
+        self.facts, self.amount = answer["facts"], answer.get("amount", 0.0)
+        self.first_step_seconds = answer.get("first_step_at", self._started) - self._started
 
     def warm_up(self, timeout: float) -> None:
-        """Iterate while the process takes new memory, for which each step waits for the kernel."""
+        """Iterate until the process stops taking new memory, which slows steps down."""
         end = time.monotonic() + _WARM_UP_SECONDS
         for _ in range(_WARM_UP_ITERATIONS):
-            told = self._ask(1, timeout)
-            self.iteration_seconds, self.memory = told["seconds"], told["memory"]
-            if told["page_faults"] <= _FEW_FAULTS or time.monotonic() > end:
+            answer = self._ask(1, timeout)
+            self.iteration_seconds, self.memory = answer["seconds"], answer["memory"]
+            if answer["page_faults"] <= _FEW_FAULTS or time.monotonic() > end:
                 break
 
     def repeat(self, iterations: int, timeout: float) -> float:
-        """Seconds that this many iterations take."""
+        """Seconds for this number of iterations."""
         return self._ask(iterations, timeout)["seconds"]
 
     def close(self) -> None:
-        """End the process, whatever it is doing; closing twice is harmless."""
+        """Kill the process; may be called twice."""
         self._connection.close()
         self._process.kill()
         self._process.wait()

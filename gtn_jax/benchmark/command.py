@@ -1,4 +1,4 @@
-"""What `gtn benchmark` calls: measure into a file, or print files as tables."""
+"""Implementation of `gtn benchmark`: measure into a file, or print files as tables."""
 
 import contextlib
 import datetime
@@ -10,31 +10,21 @@ from typing import Any
 
 from gtn_jax.benchmark import plan
 from gtn_jax.benchmark.child import Child, ChildError, threads
-from gtn_jax.benchmark.markdown import page
-from gtn_jax.benchmark.rows import read_document, write_document
+from gtn_jax.benchmark.rows import page, read_document, write_document
 from gtn_jax.benchmark.run import measure
 from gtn_jax.benchmark.spec import Spec
 from gtn_jax.runs.provenance import versions
 
 
 def benchmark(
-    out: Path,
-    only: Sequence[str],
-    minutes: float,
-    words: Sequence[str],
-    say: Callable[[str], None],
+    out: Path, only: Sequence[str], minutes: float, words: Sequence[str], say: Callable[[str], None]
 ) -> None:
-    """Measure into a JSON file, which is complete after each group.
+    """Measure groups (`only`; empty: all) into a JSON file, which is complete after each of them.
 
-    Args:
-        out: see `rows.write_document`.
-        only: names of groups; none for all of this machine's.
-        minutes: of the whole run.
-        words: of the command line, for the file.
-        say: receives lines about the progress.
+    `words` is the command line, for the file; `say` receives progress lines.
 
     Raises:
-        UsageError: a name that is no group's; then nothing was measured or written.
+        UsageError: an unknown group; nothing was measured or written.
     """
     plan.choose([*plan.groups("cpu"), *plan.groups("gpu")], only)
     start = time.monotonic()
@@ -50,13 +40,13 @@ def benchmark(
 
 
 def machine(words: Sequence[str]) -> dict[str, Any]:
-    """What the figures are taken on, and the command line; a child asks JAX for the devices."""
+    """Hardware, versions and command line; a child asks JAX for the devices."""
     with contextlib.closing(Child(Spec("devices"))) as child:
         try:
             child.wait_until_ready(timeout=120.0)
-            found = child.facts
+            devices = child.facts
         except ChildError as error:
-            found = {"platform": "none", "device": f"JAX does not start: {error}", "devices": 0}
+            devices = {"platform": "none", "device": f"JAX does not start: {error}", "devices": 0}
     return {
         "command": " ".join(words),
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
@@ -64,7 +54,7 @@ def machine(words: Sequence[str]) -> dict[str, Any]:
         "threads": threads(),
         "python": platform.python_version(),
         **versions(("jax", "jaxlib", "flax", "torch")),
-        **found,
+        **devices,
     }
 
 
@@ -76,9 +66,5 @@ def _cpu_model() -> str:
 
 
 def tables(paths: Sequence[Path]) -> str:
-    """Markdown of files that `benchmark` wrote, also of earlier versions.
-
-    Raises:
-        ValueError: not such a file.
-    """
+    """Markdown of files that `benchmark` wrote, also older ones; ValueError for other files."""
     return page([read_document(path) for path in paths])

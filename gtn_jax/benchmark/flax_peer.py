@@ -1,8 +1,8 @@
-"""The peer in Flax: training an ImageNet ResNet as Flax's example does.
+"""The Flax peer: training an ImageNet ResNet as in Flax's example, reimplemented.
 
-Written anew after https://github.com/google/flax/tree/main/examples/imagenet: plain `nn.Conv` and
-`nn.BatchNorm`, Nesterov momentum, weight decay as a term of the loss, on float images. No gate, no
-auxiliary classifier, no augmentation in the step.
+Like https://github.com/google/flax/tree/main/examples/imagenet: plain `nn.Conv` and `nn.BatchNorm`,
+Nesterov momentum, weight decay in the loss, float images. No gate, no auxiliary classifier, no
+augmentation in the step.
 """
 
 import functools
@@ -24,7 +24,7 @@ _WEIGHT_DECAY = 1e-4
 
 
 class Block(nn.Module):
-    """A bottleneck, or two 3x3 convolutions; the scale of the last BatchNorm starts at 0."""
+    """A bottleneck, or two 3x3 convolutions; the last BatchNorm's scale is initialized to 0."""
 
     width: int
     stride: int
@@ -48,7 +48,7 @@ class Block(nn.Module):
 
 
 class ResNet(nn.Module):
-    """Stem, stages and classifier. All shortcuts project, also those of the CIFAR ResNets."""
+    """Stem, stages and classifier. All shortcuts are projections, also in CIFAR ResNets."""
 
     shape: ResNetShape
     classes: int
@@ -76,7 +76,7 @@ class ResNet(nn.Module):
 
 
 class State(train_state.TrainState):
-    """Flax's, with running statistics."""
+    """Flax's TrainState with running statistics."""
 
     batch_stats: Any
 
@@ -101,7 +101,7 @@ def train_step(
 
 
 def build(spec: Spec) -> Workload:
-    """Training steps on one batch that stays on the device."""
+    """Training steps on one batch on the device."""
     dtype = jnp.dtype(spec.dtype)
     generator = np.random.default_rng(0)
     shape = (spec.batch_size, spec.image_size, spec.image_size, 3)
@@ -114,6 +114,6 @@ def build(spec: Spec) -> Workload:
     schedule = optax.warmup_cosine_decay_schedule(0.0, 0.1, 500, 10_000)
     optimizer = optax.sgd(schedule, momentum=0.9, nesterov=True)
     state = State.create(apply_fn=model.apply, tx=optimizer, **variables)
-    # The example donates nothing. Donation saves memory, not time, and ours has it.
+    # Unlike the example, donate the state as ours does; it saves memory, not time.
     jitted = jax.jit(train_step, donate_argnums=0)
     return training(jitted, state, itertools.repeat((images, labels)), spec.batch_size)

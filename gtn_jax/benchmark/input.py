@@ -1,7 +1,4 @@
-"""Workloads that decode JPEG images: training from them, and input alone.
-
-The data pipeline is called in `_part`, `_images` and `_shuffled` only, as training/loop.py does.
-"""
+"""Workloads that decode JPEG images: training from them, and input alone."""
 
 import io
 from collections.abc import Iterator
@@ -45,37 +42,32 @@ def _photograph(generator: np.random.Generator, upright: bool) -> bytes:
 
 
 def _part(spec: Spec) -> Subset:
-    """Generated JPEG files, half of them upright; `_DISTINCT` stand for any number."""
+    """Generated JPEG files, half of them portrait; `_DISTINCT` files are repeated."""
     generator = np.random.default_rng(0)
     files = [_photograph(generator, upright=number % 2 == 1) for number in range(_DISTINCT)]
     examples = Examples(
-        {
-            "image": files[number % _DISTINCT],
-            "label": number % spec.classes,
-            "file": f"{number}.jpg".encode(),
-        }
-        for number in range(spec.images)
+        {"image": files[n % _DISTINCT], "label": n % spec.classes, "file": f"{n}.jpg".encode()}
+        for n in range(spec.images)
     )
     names = tuple(f"class {number}" for number in range(spec.classes))
-    # The headers are read here, untimed: a prepared data set has an index of them.
+    # Headers are read here, untimed, as prepared data sets have an index of them.
     return whole(Split(examples, names, "train"))
 
 
 def _images(spec: Spec, part: Subset, mesh: jax.sharding.Mesh, store: str) -> Images:
-    """The training images, kept as `store`, a value of `data.image_store`, says."""
+    """The training images in `store`, a value of `data.image_store`."""
     images = open_images(part, View.of(config_of(spec).data, training=True))
     return place_images(images, store, mesh)
 
 
 def _shuffled(images: Images, spec: Spec) -> Iterator[Any]:
-    """Endless training batches, on the host."""
     return pipeline.training_batches(images, spec.batch_size, "drop", seed=0)
 
 
 def _end_to_end(spec: Spec) -> Workload:
-    """Training steps on images from the pipeline that training uses.
+    """Training steps on images from the training pipeline.
 
-    Variants "host" and "stream" keep the images there instead of where training would.
+    Variants "host" and "stream" override `data.image_store`.
     """
     programs, state, mesh = prepare_run(spec)
     images = _images(spec, _part(spec), mesh, spec.variant or "auto")

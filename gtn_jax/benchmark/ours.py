@@ -47,7 +47,7 @@ def config_of(spec: Spec) -> Config:
 
 
 def prepare_run(spec: Spec) -> tuple[Programs, TrainState, jax.sharding.Mesh]:
-    """Programs, state and mesh of one device, as training has before its first step."""
+    """Programs, state and mesh of one device, as before the first training step."""
     config, classes = config_of(spec), tuple(map(str, range(spec.classes)))
     setup = setup_of(config, classes, devices=1)
     state = setup.state(load_variables(config, setup.model))
@@ -55,9 +55,9 @@ def prepare_run(spec: Spec) -> tuple[Programs, TrainState, jax.sharding.Mesh]:
 
 
 def build(spec: Spec) -> Workload:
-    """Steps of training, frozen training or evaluation on a uint8 batch that is on the device.
+    """Steps of training, frozen training or evaluation on a uint8 batch on the device.
 
-    Variant "no_donation" keeps the memory of the old state.
+    Variant "no_donation" does not donate the state.
     """
     programs, state, mesh = prepare_run(spec)
     generator = np.random.default_rng(0)

@@ -1,6 +1,6 @@
 """What `gtn benchmark` measures: groups, in the order in which they get the time.
 
-What does not fit into the time is at the end, and is reported as not measured.
+Groups that do not fit are last, and reported as not measured.
 """
 
 from collections.abc import Sequence
@@ -24,16 +24,16 @@ LEVERS: dict[str, dict[str, str]] = {
         "latency_hiding": "--xla_gpu_enable_latency_hiding_scheduler=true",
     },
 }
-"""Platform -> variant -> XLA_FLAGS. An unknown flag ends the process, and its row says so."""
+"""Platform -> variant -> XLA_FLAGS. An unknown flag ends the process, which its row reports."""
 QUICKSTART = Spec("train_step", backbone="resnet8_wide", image_size=32, batch_size=24, classes=10)
 """The network and size of experiments/quickstart.py, without its weights."""
 
 
 def groups(platform: str) -> list[Group]:
-    """The groups of one platform; whatever is not "gpu" is measured as a CPU is.
+    """The groups of one platform; all but "gpu" are measured like a CPU.
 
-    On a CPU: batch 16 in float32, and small networks. On a GPU: batches 64 and 256 in bfloat16,
-    beside PyTorch with automatic mixed precision, and what saves memory.
+    CPU: batch 16 in float32, and small networks. GPU: batches 64 and 256 in bfloat16, PyTorch with
+    automatic mixed precision, and memory-saving variants.
     """
     gpu = platform == "gpu"
     step = Spec("train_step", batch_size=16)
@@ -75,7 +75,6 @@ def _limits(gpu: bool) -> tuple[Spec, ...]:
 
 
 def _network(step: Spec, gpu: bool, tag: str = "") -> list[Group]:
-    """Full and frozen training step, training from files, and evaluation of one network."""
     frozen, evaluation = replace(step, kind="frozen_step"), replace(step, kind="evaluation")
     flax = replace(step, framework="flax")
     files = replace(step, kind="end_to_end", images=64 * step.batch_size)
@@ -89,36 +88,30 @@ def _network(step: Spec, gpu: bool, tag: str = "") -> list[Group]:
 
 
 def _small_networks() -> list[Group]:
-    found = []
+    small = []
     for batch in (128, 64):
         for backbone in ("resnet8_wide", "resnet20"):
             step = Spec("train_step", backbone=backbone, image_size=32, batch_size=batch)
-            found.append(Group(f"small_{backbone}_{batch}", (step, *_torch(step, gpu=False))))
-    return found
+            small.append(Group(f"small_{backbone}_{batch}", (step, *_torch(step, gpu=False))))
+    return small
 
 
 def _variants(spec: Spec, *names: str) -> tuple[Spec, ...]:
-    """A spec, and variants of it."""
     return (spec, *(replace(spec, variant=name) for name in names))
 
 
 def _torch(spec: Spec, gpu: bool) -> list[Spec]:
-    """The same in PyTorch, in the ways that are fast on the platform."""
     names = ("amp_channels_last", "amp_channels_last_compile") if gpu else ("nchw", "channels_last")
     _, *peers = _variants(replace(spec, framework="torch"), *names)
     if not gpu:
-        # The large pages that `gtn` asks for; users of PyTorch have them if they set the variable.
+        # The huge pages of `gtn`, which PyTorch uses if this variable is set.
         env = (("GLIBC_TUNABLES", allocator.HUGE_PAGES),)
         peers.append(replace(peers[-1], variant="channels_last_huge_pages", env=env))
     return peers
 
 
 def choose(among: Sequence[Group], only: Sequence[str]) -> list[Group]:
-    """The groups with these names, or all if there are none.
-
-    Raises:
-        UsageError: an unknown name.
-    """
+    """The groups with these names, or all without names; UsageError for an unknown name."""
     names = [group.name for group in among]
     for name in only:
         if name not in names:

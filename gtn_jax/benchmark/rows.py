@@ -1,6 +1,6 @@
-"""`Row`, one figure of a benchmark file: from what was measured, and into the file.
+"""`Row`, one figure of a benchmark file; that file, and its tables in docs/benchmarks.md.
 
-What could not be measured is a row too: its value is None and it has a reason.
+A figure that could not be measured is a row with value None and a reason.
 """
 
 import dataclasses
@@ -21,14 +21,9 @@ FIELDS = ("name", "framework", "value", "unit", "repeats")
 class Row:
     """One figure; name and framework are unique in a file.
 
-    Attributes:
-        name: of the workload, e.g. "train_step/resnet50/224px/batch16/float32".
-        framework: whose; in a ratio "ours / theirs".
-        value: median of the repeats, in `unit`; None where it could not be measured.
-        unit: e.g. "images/s", "ratio".
-        repeats: number of measurements.
-        extra: further keys, e.g. spread (lower and upper quartile), seconds (of each repeat),
-            reason (of a None).
+    `framework` is "ours / theirs" for a ratio; `value` the median of the repeats, None if not
+    measured; `extra` has further keys, e.g. spread (lower and upper quartile), seconds (of each
+    repeat), reason (of a None).
     """
 
     name: str
@@ -44,11 +39,7 @@ class Row:
 
 
 def row_from_json(found: dict[str, Any]) -> Row:
-    """The inverse of `Row.as_json`.
-
-    Raises:
-        ValueError: a field is missing, or a null has no reason.
-    """
+    """The inverse of `Row.as_json`; ValueError for a missing field, or null without a reason."""
     needed = FIELDS if found.get("value") is not None else (*FIELDS, "reason")
     missing = [field for field in needed if field not in found]
     if missing:
@@ -58,12 +49,12 @@ def row_from_json(found: dict[str, Any]) -> Row:
 
 
 def not_measured(name: str, framework: str, unit: str, reason: str) -> Row:
-    """A row for what could not be measured."""
+    """A row without a value."""
     return Row(name, framework, None, unit, 0, {"reason": reason})
 
 
 def median_row(name: str, framework: str, values: Sequence[float], unit: str, **extra: Any) -> Row:
-    """A row of the median of `values`, at least one, with their quartiles as `spread`."""
+    """The median of `values`, at least one, with their quartiles as `spread`."""
     low = middle = high = values[0]
     if len(values) > 1:
         low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
@@ -71,7 +62,7 @@ def median_row(name: str, framework: str, values: Sequence[float], unit: str, **
 
 
 def paired_ratios(ours: Sequence[float], theirs: Sequence[float]) -> list[float]:
-    """ours / theirs of each round: what disturbs a whole round disturbs both, and cancels."""
+    """ours / theirs in each round; disturbances of a whole round cancel."""
     return [one / other for one, other in zip(ours, theirs, strict=True)]
 
 
@@ -104,11 +95,9 @@ def child_rows(child: Child) -> list[Row]:
 
 
 def comparison_rows(specs: Sequence[Spec], rates: Mapping[Spec, Sequence[float]]) -> list[Row]:
-    """The first spec over each other one, and over PyTorch's best; round by round.
+    """Ratios, by round, of the first spec to each other one, and to the best of PyTorch.
 
-    Args:
-        specs: of one group.
-        rates: of each round; a spec without any gives a row without a value.
+    A spec without `rates` gives a row without a value.
     """
     ours, *peers = specs
     rows = []
@@ -134,7 +123,7 @@ def _ratio(ours: Spec, peer: Spec, theirs: str, rates: Mapping[Spec, Sequence[fl
 
 
 def write_document(path: Path, machine: dict[str, Any], rows: Sequence[Row]) -> None:
-    """Write {"machine": ..., "rows": [...]}; a reader sees the old file or the new one, whole."""
+    """Write {"machine": ..., "rows": [...]} atomically."""
     document = {"machine": machine, "rows": [row.as_json() for row in rows]}
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_name(path.name + ".part")
@@ -143,13 +132,65 @@ def write_document(path: Path, machine: dict[str, Any], rows: Sequence[Row]) -> 
 
 
 def read_document(path: Path) -> tuple[dict[str, Any], list[Row]]:
-    """Machine and rows of a file that `write_document` wrote.
-
-    Raises:
-        ValueError: not such a file.
-    """
+    """Machine and rows of a benchmark file; ValueError for other files."""
     try:
         document = json.loads(path.read_text())
         return document["machine"], [row_from_json(row) for row in document["rows"]]
     except (KeyError, TypeError, json.JSONDecodeError) as error:
         raise ValueError(f"{path}: not a file of `gtn benchmark --out` ({error!r})") from error
+
+
+_SECTIONS = {
+    "Ratios": lambda row: row.unit == "ratio",
+    "Rates": lambda row: row.unit.endswith("/s"),
+    "Start": lambda row: row.unit == "seconds",
+    "Memory and cost": lambda row: True,
+}
+"""Heading -> predicate; a row is under the first heading that matches."""
+
+
+def page(documents: Sequence[tuple[dict[str, Any], list[Row]]]) -> str:
+    """Markdown tables of files from `read_document`; unknown workloads are shown, too."""
+    missing = {"cpu", "gpu"}.difference(machine["platform"] for machine, _ in documents)
+    sections = [_section(*document) for document in documents]
+    sections += [f"## {platform.upper()}\n\nnot measured\n" for platform in sorted(missing)]
+    return "\n".join(sections)
+
+
+def _section(machine: dict[str, Any], rows: Sequence[Row]) -> str:
+    device = machine["cpu"] if machine["device"] == "cpu" else machine["device"]
+    versions = ", ".join(f"{name} {machine[name]}" for name in ("jax", "flax", "torch", "python"))
+    lines = [
+        f"## {machine['platform'].upper()}: {device}\n",
+        f"{machine['cpu']}, {machine['threads']} threads; {versions}; {machine['date']}\n",
+        f"`{machine['command']}`\n",
+    ]
+    left = list(rows)
+    for heading, belongs in _SECTIONS.items():
+        under_it = [row for row in left if belongs(row)]
+        left = [row for row in left if not belongs(row)]
+        if under_it:
+            lines += [f"### {heading}\n", table(under_it)]
+    return "\n".join(lines)
+
+
+def table(rows: Sequence[Row]) -> str:
+    """A Markdown table."""
+    head = "| what | whose | value | quartiles | repeats |\n|---|---|---:|---:|---:|\n"
+    return head + "".join(f"{_line(row)}\n" for row in rows)
+
+
+def _line(row: Row) -> str:
+    if row.value is None:
+        cells = [f"not measured: {row.extra.get('reason')}", "", ""]
+    else:
+        unit = "" if row.unit == "ratio" else f" {row.unit}"
+        best = f" ({row.extra['best']})" if "best" in row.extra else ""
+        spread = " to ".join(_number(value) for value in row.extra.get("spread", ()))
+        cells = [f"{_number(row.value)}{unit}{best}", spread, str(row.repeats)]
+    return "| " + " | ".join([row.name, row.framework, *cells]).replace("\n", " ") + " |"
+
+
+def _number(value: float) -> str:
+    """Three significant digits; an integer with thousands separators from 100."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:#.3g}".rstrip(".")

@@ -1,6 +1,6 @@
 """Groups -> rows: children are started, timed in turns, compared and ended, within a time limit.
 
-Nothing here starts a device: an accelerator belongs to the children.
+No device is used here: an accelerator belongs to the children.
 """
 
 import contextlib
@@ -22,13 +22,13 @@ from gtn_jax.benchmark.rows import (
 from gtn_jax.benchmark.spec import Group, Spec
 
 _LONGEST_START = 420.0
-"""Seconds until a child is ready; no program here should compile for longer."""
+"""Seconds until a child is ready; compilation should not take longer."""
 _REPEAT_SECONDS = 1.0
-"""A repeat is as many iterations as fit into this, but at least one."""
+"""A repeat is as many iterations as fit into this, at least one."""
 _OVER = "the time of the run was over"
 
 Children = dict[Spec, Child]
-"""The live ones. One that the next group needs too stays alive."""
+"""Live children; those that the next group needs stay alive."""
 
 
 def measure(
@@ -37,13 +37,9 @@ def measure(
     say: Callable[[str], None],
     save: Callable[[list[Row]], None],
 ) -> list[Row]:
-    """Rows of all groups.
+    """Rows of all groups, the most important first; what does not fit is reported as not measured.
 
-    Args:
-        groups: the most important first.
-        minutes: for all of them; what does not fit is reported as not measured.
-        say: receives a line about each group.
-        save: receives all rows so far after each group.
+    `say` receives a line per group, `save` all rows so far after each group.
     """
     deadline = time.monotonic() + 60 * minutes
     rows: dict[tuple[str, str], Row] = {}
@@ -73,7 +69,7 @@ def _end_all_but(children: Children, specs: Collection[Spec] = ()) -> None:
 
 
 def _ready(children: Children, spec: Spec, timeout: float) -> Child:
-    """The child of a spec, started and warmed up; ChildError if that does not succeed in time."""
+    """The started and warmed-up child of a spec; ChildError after `timeout` seconds."""
     if spec not in children:
         child = Child(spec)
         try:
@@ -113,7 +109,7 @@ def _group_rows(children: Children, group: Group, soft: float, deadline: float) 
 def _rounds(
     ready: Sequence[Child], group: Group, soft: float, deadline: float
 ) -> tuple[dict[Spec, list[float]], dict[Spec, ChildError]]:
-    """Rates in each round, equally many for each spec; and which specs failed.
+    """Rates of each round, equally many per spec; and the specs that failed.
 
     A round is one repeat of each child, in turns.
     """
@@ -142,9 +138,9 @@ def _rounds(
 def _start_rows(children: Children, group: Group, soft: float, deadline: float) -> list[Row]:
     """Rows of cold and warm starts of each spec, and of warm over cold.
 
-    A start is from that of the process to the end of its first step. Each round has a compilation
-    cache of its own: the first process fills it, the second reads it. The specs have equal parts of
-    the time until `soft`; otherwise as `_group_rows`.
+    A start lasts from that of the process to the end of its first step. Each round has its own
+    compilation cache: the first process fills it, the second reads it. The specs share the time
+    until `soft` equally; otherwise as `_group_rows`.
     """
     rows: list[Row] = []
     for index, spec in enumerate(group.specs):
@@ -162,27 +158,27 @@ def _start_rows(children: Children, group: Group, soft: float, deadline: float) 
             except ChildError as error:
                 reason = str(error)
                 break
-            for found, parts in zip(starts.values(), both, strict=True):
-                found.append(parts)
+            for runs, parts in zip(starts.values(), both, strict=True):
+                runs.append(parts)
             longest = max(longest, time.monotonic() - began)
         if not starts["cold"]:
             rows.append(not_measured(name, spec.label, "seconds", reason))
             continue
-        for cache, found in starts.items():
-            for part in found[0]:
-                values = [parts[part] for parts in found]
+        for cache, runs in starts.items():
+            for part in runs[0]:
+                values = [parts[part] for parts in runs]
                 rows.append(median_row(f"{name}/{cache}/{part}", spec.label, values, "seconds"))
-        cold, warm = ([parts["total"] for parts in found] for found in starts.values())
+        cold, warm = ([parts["total"] for parts in runs] for runs in starts.values())
         rows.append(median_row(f"{name}/ratio", "warm / cold", paired_ratios(warm, cold), "ratio"))
     return rows
 
 
 def _start(spec: Spec, cache_folder: str, timeout: float) -> dict[str, float]:
-    """Seconds to the end of the first step ("total"), and those of its parts."""
+    """Seconds to the end of the first step ("total"), and of its parts."""
     cache = {
         "JAX_ENABLE_COMPILATION_CACHE": "true",
         "JAX_COMPILATION_CACHE_DIR": cache_folder,
-        # Small programs too.
+        # Cache small programs too.
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
     }

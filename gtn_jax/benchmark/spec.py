@@ -1,32 +1,32 @@
-"""What is measured: `Spec` is one workload of one framework, `Group` those that are compared."""
+"""`Spec`, a workload of a framework, and `Group`, the specs that are compared."""
 
 import dataclasses
 
 OURS = "gtn_jax"
 CLASSES = 100
 LIMITS = ("copy", "matmul")
-"""Kinds that measure the machine, not a network."""
+"""Kinds that measure the machine."""
 INPUT = ("input_decode", "input_host", "input_streamed")
-"""Kinds that read and decode images, without a network."""
+"""Kinds that read and decode images without a network."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Spec:
-    """One workload, built and timed in a process of its own.
+    """One workload, built and timed in its own process.
 
     Attributes:
         kind: "train_step", "frozen_step", "evaluation", "end_to_end" (training from image files),
             or one of `LIMITS` or `INPUT`.
         framework: "gtn_jax", "flax" or "torch"; "jax" and "numpy" for the limits.
-        variant: a way to do it, where a framework has several, e.g. "channels_last".
+        variant: of the implementation, e.g. "channels_last".
         backbone: name in `gtn_jax.models.backbones.BACKBONES`.
         batch_size: images per step.
         image_size: side in pixels.
         classes: outputs of the classifiers.
-        dtype: compute dtype, "float32" or "bfloat16"; PyTorch's bfloat16 is its autocast.
-        images: size of the generated data set, where one is needed.
-        size: side of the matrices of a product, or MiB that are copied.
-        env: environment of the process as (name, value) pairs; XLA_FLAGS are appended.
+        dtype: compute dtype, "float32" or "bfloat16"; for PyTorch, bfloat16 is autocast.
+        images: size of the generated data set, for kinds that need one.
+        size: side of the matrices of a product, or MiB to copy.
+        env: environment variables as (name, value) pairs; XLA_FLAGS are appended.
     """
 
     kind: str
@@ -59,7 +59,7 @@ class Spec:
 
     @property
     def unit(self) -> str:
-        """Unit of the row called `name`."""
+        """Unit of the row."""
         return {"copy": "GB/s", "matmul": "GFLOP/s"}.get(self.kind, "images/s")
 
 
@@ -68,12 +68,12 @@ class Group:
     """Specs whose processes are alive together and timed in turns, A B A B.
 
     Attributes:
-        name: what `--only` takes.
-        specs: the first is the one that the others are compared with.
+        name: value for `--only`.
+        specs: the others are compared with the first.
         weight: share of the remaining time for repeats, relative to later groups.
-        rounds: fewest repeats (while the time lasts) and most.
+        rounds: minimum (if time permits) and maximum number of repeats.
         compares: whether there are ratios of the first spec to each other one.
-        starts: whether the start of each process is timed instead of its steps.
+        starts: time the start of each process instead of its steps.
     """
 
     name: str

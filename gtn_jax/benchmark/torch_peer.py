@@ -1,8 +1,8 @@
-"""The peer in PyTorch: the same gated ResNet, in either memory layout, with AMP, and compiled.
+"""The PyTorch peer: the same gated ResNet, in either memory layout, with AMP, and compiled.
 
-PyTorch is imported in functions only, in a child process, and may be absent. The model follows
-the authors' (https://github.com/jiaxue-ai/GTN). Images are floats on the device, so that the step,
-unlike ours, has nothing to flip or normalize.
+PyTorch is imported only in functions, in a child process, and may be absent. The model follows the
+authors' (https://github.com/jiaxue-ai/GTN). Images are floats on the device, so that the step,
+unlike ours, does not flip or normalize.
 """
 
 import os
@@ -15,7 +15,7 @@ from gtn_jax.models.backbones import BACKBONES, ResNetShape
 
 
 def _stages(shape: ResNetShape) -> tuple[list[Any], list[int]]:
-    """A module for each stage, the stem in the first one, and the channels after each."""
+    """A module for each stage, the first with the stem, and the channels after each."""
     import torch
     from torch import nn
     from torch.nn import functional
@@ -100,9 +100,9 @@ def gated_resnet(backbone: str, classes: int) -> Any:
 
 
 def build(spec: Spec) -> Workload:
-    """Steps on one batch that stays on the device; or the product of matrices of the limits.
+    """Steps on one batch on the device, or a product of matrices.
 
-    Variants are words: "nchw" or "channels_last", "amp" (bfloat16 autocast), "compile".
+    Variants combine "nchw" or "channels_last", "amp" (bfloat16 autocast) and "compile".
     """
     import torch
 
@@ -123,7 +123,6 @@ def build(spec: Spec) -> Workload:
 
 
 def _step(spec: Spec, device: Any) -> Callable[[], object]:
-    """A step of training, frozen training, or evaluation."""
     import torch
     from torch.nn import functional
 

@@ -1,8 +1,7 @@
-"""A child process of the benchmark: one workload, which runs when the parent says so.
+"""A child process, which runs one workload of the benchmark.
 
 Its argument is the file descriptor of a connection. It receives a `Spec`, then numbers of
-iterations, and answers each with a dict, or with a `str`, the reason, where it cannot build the
-workload. The end of the connection ends the process.
+iterations, and answers with dicts, or with a str, the reason, if it cannot build the workload.
 """
 
 import contextlib
@@ -17,11 +16,11 @@ from gtn_jax.benchmark.workload import Workload, peak_memory
 
 
 def _builder(spec: Spec) -> Callable[[Spec], Workload]:
-    # Imported here: the process of one framework must not hold the others.
+    # Imported here, as the process of one framework must not load the others.
     if spec.framework == OURS:
         from gtn_jax.runtime.allocator import collect_garbage_rarely, keep_freed_memory
 
-        keep_freed_memory()  # as `gtn` does in every command that computes
+        keep_freed_memory()  # as in `gtn`
         collect_garbage_rarely()
         if spec.kind in ("end_to_end", *INPUT):
             from gtn_jax.benchmark import input as module
@@ -50,7 +49,7 @@ def _page_faults() -> int:
 
 
 def serve(parent: Connection) -> None:
-    """Build the workload of a spec, iterate once, then as often as the parent says."""
+    """Build the workload of a spec, run one iteration, then as many as the parent asks for."""
     try:
         spec = parent.recv()
         if spec.kind == "devices":
@@ -70,8 +69,8 @@ def serve(parent: Connection) -> None:
     with contextlib.suppress(EOFError):
         while True:
             iterations, faults = parent.recv(), _page_faults()
-            told = {"seconds": _seconds(workload, iterations), "memory": peak_memory()}
-            parent.send(told | {"page_faults": _page_faults() - faults})
+            answer = {"seconds": _seconds(workload, iterations), "memory": peak_memory()}
+            parent.send(answer | {"page_faults": _page_faults() - faults})
 
 
 if __name__ == "__main__":

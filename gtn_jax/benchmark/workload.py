@@ -1,4 +1,4 @@
-"""`Workload`, what a builder gives to the worker, and what is common to the builders."""
+"""`Workload`, which builders make for the worker, and code shared by the builders."""
 
 import itertools
 import resource
@@ -9,13 +9,10 @@ from typing import Any, NamedTuple
 
 
 class Workload(NamedTuple):
-    """Something that can be timed.
+    """A function to time.
 
-    Attributes:
-        step: one iteration; it may return before its work is done.
-        amount: of the spec's unit (without its "/s") in one iteration, e.g. images.
-        wait: waits until what the last `step` returned is done.
-        facts: known without timing, e.g. compile_seconds, flops; numbers and strings.
+    `step` is one iteration, and may return before `wait` does with its result; `amount` is in the
+    spec's unit (without "/s"); `facts` are known without timing, e.g. compile_seconds, flops.
     """
 
     step: Callable[[], Any]
@@ -25,13 +22,10 @@ class Workload(NamedTuple):
 
 
 def training(jitted: Any, state: Any, batches: Iterable[tuple[Any, ...]], images: int) -> Workload:
-    """Training steps, each on the state of the one before.
+    """Training steps, each on the state of the previous one.
 
-    Args:
-        jitted: (state, *batch) -> (state, metrics).
-        state: before the first step; it may be donated.
-        batches: endless, of equal shapes, on the device.
-        images: in each batch.
+    `jitted` is (state, *batch) -> (state, metrics), and may donate; `batches` are endless, of equal
+    shapes, on the device, with `images` images each.
     """
     import jax
 
@@ -49,7 +43,7 @@ def training(jitted: Any, state: Any, batches: Iterable[tuple[Any, ...]], images
 
 
 def compile_timed(jitted: Any, *arguments: Any) -> tuple[Any, dict[str, Any]]:
-    """Trace, lower and compile a jitted function for these arguments; none is donated.
+    """Trace, lower and compile a jitted function for these arguments.
 
     Returns:
         The compiled function, and facts: trace_seconds (Python to jaxpr), lower_seconds (to
@@ -72,15 +66,15 @@ def compile_timed(jitted: Any, *arguments: Any) -> tuple[Any, dict[str, Any]]:
 
 def peak_memory() -> dict[str, int]:
     """Peak bytes of this process so far; on an accelerator also those of its first device."""
-    # Linux counts in KiB, macOS in bytes.
+    # Linux reports KiB, macOS bytes.
     unit = 1 if sys.platform == "darwin" else 1024
-    found = {"peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
+    peaks = {"peak_rss_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit}
     if "torch" in sys.modules:  # JAX may be imported too, but has no device
         cuda = sys.modules["torch"].cuda
         if cuda.is_available():
-            found["peak_device_bytes"] = cuda.max_memory_allocated()
+            peaks["peak_device_bytes"] = cuda.max_memory_allocated()
     elif "jax" in sys.modules:
         stats = sys.modules["jax"].local_devices()[0].memory_stats() or {}
         if "peak_bytes_in_use" in stats:
-            found["peak_device_bytes"] = stats["peak_bytes_in_use"]
-    return found
+            peaks["peak_device_bytes"] = stats["peak_bytes_in_use"]
+    return peaks

@@ -1,8 +1,4 @@
-"""Words of a command line -> values: experiment, preset, and the rest as tyro reads it.
-
-tyro (https://brentyi.github.io/tyro/) turns functions and dataclasses into options; here its
-errors become one sentence. Nothing heavy is imported.
-"""
+"""Parsing of command lines by tyro, with its errors in one sentence. Nothing heavy is imported."""
 
 import contextlib
 import difflib
@@ -11,6 +7,7 @@ import inspect
 import io
 import re
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +19,19 @@ from gtn_jax.errors import UsageError, unknown_name
 
 
 def parse(form: Any, prog: str, arguments: list[str], default: Any = None) -> Any:
-    """Arguments as `form` (a function or dataclass) wants them; "-" and "_" are the same.
+    """Parse arguments by `form`, a function or dataclass; "-" and "_" are equivalent.
 
-    A field of a config may be typed by its last part alone: `--epochs 3`.
+    A config field may be given by its last part: `--epochs 3`.
 
     Raises:
-        SystemExit: 0 after --help; 2 after an error, which tyro draws as a box of many lines and
-            which is said here in two or three.
+        SystemExit: 0 after --help; 2 after an error, which is printed in two or three lines.
     """
     options = {"default": default} if default is not None else {}
-    shown, said = _Page(), io.StringIO()
+    shown, errors = _Page(), io.StringIO()
     known = _Known(form, default)
     arguments = _long_forms(_with_values(arguments), known, prog)
     try:
-        with contextlib.redirect_stdout(shown), contextlib.redirect_stderr(said):
+        with contextlib.redirect_stdout(shown), contextlib.redirect_stderr(errors):
             value, unknown = tyro.cli(
                 form,
                 prog=prog,
@@ -47,10 +43,10 @@ def parse(form: Any, prog: str, arguments: list[str], default: Any = None) -> An
     except SystemExit as stopped:
         print(_as_typed(shown.getvalue()), end="")
         if stopped.code:
-            text = _sentence(said.getvalue(), prog, known)
+            text = _sentence(errors.getvalue(), prog, known)
             print(f"error: {text}\nsee `{prog} --help`", file=sys.stderr)
         raise
-    # What fields say together: tyro reports only the checks of a section.
+    # Checks across sections, which tyro does not report.
     except ValueError as error:
         print(f"error: {error}\nsee `{prog} --help`", file=sys.stderr)
         raise SystemExit(2) from error
@@ -60,8 +56,25 @@ def parse(form: Any, prog: str, arguments: list[str], default: Any = None) -> An
     return value
 
 
+def command(name: str) -> Callable[[Callable[..., None]], Callable[[list[str]], None]]:
+    """Make a function a command: its parameters are the arguments, its docstring the help."""
+
+    def decorate(function: Callable[..., None]) -> Callable[[list[str]], None]:
+        @functools.wraps(function)
+        def form(**values: Any) -> dict[str, Any]:
+            return values
+
+        def run(arguments: list[str]) -> None:
+            function(**parse(form, f"gtn {name}", arguments))
+
+        run.__doc__ = function.__doc__
+        return run
+
+    return decorate
+
+
 class _Page(io.StringIO):
-    """Help on its way to standard output: in colors and characters that are right for that."""
+    """Help text on its way to standard output, with the colors and characters that fit it."""
 
     encoding = getattr(sys.__stdout__, "encoding", "ascii")
 
@@ -70,79 +83,68 @@ class _Page(io.StringIO):
 
 
 def _as_typed(text: str) -> str:
-    """Options as people type them, `--dry-run`; a field keeps its name, `--data.image_size`."""
-    return re.sub(r"--[a-z][a-z_]*(?![\w.])", lambda found: found[0].replace("_", "-"), text)
+    """Options as usually typed, `--dry-run`; fields keep their names, `--data.image_size`."""
+    return re.sub(r"--[a-z][a-z_]*(?![\w.])", lambda match: match[0].replace("_", "-"), text)
 
 
 def options_of(form: Any, default: Any = None) -> list[str]:
-    """Every option of a form that `parse` takes, e.g. "--data.image_size", as its help has them."""
-    said = io.StringIO()
+    """All options that `parse` takes for a form, e.g. "--data.image_size", as in its help."""
+    page = io.StringIO()
     options = {"default": default} if default is not None else {}
-    with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
+    with contextlib.redirect_stdout(page), contextlib.suppress(SystemExit):
         tyro.cli(form, args=["--help"], use_underscores=True, **options)
-    return options_in(_as_typed(said.getvalue()))
+    return options_in(_as_typed(page.getvalue()))
 
 
 def options_in(text: str) -> list[str]:
-    """The options that a help text speaks of, each once."""
+    """The options mentioned in a help text, each once."""
     return list(dict.fromkeys(re.findall(r"(?<![\w-])--[a-z][a-z0-9_.-]*[a-z0-9]", text)))
 
 
 class _Known:
-    """A form, and the options that it takes, which are drawn up when they are asked for."""
+    """A form and its options, which are computed on demand."""
 
     def __init__(self, form: Any, default: Any):
         self._form, self._default = form, default
 
     def is_own(self, name: str) -> bool:
-        """Whether the form has this option itself, and no section of a config in it."""
+        """Whether the option belongs to the form itself, not to a section of a config."""
         return name.removeprefix("no_") in (*inspect.signature(self._form).parameters, "help")
 
     @functools.cached_property
     def options(self) -> list[str]:
-        # Not what a sentence of the help speaks of, `--epochs`.
-        found = options_of(self._form, self._default)
-        names = {option: option[2:].replace("-", "_") for option in found}
-        return [option for option in found if "." in option or self.is_own(names[option])]
+        # Without options that only a sentence of the help mentions, like `--epochs`.
+        mentioned = options_of(self._form, self._default)
+        names = {option: option[2:].replace("-", "_") for option in mentioned}
+        return [option for option in mentioned if "." in option or self.is_own(names[option])]
 
     def example(self, option: str) -> str:
-        """An option with the value that it has in the form's example; empty if it is not in it."""
-        found = re.search(rf"Example: .*({option} \S+)", self._form.__doc__ or "")
-        return found[1] if found else ""
+        """The option with its value in the form's example, or an empty string."""
+        match = re.search(rf"Example: .*({option} \S+)", self._form.__doc__ or "")
+        return match[1] if match else ""
 
 
 _ALIASES = {"lr": "optimizer.learning_rate"}
 
 
-_FLAGS = ("data.random_flip",)
-"""Fields that are true, false or something else: named alone they are true, behind `no_` false."""
-
-
 def _with_values(arguments: list[str]) -> list[str]:
-    """Options of `_FLAGS` that come without a value, with one."""
-    found = []
-    for place, argument in enumerate(arguments):
-        following = arguments[place + 1] if place + 1 < len(arguments) else "--"
-        name = argument.removeprefix("--").replace("-", "_")
-        for field in _FLAGS:
-            section, _, own = field.partition(".")
-            if argument.startswith("--") and name in (f"{section}.no_{own}", f"no_{own}"):
-                found += [f"--{field}", "False"]
-                break
-            is_alone = following.startswith("--")
-            if argument.startswith("--") and name in (field, own) and is_alone:
-                found += [f"--{field}", "True"]
-                break
+    """Give `data.random_flip`, which is not only true or false, a value if it has none."""
+    result = []
+    for argument, following in zip(arguments, [*arguments[1:], "--"], strict=True):
+        name = argument[2:].replace("-", "_") if argument.startswith("--") else ""
+        match = re.fullmatch(r"(?:data\.)?(no_)?random_flip", name)
+        if match and (match[1] or following.startswith("--")):
+            result += ["--data.random_flip", str(not match[1])]
         else:
-            found.append(argument)
-    return found
+            result.append(argument)
+    return result
 
 
 def _long_forms(arguments: list[str], known: _Known, prog: str) -> list[str]:
-    """`--epochs` -> `--training.epochs`; options that the form has itself stay as they are.
+    """`--epochs` -> `--training.epochs`; the form's own options stay as they are.
 
     Raises:
-        SystemExit: 2 where the name is the last part of several fields.
+        SystemExit: 2 if the name is the last part of several fields.
     """
     long = []
     for argument in arguments:
@@ -159,35 +161,30 @@ def _long_forms(arguments: list[str], known: _Known, prog: str) -> list[str]:
 
 
 def fields_called(name: str, options: list[str]) -> list[str]:
-    """Of options like "--data.image_size", those of which `name` is the last part or an alias."""
-    wanted = _ALIASES.get(name, name)
-    return [
-        option
-        for option in options
-        if "." in option and wanted in (option[2:], option.rpartition(".")[2])
-    ]
+    """Options like "--data.image_size" whose last part, or whose alias, is `name`."""
+    name = _ALIASES.get(name, name)
+    fields = [option for option in options if "." in option]
+    return [field for field in fields if name in (field[2:], field.rpartition(".")[2])]
 
 
 def _sentence(box: str, prog: str, known: _Known) -> str:
-    """What tyro drew, in a sentence; unknown options beside a missing one are another."""
+    """tyro's error box as a sentence; unknown options are a second one."""
     lines = [line.strip("╭╮╰╯│─ ") for line in box.splitlines()]
     lines = [line for line in lines if line.strip("-") and "full helptext" not in line.lower()]
-    _, *words = lines or [""]  # the first one is a title, and says the same
+    _, *words = lines or [""]  # the first is a title
     text = " ".join(line for line in words if not line.startswith(prog))
     choice = re.match(r"invalid choice '(.*)' for argument '(.*)'\. Expected one of \((.*)\)", text)
     if choice is not None:
-        found, argument, expected = choice.groups()
+        value, argument, expected = choice.groups()
         names = [word.strip(" '") for word in expected.split(",") if word.strip(" '")]
-        return f"{argument}: {unknown_name('choice', found, names)}"
-    wanted, _, unknown = text.partition(" Unrecognized options: ")
-    missing = re.fullmatch(r"Missing from [^:]*: (--\S+) \S+ (.*?) \(required\)", wanted)
-    if missing is None or wanted.count("(required)") > 1:
+        return f"{argument}: {unknown_name('choice', value, names)}"
+    required, _, unknown = text.partition(" Unrecognized options: ")
+    missing = re.fullmatch(r"Missing from [^:]*: (--\S+) \S+ (.*?) \(required\)", required)
+    if missing is None or required.count("(required)") > 1:
         return text[:400]
     example = known.example(missing[1])
-    wanted = f"{missing[1]} is missing{example and f', e.g. {example}'} ({missing[2].rstrip('.')})"
-    return "\n".join(
-        [wanted, *([_unknown_words(unknown.split(), known.options, prog)] if unknown else [])]
-    )
+    line = f"{missing[1]} is missing{example and f', e.g. {example}'} ({missing[2].rstrip('.')})"
+    return f"{line}\n{_unknown_words(unknown.split(), known.options, prog)}" if unknown else line
 
 
 def _unknown_words(words: list[str], known: list[str], prog: str) -> str:
@@ -199,12 +196,12 @@ def _unknown_words(words: list[str], known: list[str], prog: str) -> str:
         ((word, near),) = hints.items()
         hint = f"did you mean {near}? (all: `{prog} --help`)"
         return f"unknown option '{word}'; {hint if near else f'all are in `{prog} --help`'}"
-    said = [f"'{word}'{near and f' (did you mean {near}?)'}" for word, near in hints.items()]
-    return f"unknown options {', '.join(said)}; all are in `{prog} --help`"
+    described = [f"'{word}'{near and f' (did you mean {near}?)'}" for word, near in hints.items()]
+    return f"unknown options {', '.join(described)}; all are in `{prog} --help`"
 
 
 def _nearest(asked: str, known: list[str]) -> str:
-    """Up to three options like it, in words; empty if there is none."""
+    """Up to three similar options, joined by "or"."""
     likeness = {option: _likeness(asked, option) for option in known}
     near = [option for option in known if likeness[option] >= _LIKE]
     return " or ".join(sorted(near, key=lambda option: -likeness[option])[:3])
@@ -214,7 +211,7 @@ _LIKE = 0.65
 
 
 def _likeness(asked: str, option: str) -> float:
-    """0 to 1: of the options, or of what comes last; `--lr` is `--optimizer.learning_rate`, too."""
+    """0 to 1: similarity of options or their last parts; initials count, as in `--lr`."""
     asked, option = (word.lower().replace("-", "_").strip("_") for word in (asked, option))
     tail, name = (word.rpartition(".")[2] for word in (asked, option))
     initials = "".join(part[:1] for part in name.split("_"))
@@ -226,9 +223,9 @@ def _likeness(asked: str, option: str) -> float:
 
 
 def take_experiment(arguments: list[str], example: str) -> tuple[str, list[str]]:
-    """The experiment's name, which comes first, and the other arguments.
+    """Split off the experiment's name, which comes first.
 
-    A folder right behind it, `gtn train photos PATH`, is `--data.name folder:PATH`.
+    A folder after it, `gtn train photos PATH`, becomes `--data.name folder:PATH`.
     """
     if not arguments or arguments[0].startswith("-"):
         names, (gtn, verb, shown, *_) = ", ".join(shipped_experiments()), example.split()
@@ -241,25 +238,24 @@ def take_experiment(arguments: list[str], example: str) -> tuple[str, list[str]]
         raise SystemExit(0 if is_asked else 2)
     name, rest = arguments[0], arguments[1:]
     if rest and not rest[0].startswith("-") and Path(rest[0]).expanduser().is_dir():
-        # What else could a folder behind an experiment be?
         rest = ["--data.name", f"folder:{rest[0]}", *rest[1:]]
     return name, rest
 
 
 def take_preset(arguments: list[str]) -> tuple[str | None, list[str]]:
-    """The value of `--preset`, which comes before every other field's, and the other arguments.
+    """Split off `--preset` and its value.
 
     Raises:
         ValueError: no such preset.
     """
-    distributed_session = [part for argument in arguments for part in _split_preset(argument)]
-    if "--preset" not in distributed_session:
+    words = [part for argument in arguments for part in _split_preset(argument)]
+    if "--preset" not in words:
         return None, arguments
-    place = distributed_session.index("--preset")
-    name = distributed_session[place + 1] if place + 1 < len(distributed_session) else ""
+    place = words.index("--preset")
+    name = words[place + 1] if place + 1 < len(words) else ""
     if name not in PRESETS:
         raise UsageError(str(unknown_name("preset", name, PRESETS)))
-    return name, distributed_session[:place] + distributed_session[place + 2 :]
+    return name, words[:place] + words[place + 2 :]
 
 
 def _split_preset(argument: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""What has a name here: tables for `gtn list`, made from those that names are looked up in."""
+"""Tables of `gtn list`, from the tables in which names are looked up."""
 
 from collections.abc import Callable
 from typing import Any
@@ -18,7 +18,7 @@ def _backbones() -> Table:
     for name, shape in BACKBONES.items():
         known = "\n".join(weights.get(name, ["-"]))
         if not isinstance(shape, ResNetShape):
-            table.add_row(name, "another's", "", "", known)
+            table.add_row(name, "custom", "", "", known)
             continue
         blocks = " ".join(map(str, shape.blocks_per_stage))
         table.add_row(name, shape.block, blocks, str(shape.features), known)
@@ -42,11 +42,11 @@ def _weights() -> Table:
 def _datasets() -> Table:
     from gtn_jax.data.sources import DATASETS, builder_of
 
-    table = _table("data set", "to be brought", "what")
+    table = _table("data set", "needs a source", "what")
     for name, entry in DATASETS.items():
         table.add_row(name, "yes" if entry.needs_source else "no", builder_of(name).description)
-    table.add_row("folder:PATH", "yes", "your own photographs, a folder a class")
-    table.add_row("tfds:NAME", "no", "a data set of TFDS's own catalog")
+    table.add_row("folder:PATH", "yes", "your own photographs, one folder per class")
+    table.add_row("tfds:NAME", "no", "a data set of the TFDS catalog")
     return table
 
 
@@ -84,13 +84,13 @@ CATALOGUE: dict[str, Callable[[], Table]] = {
     "methods": _methods,
     "experiments": _experiments,
 }
-"""What can be listed -> its table, made when called: most of them import JAX."""
+"""Topic -> function that builds its table; most of them import JAX."""
 
 
 def _table(*columns: str) -> Table:
     table = Table(box=None, pad_edge=False)
     for column in columns:
-        # A name that is cut is no name.
+        # Names must not be truncated.
         table.add_column(column, no_wrap=column == columns[0], overflow="fold")
     return table
 

@@ -1,6 +1,6 @@
-"""Shell completion: verbs, experiments and each verb's options, as a script for bash or zsh.
+"""Shell completion of commands, experiments and options, as a script for bash or zsh.
 
-tyro draws up the options (through argparse); a form with every field of a config has a hundred.
+Options come from the help texts; a form with every config field has about a hundred.
 """
 
 import contextlib
@@ -38,17 +38,14 @@ def completion(
     verbs: Mapping[str, Callable[[list[str]], None]],
     words_of: Mapping[str, tuple[str, ...]],
 ) -> str:
-    """A script that teaches a shell to complete `gtn`.
+    """A completion script for "bash" or "zsh".
 
-    Args:
-        shell: "bash" or "zsh".
-        verbs: name -> verb.
-        words_of: verb -> words that stand after it, e.g. names of experiments.
+    `verbs` is name -> command, `words_of` command -> words that can follow it.
     """
     cases = []
     for name, verb in verbs.items():
         first = words_of.get(name, ())
-        # Verbs of an experiment have their options behind its name.
+        # Some commands have their options after an experiment's name.
         asked = [first[0], "--help"] if name in _OF_EXPERIMENTS else ["--help"]
         words = " ".join((*first, *_options(verb, asked)))
         cases.append(f'            {name}) words="{words}" ;;')
@@ -58,24 +55,18 @@ def completion(
 
 
 def _options(verb: Callable[[list[str]], None], arguments: list[str]) -> list[str]:
-    said = io.StringIO()
-    with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
+    page = io.StringIO()
+    with contextlib.redirect_stdout(page), contextlib.suppress(SystemExit):
         verb(arguments)
-    return options_in(said.getvalue())
+    return options_in(page.getvalue())
 
 
 _OF_EXPERIMENTS = ("train", "compare")
 
 
 def words_after(verbs: Mapping[str, object], lists: tuple[str, ...]) -> dict[str, tuple[str, ...]]:
-    """Verb -> names that stand after it.
-
-    Args:
-        verbs: name -> verb.
-        lists: what `gtn list` takes.
-    """
+    """Command -> names that can follow it; `lists` are the topics of `gtn list`."""
     experiments = tuple(shipped_experiments())
-    found = dict.fromkeys(_OF_EXPERIMENTS, experiments)
-    return {name: words for name, words in found.items() if name in verbs} | {
+    return {name: experiments for name in _OF_EXPERIMENTS if name in verbs} | {
         "list": lists, "completion": tuple(_START), "checkpoint": ("verify",),
     }  # fmt: skip

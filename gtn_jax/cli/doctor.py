@@ -1,4 +1,4 @@
-"""What `gtn doctor` looks at: versions, devices, caches, accelerators that JAX does not use."""
+"""Checks of `gtn doctor`: versions, devices, caches, accelerators that JAX does not use."""
 
 import os
 import platform
@@ -25,13 +25,7 @@ _TPU_FILES = ("/dev/accel0", "/dev/vfio/0")
 
 
 class Finding(NamedTuple):
-    """One line of the report.
-
-    Attributes:
-        topic: a word.
-        text: what was found.
-        fix: what to do about it; None where nothing is wrong.
-    """
+    """A line of the report; `fix` is a remedy, or None if nothing is wrong."""
 
     topic: str
     text: str
@@ -39,7 +33,7 @@ class Finding(NamedTuple):
 
 
 def findings() -> list[Finding]:
-    """Everything, the most basic first; a part that fails is a finding of its own."""
+    """All checks, the most basic first; a check that fails is a finding."""
     looks: tuple[tuple[str, Callable[[], list[Finding]]], ...] = (
         ("python", _python),
         ("packages", _packages),
@@ -50,9 +44,9 @@ def findings() -> list[Finding]:
     for topic, look in looks:
         try:
             found += look()
-        # A doctor that dies of the disease is of no use.
+        # The report must work in a broken installation.
         except Exception as error:
-            fix = "see what is said above"
+            fix = "see the error above"
             if topic == "devices" and os.environ.get("JAX_PLATFORMS"):
                 fix = "unset JAX_PLATFORMS"
             found.append(Finding(topic, f"{type(error).__name__}: {error}", fix))
@@ -96,15 +90,15 @@ def _devices() -> list[Finding]:
 def _unused(card: str, extra: str) -> Finding:
     asked = os.environ.get("JAX_PLATFORMS")
     if asked:
-        text = f"{card} is there, and JAX_PLATFORMS is {asked}"
+        text = f"{card} is present, but JAX_PLATFORMS is {asked}"
         return Finding("devices", text, "unset JAX_PLATFORMS")
     return Finding(
-        "devices", f"{card} is there, and JAX does not use it", f'pip install -U "jax[{extra}]"'
+        "devices", f"{card} is present, but JAX does not use it", f'pip install -U "jax[{extra}]"'
     )
 
 
 def nvidia_card() -> str | None:
-    """The name of an NVIDIA card of this machine, as its driver says it; None without one."""
+    """Name of an NVIDIA GPU of this machine according to its driver; None without one."""
     program = shutil.which("nvidia-smi")
     if program:
         command = [program, "--query-gpu=name", "--format=csv,noheader"]
@@ -116,7 +110,7 @@ def nvidia_card() -> str | None:
             return done.stdout.strip().splitlines()[0]
     for file in sorted(Path("/proc/driver/nvidia/gpus").glob("*/information")):
         named = re.search(r"Model:\s*(.+)", file.read_text(errors="replace"))
-        return named[1].strip() if named else "an NVIDIA card"
+        return named[1].strip() if named else "an NVIDIA GPU"
     return None
 
 
@@ -134,8 +128,7 @@ def _caches() -> list[Finding]:
     found = []
     for what, place in places.items():
         folder = place.expanduser()
-        size = f"{_bytes_in(folder) / 2**20:,.0f} MiB" if folder.is_dir() else "nothing yet"
-        # The nearest folder that exists is the one to be written into.
+        size = f"{_bytes_in(folder) / 2**20:,.0f} MiB" if folder.is_dir() else "empty"
         nearest = next(one for one in (folder, *folder.parents) if one.exists())
         fix = None if os.access(nearest, os.W_OK) else f"make {nearest} writable"
         found.append(Finding("cache", f"{what}: {size} in {place}", fix))
@@ -148,6 +141,6 @@ def _bytes_in(folder: Path) -> int:
         for name in files:
             try:
                 total += os.lstat(os.path.join(path, name)).st_size
-            except OSError:  # gone in the meantime
+            except OSError:  # removed concurrently
                 continue
     return total

@@ -1,9 +1,8 @@
-"""`gtn VERB ...`: the shell's way in.
+"""Entry point of `gtn`.
 
-Exit codes: 0 for a finished job, 1 for an error (one to three lines; `--debug` shows the
-traceback), 2 for usage, 130 after SIGINT (Ctrl-C), 143 after SIGTERM; docs/reliability.md says what
-a supervisor makes of them. Standard output that cannot be written is an error of a job that was
-finished all the same. The verbs are in verbs/.
+Exit codes: 0 for success, 1 for an error (one to three lines; `--debug` shows the traceback) or if
+standard output could not be written, 2 for usage, 130 after SIGINT (Ctrl-C), 143 after SIGTERM;
+docs/reliability.md describes how a supervisor uses them. The commands are in commands/.
 """
 
 import shlex
@@ -18,15 +17,11 @@ from gtn_jax.runtime.interruption import Interrupted, active, caught, leave_with
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Run one verb.
+    """Run one command; returns the exit code.
 
-    Args:
-        arguments: without the program's name; None takes the process's.
-
-    Returns:
-        The exit code.
+    `arguments` come without the program's name; None: those of the process.
     """
-    # Pillow's, of damaged EXIF blocks: common in photographs, and no reason for anybody to act.
+    # Pillow warns of damaged EXIF blocks, which are common and harmless.
     warnings.filterwarnings("ignore", message=".*orrupt EXIF", module="PIL")
     is_process = arguments is None
     typed = list(sys.argv[1:] if arguments is None else arguments)
@@ -69,7 +64,7 @@ def _run(arguments: list[str]) -> int:
         return 0 if arguments else 2
     try:
         if arguments[0] not in VERBS:
-            print_error(str(unknown_name("verb", arguments[0], VERBS)))
+            print_error(str(unknown_name("command", arguments[0], VERBS)))
             return 2
         VERBS[arguments[0]](arguments[1:])
     except UsageError as error:
@@ -77,7 +72,7 @@ def _run(arguments: list[str]) -> int:
             raise
         print_error(describe_error(error))
         return 2
-    # Also what nobody foresaw: a traceback says nothing to most of those who meet it.
+    # Also unexpected errors, as a traceback does not help most users.
     except Exception as error:
         active().check_raised()
         if debug:
@@ -88,15 +83,17 @@ def _run(arguments: list[str]) -> int:
 
 
 def _what_next(typed: list[str]) -> str:
-    """The line that tells how to go on after a signal."""
     command = shlex.join(["gtn", *typed])
     if next((word for word in typed if word != "--debug"), "") in RESUMING:
         return f"resume: {command}"
-    return f"again, from the start: {command}"
+    return f"start over: {command}"
 
 
 def _help() -> str:
-    lines = ["usage: gtn VERB ... (gtn VERB --help tells more; --debug shows tracebacks)", ""]
+    lines = [
+        "usage: gtn COMMAND ... (gtn COMMAND --help for details; --debug shows tracebacks)",
+        "",
+    ]
     for name, verb in VERBS.items():
-        lines.append(f"  {name:<12}{(verb.__doc__ or '').strip()}")
+        lines.append(f"  {name:<12}{(verb.__doc__ or '').strip().partition(chr(10))[0]}")
     return "\n".join([*lines, "", "experiments: " + ", ".join(shipped_experiments())])

@@ -1,1 +1,1 @@
-"""A run folder -> answers."""
+"""Use of trained runs: evaluation, prediction, export."""

@@ -1,10 +1,9 @@
-"""A checkpoint of the authors' training script -> a run folder, to be evaluated and predicted with.
+"""Import a checkpoint of the authors' script as a run folder, for evaluation and prediction.
 
 Their script (https://github.com/jiaxue-ai/GTN, `experiments/*/train.py`) writes a dict with
-`state_dict`, every name under "module.", for ResNet-50 with the sigmoid gate. It records neither
-class names nor data, which is why both are asked for. Counters that only PyTorch uses are kept in
-`source.json`. The optimizer is not taken over: a run made here counts as finished and is not
-trained on.
+`state_dict`, all names under "module.", for ResNet-50 with the sigmoid gate. Class names and data
+are not recorded and so are arguments. PyTorch's counters are kept in `source.json`, the optimizer
+state is not: an imported run is finished and cannot be resumed.
 """
 
 import hashlib
@@ -31,35 +30,31 @@ from gtn_jax.weights.recognize import similar
 from gtn_jax.weights.registry import IMAGENET_MEAN, IMAGENET_STD
 
 
-class Adopted(NamedTuple):
-    """What `adopt` made.
-
-    Attributes:
-        path: the run folder.
-        backbone: name in `BACKBONES`.
-        classes: how many.
-    """
+class ImportedCheckpoint(NamedTuple):
+    """Run folder, name in `BACKBONES` and number of classes of an imported checkpoint."""
 
     path: Path
     backbone: str
     classes: int
 
 
-def adopt(src: Path, dst: Path, classes_file: Path | None, data: str, data_dir: str) -> Adopted:
+def import_checkpoint(
+    src: Path, dst: Path, classes_file: Path | None, data: str, data_dir: str
+) -> ImportedCheckpoint:
     """Write a run folder with the weights of a checkpoint; it appears complete or not at all.
 
-    Images are normalized as theirs, with ImageNet's mean and deviation, at 224 x 224 pixels.
+    Images are normalized with ImageNet's mean and standard deviation, at 224 x 224 pixels.
 
     Args:
-        src: .pth that their script wrote, or that `gtn export --to torch` did.
+        src: .pth file from their script or `gtn export --to torch`.
         dst: the run folder; must not exist, or be empty.
-        classes_file: text, a class name a line, in the order of the labels.
+        classes_file: text file, one class name per line, in label order.
         data: name of the data set to evaluate on, or `restore.NO_DATA`.
         data_dir: folder of prepared data sets.
 
     Raises:
-        ValueError: `src` unreadable, of another model or with tensors that do not fit; no class
-            names or another number of them; `dst` is in use.
+        ValueError: `src` unreadable, of another model or with tensors of other shapes; no class
+            names or a wrong number of them; `dst` in use.
     """
     check_new_folder(dst)
     if classes_file is None:
@@ -76,14 +71,14 @@ def adopt(src: Path, dst: Path, classes_file: Path | None, data: str, data_dir: 
     variables = port(tensors, variable_shapes(model), heads="load", source=str(src))
     preprocessing = Preprocessing(IMAGENET_MEAN, IMAGENET_STD)
     write_run(dst, config, classes, preprocessing, variables, _source(src, tensors))
-    return Adopted(dst, config.model.backbone, len(classes))
+    return ImportedCheckpoint(dst, config.model.backbone, len(classes))
 
 
 def read_classes(path: Path, expected: int) -> tuple[str, ...]:
-    """The class names in a text file, one a line, in label order.
+    """Read class names from a text file, one per line, in label order.
 
     Raises:
-        ValueError: no such file, not text, another number of names, an empty or repeated one.
+        ValueError: no such file, not text, a wrong number of names, an empty or repeated one.
     """
     try:
         lines = path.read_text(encoding="utf-8-sig").rstrip().splitlines()
@@ -100,9 +95,9 @@ def read_classes(path: Path, expected: int) -> tuple[str, ...]:
 
 
 def _model_config(tensors: Mapping[str, np.ndarray], src: Path) -> Config:
-    """The authors' model; what a checkpoint can tell (backbone, gate width) is read from it."""
+    """The authors' model, with the backbone and gate width of the checkpoint."""
     backbone = similar({name: tensor.shape for name, tensor in tensors.items()}, "gtn_authors")
-    # The port says in detail what is missing from a checkpoint that looks like no backbone.
+    # For an unknown backbone, `port` reports the differences in detail.
     hidden, features = _tensor(tensors, "fc.0.weight", src).shape
     return override(
         official(override(Config(), {"data.image_size": 224})),
@@ -114,8 +109,8 @@ def _model_config(tensors: Mapping[str, np.ndarray], src: Path) -> Config:
 
 
 def _tensor(tensors: Mapping[str, np.ndarray], name: str, src: Path) -> np.ndarray:
-    for found, tensor in tensors.items():
-        if strip_module(found) == name and tensor.ndim == 2 and tensor.size:
+    for key, tensor in tensors.items():
+        if strip_module(key) == name and tensor.ndim == 2 and tensor.size:
             return tensor
     raise ValueError(f"{src}: no matrix {name}; is it a checkpoint of the GTN authors' script?")
 
@@ -127,11 +122,7 @@ def _source(src: Path, tensors: Mapping[str, np.ndarray]) -> dict:
 
 
 def check_new_folder(dst: Path) -> None:
-    """Refuse a place where no new run can be.
-
-    Raises:
-        ValueError: something is there, or there is not a directory around it.
-    """
+    """Refuse a folder that is not empty or has no parent, by a ValueError."""
     if dst.exists() and (not dst.is_dir() or any(dst.iterdir())):
         raise ValueError(f"{dst}: exists already; remove it, or name another folder to write")
     if not dst.parent.is_dir():
@@ -146,15 +137,9 @@ def write_run(
     variables: Variables,
     source: dict[str, Any],
 ) -> None:
-    """Write a finished run; it appears complete or not at all.
+    """Write a finished run with `variables` at step 0; it appears complete or not at all.
 
-    Args:
-        dst: see `check_new_folder`.
-        config: that `variables` fit.
-        classes: names in label order.
-        preprocessing: mean and std of its images.
-        variables: selected, at step 0 and with a fresh optimizer, as nothing is trained here.
-        source: for `SOURCE`; its `file` is named in the summary, too.
+    `source` is the content of `SOURCE`; the summary includes its `file`.
     """
     state = setup_of(config, classes, preprocessing).state(variables)
     with new_folder(dst) as partial:
@@ -163,5 +148,5 @@ def write_run(
         with Checkpoints(folder.checkpoints, config=config, classes=classes) as checkpoints:
             checkpoints.save(state, {"converted": True})
         write_text(folder.path / SOURCE, json.dumps(source, indent=2) + "\n")
-        # The number of steps is not in the checkpoint: step 0 is the only one here.
+        # The checkpoint does not record the number of steps.
         folder.finish({"selected_step": 0, "converted_from": source["file"]})

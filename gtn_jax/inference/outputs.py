@@ -1,7 +1,4 @@
-"""Run + split -> what its network computes for every image: features, gate and logits.
-
-For whoever wants to know how a model decides; gate and channels of analysis/ start here.
-"""
+"""Features, gate and logits of every image of a split."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -22,7 +19,7 @@ from gtn_jax.training.forward_steps import make_forward
 
 
 class RunOutputs(NamedTuple):
-    """All images of a split, in its order; of videos, all stored frames.
+    """Outputs for all images of a split, in its order; for videos, all stored frames.
 
     Attributes:
         files: str B, names in the data set.
@@ -31,7 +28,7 @@ class RunOutputs(NamedTuple):
         gate: float32 B K, the factor on each feature.
         features: float32 B K, pooled, before the gate.
         kernel: float32 K N, of the classifier.
-        bias: float32 N, zeros where the classifier has none.
+        bias: float32 N, zeros for a classifier without bias.
         gate_kind: `model.gate` of the run.
         classes: names in label order.
     """
@@ -50,23 +47,16 @@ class RunOutputs(NamedTuple):
 def run_outputs(
     workdir: Path, split: str, data_name: str | None = None, data_dir: str | None = None
 ) -> RunOutputs:
-    """Run the selected weights over a split, without dropout.
+    """Run the selected weights on a split, in its evaluation view and without dropout.
 
-    Args:
-        workdir: run folder.
-        split: test, validation or train; its evaluation view in any case.
-        data_name: another data set with the same classes; None: the run's own.
-        data_dir: folder of prepared data sets; None: the run's own.
-
-    Raises:
-        ValueError: as `restore` and `open_split`.
+    Arguments and errors are those of `restore.judge_run`.
     """
     run = restore(workdir)
     return outputs_of(run, open_split(run, workdir, split, data_name, data_dir))
 
 
 def outputs_of(run: Restored, images: Images) -> RunOutputs:
-    """The same of a run that is restored, and of images that are open."""
+    """`run_outputs` for a restored run and open images."""
     mesh = data_mesh()
     forward = jax.jit(make_forward(run.model, evaluation_transform(*run.preprocessing)))
     parts = []
@@ -84,13 +74,7 @@ def outputs_of(run: Restored, images: Images) -> RunOutputs:
 
 
 class Head(NamedTuple):
-    """What stands on the pooled features, without dropout.
-
-    Attributes:
-        gate: float32 B K -> the gated features B K; jitted.
-        kernel: float32 K N, of the classifier.
-        bias: float32 N, zeros where the classifier has none.
-    """
+    """Jitted gate (float32 B K -> gated features B K), kernel K N and bias N of the classifier."""
 
     gate: Callable[[Array], jax.Array]
     kernel: np.ndarray
@@ -102,14 +86,16 @@ class Head(NamedTuple):
 
 
 def head_of(run: Restored) -> Head:
-    """The head of a run's selected weights."""
+    """The head with the selected weights of a run."""
     params = jax.device_get(run.variables["params"])
-    classifier, own = params["classifier"]["fc"], params.get("gate", {})
+    classifier, gate_params = params["classifier"]["fc"], params.get("gate", {})
     module = gate_of(run.model)
 
     @jax.jit
     def gate(features: Array) -> jax.Array:
-        applied = cast(tuple[Any, Any], module.apply({"params": own}, jnp.asarray(features), False))
+        applied = cast(
+            tuple[Any, Any], module.apply({"params": gate_params}, jnp.asarray(features), False)
+        )
         return applied[0]
 
     kernel = np.asarray(classifier["kernel"])

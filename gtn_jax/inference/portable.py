@@ -1,10 +1,10 @@
-"""A run -> a folder that works without this package: a compiled function, its numbers, a card.
+"""Export of a run as a folder that works without this package.
 
-`model.stablehlo` is `jax.export`'s (https://docs.jax.dev/en/latest/export/export.html): pixels to
-probabilities, for CPU, CUDA and TPU, of any number of images. JAX promises to read it for six
-months; `model.safetensors`, the same numbers under the names of the modules, does not expire.
-`labels.json`, `preprocessing.json`, `README.md` (the card), `predict.py`, which needs JAX, NumPy,
-Pillow and flatbuffers only, and the digests of all of them go along. Needs the extra `export`.
+`model.stablehlo` is a `jax.export` function (https://docs.jax.dev/en/latest/export/export.html)
+from pixels to probabilities, for CPU, CUDA and TPU and any batch size. JAX guarantees to load it
+for six months; `model.safetensors`, the parameters under the names of the modules, does not expire.
+The folder also has `labels.json`, `preprocessing.json`, `README.md` (the model card), `predict.py`,
+which needs JAX, NumPy, Pillow and flatbuffers, and digests of all files. Needs the extra `export`.
 """
 
 import contextlib
@@ -39,19 +39,19 @@ from gtn_jax.weights.write import write_safetensors
 
 PLATFORMS = ("cpu", "cuda", "tpu")
 FUNCTION, NUMBERS = "model.stablehlo", "model.safetensors"
-SCRIPT = '''"""python predict.py IMAGE...: class names and probabilities. No gtn_jax here."""
+SCRIPT = '''"""python predict.py IMAGE...: class names and probabilities. Does not need gtn_jax."""
 import hashlib, json, pathlib, sys
 import jax.export, numpy as np
 from PIL import Image, ImageOps
 
 here, names, files = pathlib.Path(__file__).parent, ["digests.json"], {}
 for name in names:
-    try:  # one flipped bit, and the answers are others, without a word
+    try:  # a flipped bit would change predictions silently
         content = files[name] = (here / name).read_bytes()
         if name == "digests.json":
             known = json.loads(content)
             wanted, content = known.pop("sha256"), json.dumps(known).encode()
-            names += [file for file in known["files"] if file != "README.md"]  # people edit it
+            names += [file for file in known["files"] if file != "README.md"]  # may be edited
         else:
             wanted = known["files"][name]["sha256"]
         sound = hashlib.sha256(content).hexdigest() == wanted
@@ -74,13 +74,7 @@ for file in sys.argv[1:]:
 
 
 class Portable(NamedTuple):
-    """What `export_portable` wrote.
-
-    Attributes:
-        path: the folder.
-        files: name -> bytes.
-        largest_difference: between probabilities of the function, read back, and of the run.
-    """
+    """Folder, sizes of its files, and largest difference to the run's probabilities."""
 
     path: Path
     files: dict[str, int]
@@ -88,17 +82,17 @@ class Portable(NamedTuple):
 
 
 def export_portable(workdir: Path, out: Path) -> Portable:
-    """Write the folder; it appears complete, and checked, or not at all.
+    """Write the folder; it appears complete and verified, or not at all.
 
     Args:
         workdir: run folder.
         out: must not exist, or be empty.
 
     Raises:
-        ValueError: no run there, no flatbuffers, `out` in use, or a function that does not say what
-            the run says.
+        ValueError: no run, no flatbuffers, `out` in use, or an exported function that differs from
+            the run.
     """
-    out = out.absolute()  # "." has no name, and no folder around it
+    out = out.absolute()  # "." has no name and no parent
     check_new_folder(out)
     if importlib.util.find_spec("flatbuffers") is None:
         raise ValueError(f'{out / FUNCTION} needs flatbuffers: pip install "gtn_jax[export]"')
@@ -116,8 +110,8 @@ def export_portable(workdir: Path, out: Path) -> Portable:
             ("preprocessing.json", {
                 "image_size": data.evaluation_size,
                 "resize_size": data.resize_size or data.image_size,
-                "resize": "short side, bilinear; then the square in the middle",
-                "input": "uint8 B H W 3, RGB; mean and std below are applied inside the function",
+                "resize": "short side, bilinear; then a center crop",
+                "input": "uint8 B H W 3, RGB; the function applies the mean and std below",
                 **run.preprocessing._asdict(),
             }),
         ):  # fmt: skip
@@ -135,13 +129,12 @@ def export_portable(workdir: Path, out: Path) -> Portable:
 
 
 def flat_tensors(variables: Variables) -> dict[str, np.ndarray]:
-    """Nested dicts of arrays -> "params.backbone.conv1.kernel": array."""
+    """Nested dicts of arrays -> {"params.backbone.conv1.kernel": array, ...}."""
     flat: dict[str, Any] = traverse_util.flatten_dict(variables, sep=".")
     return {name: np.ascontiguousarray(array) for name, array in flat.items()}
 
 
 def _without_paths(config: Config) -> Config:
-    """Where the images lie on this machine is nobody else's business."""
     kind, _, path = config.data.name.partition(":")
     name = f"{kind}:{Path(path).name}" if path else kind
     weights = config.model.weights
@@ -168,9 +161,9 @@ def _exported(run: Restored, variables: Variables) -> jax.export.Exported:
 def _check(run: Restored, exported: bytearray) -> float:
     side = run.config.data.evaluation_size
     pixels = np.random.default_rng(0).integers(0, 256, (3, side, side, 3), np.uint8)
-    found = np.asarray(jax.export.deserialize(exported).call(pixels))
-    wanted = np.asarray(_probabilities(run, run.variables)(pixels))
-    difference = float(np.abs(found - wanted).max())
+    actual = np.asarray(jax.export.deserialize(exported).call(pixels))
+    expected = np.asarray(_probabilities(run, run.variables)(pixels))
+    difference = float(np.abs(actual - expected).max())
     allowed = 1e-4 if run.config.model.compute_dtype == "float32" else 2e-2
     if not difference <= allowed:
         raise ValueError(f"the exported function differs from the run by {difference:.2g}")
@@ -178,20 +171,17 @@ def _check(run: Restored, exported: bytearray) -> float:
 
 
 def load_portable(folder: str | Path) -> tuple[Any, Variables, tuple[str, ...]]:
-    """The model of an exported folder, from the numbers that do not expire.
-
-    Args:
-        folder: that `export_portable` wrote.
+    """Load the model of an exported folder from `model.safetensors`.
 
     Returns:
         GTN, variables for `model.apply` (float32), class names in label order.
 
     Raises:
-        ValueError: not such a folder, or a file that is not as it was written.
+        ValueError: not an exported folder, or a file that has changed.
     """
     path, labels = Path(folder) / NUMBERS, Path(folder) / "labels.json"
     for file in (path, labels):
-        with contextlib.suppress(OSError):  # said below
+        with contextlib.suppress(OSError):  # reported below
             digests.read_file(file)
     tensors = read_safetensors(path)
     with safe_open(path, "np") as file:
@@ -204,7 +194,7 @@ def load_portable(folder: str | Path) -> tuple[Any, Variables, tuple[str, ...]]:
     return build_module(config, len(classes)), jax.tree.map(jnp.asarray, variables), classes
 
 
-_CARD = """# An image classifier of {count} classes
+_CARD = """# An image classifier with {count} classes
 
 {backbone} with gate `{gate}`, {parameters:,} parameters, trained with gtn_jax on `{data}`.
 Classes: {names}.
@@ -213,23 +203,23 @@ Classes: {names}.
 |---|---|---|
 {figures}
 
-Selected by `{select}`; accuracy on the split that selects is a little too high.
+Weights selected by `{select}`; accuracy on the split used for selection is slightly optimistic.
 
-- **Started from** {weights}. Their terms go with these numbers: {license}.
-- **Input**: uint8 RGB, {side} x {side} pixels, cut as `preprocessing.json` says. Mean and deviation
-  are applied inside.
-- **Output**: probabilities in the order of `labels.json`. One of these classes is always named,
-  also of an image that shows none of them.
-- **Not known**: how good it is on images from elsewhere, and for whom it is worse.
+- **Initialized from** {weights}. License of those weights: {license}.
+- **Input**: uint8 RGB, {side} x {side} pixels, cropped as in `preprocessing.json`. The
+  function applies mean and standard deviation.
+- **Output**: probabilities in the order of `labels.json`. One of these classes is predicted
+  for any image, including images of none of them.
+- **Not evaluated**: accuracy on images from other sources, and differences between groups.
 
 ## Use
 
     pip install jax numpy pillow flatbuffers
     python predict.py IMAGE...
 
-`model.stablehlo` runs on {platforms} and takes any number of images at once. It was written by JAX
-{jax_version} and may not load a year from now. `model.safetensors` will: its names are those of the
-modules, its header holds the run's config, and gtn_jax reads it:
+`model.stablehlo` runs on {platforms} and takes batches of any size. It was written by JAX
+{jax_version} and may not load a year from now. `model.safetensors` will: it has the names of the
+modules, and the run's config in its header. gtn_jax reads it:
 
     from gtn_jax.inference.portable import load_portable
     model, variables, labels = load_portable("THIS FOLDER")
@@ -245,14 +235,9 @@ def card(
     parameters: int,
     platforms: tuple[str, ...],
 ) -> str:
-    """Markdown.
+    """The model card, in Markdown.
 
-    Args:
-        config: of the run, without paths of this machine.
-        classes: names in label order.
-        summary: of the run; accuracies that it lacks are left out.
-        parameters: of the model.
-        platforms: that its function was compiled for.
+    `config` has no paths of this machine; accuracies missing from `summary` are left out.
     """
     weights = config.model.weights
     known = {**WEIGHTS, **{PREFIX + name: info for name, info in HUB.items()}}
@@ -262,7 +247,6 @@ def card(
         for split in ("validation", "test")
         if f"{split}_accuracy" in summary
     ]
-    found = versions(PACKAGES).items()
     return _CARD.format(
         count=len(classes),
         backbone=config.model.backbone,
@@ -270,12 +254,14 @@ def card(
         parameters=parameters,
         data=config.data.name,
         names=", ".join(classes[:20]) + (", ..." if len(classes) > 20 else ""),
-        figures="\n".join(figures) or "| none was evaluated | | |",
+        figures="\n".join(figures) or "| none evaluated | | |",
         select=config.training.select,
-        weights=f"the weights `{weights}`" if weights else "random numbers",
-        license=license or ("see where they come from" if weights else "yours"),
+        weights=f"the weights `{weights}`" if weights else "random initialization",
+        license=license or ("see their source" if weights else "yours"),
         side=config.data.evaluation_size,
         platforms=", ".join(platforms),
         jax_version=jax.__version__,
-        versions=", ".join(f"{name} {version}" for name, version in found if version),
+        versions=", ".join(
+            f"{name} {version}" for name, version in versions(PACKAGES).items() if version
+        ),
     )

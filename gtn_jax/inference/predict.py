@@ -1,8 +1,7 @@
-"""Image files -> class names and probabilities, by the weights that a run selected.
+"""Class names and probabilities of image files, by the selected weights of a run.
 
-Pixels take the way that they take in evaluation: `decode` to the run's image size, then its mean
-and deviation. A file that is no image is reported and does not stop the others. Nothing is
-augmented or averaged over crops.
+Preprocessing is that of evaluation, without test-time augmentation. A file that is not an image is
+reported, and the others are still classified.
 """
 
 import csv
@@ -34,13 +33,7 @@ OUT_SUFFIXES = (".csv", ".json")
 
 
 class Prediction(NamedTuple):
-    """What the model makes of one image.
-
-    Attributes:
-        file: its path, as found.
-        classes: the most probable ones, best first.
-        probabilities: theirs, 0 to 1; over all classes they add up to 1.
-    """
+    """The most probable classes of an image file, best first, and their probabilities."""
 
     file: str
     classes: tuple[str, ...]
@@ -48,12 +41,7 @@ class Prediction(NamedTuple):
 
 
 class Unreadable(NamedTuple):
-    """A file that could not be predicted.
-
-    Attributes:
-        file: its path.
-        reason: one line that names it.
-    """
+    """A file that could not be classified, and the reason in one line that names the file."""
 
     file: str
     reason: str
@@ -62,22 +50,22 @@ class Unreadable(NamedTuple):
 def predict(
     run: str | Path | Restored, paths: str | Path | Sequence[str | Path], topk: int = 3
 ) -> list[Prediction]:
-    """Name the classes of images: `gtn_jax.predict("runs/first", "photos")`.
+    """Classify images: `gtn_jax.predict("runs/first", "photos")`.
 
     Args:
-        run: run folder, or what `restore` made of one, for many calls.
+        run: run folder, or the result of `restore`, for repeated calls.
         paths: an image file, a folder of them or a pattern; or several.
-        topk: classes a file.
+        topk: number of classes per file.
 
     Returns:
-        One prediction a readable file, in the order of `paths`, sorted within a folder.
+        One prediction per readable file, in the order of `paths`, sorted within a folder.
 
     Raises:
-        ValueError: no run or no checkpoint, no path, or `topk` below 1.
+        ValueError: no run or checkpoint, no path, or `topk` below 1.
 
     Warns:
-        UserWarning: a path or file that could not be predicted, with its reason. Python shows one
-            of the same words and line only once, unless told otherwise.
+        UserWarning: a path or file that could not be classified, with the reason. By default
+            Python shows repeated warnings only once.
     """
     several = [paths] if isinstance(paths, str | Path) else paths
     files = [Path(path) for path in several]
@@ -90,13 +78,8 @@ def predict_files(
 ) -> Iterator[Prediction | Unreadable]:
     """Classify image files, in batches of the run's `data.eval_batch_size`.
 
-    Args:
-        run: from `restore`.
-        files: encoded images.
-        topk: classes a file; all of them where there are fewer.
-
     Yields:
-        One answer a file, in their order.
+        One result per file, in order, with `topk` or all classes.
 
     Raises:
         ValueError: `topk` below 1.
@@ -104,12 +87,19 @@ def predict_files(
     if topk < 1:
         raise UsageError(f"topk: {topk}, expected at least 1")
     mesh = data_mesh()
-    # Few files are no reason to compute a full batch; the devices share whatever it is.
+    # A smaller batch for few files, divisible by the number of devices.
     wanted = max(1, min(run.config.data.eval_batch_size, len(files)))
     batch_size = -(-wanted // mesh.size) * mesh.size
     data = run.config.data
     read = functools.partial(_read, image_size=data.evaluation_size, short_side=data.resize_size)
     all_images = ordered_map(read, files)
+
+    def results(files: Sequence[Path], images: Sequence[Any], rows: Any) -> Iterator[Any]:
+        probabilities = iter(() if rows is None else np.asarray(rows))
+        for file, image in zip(files, images, strict=True):
+            is_bad = isinstance(image, Unreadable)
+            yield image if is_bad else _best(file, next(probabilities), run.classes, topk)
+
     computed: tuple[Sequence[Path], list[np.ndarray | Unreadable], Any] | None = None
     for start in range(0, len(files), batch_size):
         chunk = files[start : start + batch_size]
@@ -119,25 +109,12 @@ def predict_files(
         if pixels:
             batch = put_batch(_padded(pixels, batch_size), mesh)
             rows = run.setup.programs.probabilities_step(run.variables, batch)
-        # One batch is computed while the answers to the one before are read.
+        # The results of one batch are read while the next one is computed.
         if computed is not None:
-            yield from _answers(*computed, run.classes, topk)
+            yield from results(*computed)
         computed = chunk, images, rows
     if computed is not None:
-        yield from _answers(*computed, run.classes, topk)
-
-
-def _answers(
-    files: Sequence[Path],
-    images: list[np.ndarray | Unreadable],
-    rows: Any,
-    classes: tuple[str, ...],
-    topk: int,
-) -> Iterator[Prediction | Unreadable]:
-    probabilities = iter(() if rows is None else np.asarray(rows))
-    for file, image in zip(files, images, strict=True):
-        is_bad = isinstance(image, Unreadable)
-        yield image if is_bad else _best(file, next(probabilities), classes, topk)
+        yield from results(*computed)
 
 
 def predict_paths(
@@ -147,21 +124,13 @@ def predict_paths(
     print_error: Callable[[str], None],
     progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> tuple[list[Prediction], int]:
-    """Everything that `gtn predict` does before it shows or writes.
+    """The work of `gtn predict`, without its output.
 
-    Args:
-        run: run folder, or what `restore` made of one.
-        paths: image files, folders of them, and patterns.
-        topk: classes a file.
-        print_error: takes a line for every path that could not be predicted, as soon as it is
-        known.
-        progress: takes how many files are done, of how many.
-
-    Returns:
-        The predictions, and how many paths could not be predicted.
+    `print_error` receives a line for each path that cannot be classified, `progress` the numbers of
+    finished and of all files. Returns the predictions and the number of failed paths.
 
     Raises:
-        ValueError: no path, no run or no checkpoint, or `topk` below 1.
+        ValueError: no path, no run or checkpoint, or `topk` below 1.
     """
     if not paths:
         raise UsageError("PATH: none given; name image files, or folders of them")
@@ -181,14 +150,14 @@ def predict_paths(
 
 
 def prediction_table(predictions: Sequence[Prediction]) -> Table:
-    """A row a file: its path, then each class with its probability in percent."""
+    """A row per file: its path, then classes with their probabilities in percent."""
     table = Table("file", box=box.SIMPLE)
     for rank in range(len(predictions[0].classes)):
         table.add_column("class" if rank == 0 else f"class {rank + 1}")
     for file, classes, probabilities in predictions:
         pairs = zip(classes, probabilities, strict=True)
         cells = (f"{name} {100 * probability:.1f} %" for name, probability in pairs)
-        # Text: a class or a file may be called "[red]", which is markup to rich.
+        # Text, as rich would interpret names like "[red]" as markup.
         table.add_row(Text(file, overflow="fold"), *(Text(cell) for cell in cells))
     return table
 
@@ -202,7 +171,7 @@ def _read(file: Path, image_size: int, short_side: int | None) -> np.ndarray | U
 
 
 def _padded(pixels: list[np.ndarray], batch_size: int) -> Batch:
-    """A batch of `batch_size` rows, the last ones black: one shape, hence one compilation."""
+    """A batch of `batch_size` rows, padded with black images, so that one shape is compiled."""
     images = np.zeros((batch_size, *pixels[0].shape), np.uint8)
     images[: len(pixels)] = pixels
     return Batch(images, np.zeros(batch_size, np.int32), np.zeros(batch_size, np.float32))
@@ -215,14 +184,11 @@ def _best(file: Path, row: np.ndarray, classes: tuple[str, ...], topk: int) -> P
 
 
 def check_out(path: Path, overwrite: bool = False) -> None:
-    """Refuse, before any work, a file that predictions could not be written to.
-
-    Args:
-        path: the file.
-        overwrite: it may exist.
+    """Refuse an output file that cannot be written, before any work.
 
     Raises:
-        ValueError: neither .csv nor .json, a folder, in no existing one, or there already.
+        ValueError: neither .csv nor .json, a folder, in a missing folder, or an existing file
+            without `overwrite`.
     """
     if path.suffix.lower() not in OUT_SUFFIXES:
         raise UsageError(f"--out: {path} must end in {' or '.join(OUT_SUFFIXES)}")
@@ -235,13 +201,13 @@ def check_out(path: Path, overwrite: bool = False) -> None:
 
 
 def write_predictions(predictions: Sequence[Prediction], path: Path) -> None:
-    """Write all predictions; what is at `path` is replaced in one step.
+    """Write predictions; a file at `path` is replaced atomically.
 
     A .csv has the columns file, class, probability, class_2, probability_2, ...; a .json is a list
     of `{"file": ..., "classes": [...], "probabilities": [...]}`.
 
     Raises:
-        ValueError: as `check_out`, but for a file that exists.
+        ValueError: from `check_out`.
     """
     check_out(path, overwrite=True)
     text = io.StringIO(newline="")
@@ -250,7 +216,7 @@ def write_predictions(predictions: Sequence[Prediction], path: Path) -> None:
         text.write(json.dumps(rows, indent=2) + "\n")
     else:
         csv.writer(text).writerows(_csv_rows(predictions))
-    # A file name need not be valid UTF-8 on Linux; what is not is written as an escape.
+    # File names on Linux may be invalid UTF-8; such bytes are escaped.
     write_bytes(path, text.getvalue().encode(errors="backslashreplace"))
 
 

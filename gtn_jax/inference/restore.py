@@ -1,4 +1,4 @@
-"""A finished or unfinished run folder -> its model and the weights that it selected."""
+"""Restore the model and selected weights of a finished or unfinished run."""
 
 import dataclasses
 from collections.abc import Callable
@@ -19,18 +19,12 @@ from gtn_jax.training.evaluate import evaluate_images, predictions_of
 from gtn_jax.training.setup import RunSetup, setup_of
 
 NO_DATA = "none"
-"""`data.name` of a run that was converted from a checkpoint without saying on what to evaluate."""
+"""`data.name` of a run converted from a checkpoint without a data set to evaluate on."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Restored:
-    """What a run folder holds.
-
-    Attributes:
-        setup: what it computes with, on all devices.
-        variables: float32, replicated.
-        step: that the variables are of.
-    """
+    """A restored run: setup on all devices, float32 variables, replicated, and their step."""
 
     setup: RunSetup
     variables: Variables
@@ -38,7 +32,7 @@ class Restored:
 
     @property
     def config(self) -> Config:
-        """Of the run."""
+        """Config of the run."""
         return self.setup.config
 
     @property
@@ -53,29 +47,24 @@ class Restored:
 
     @property
     def preprocessing(self) -> Preprocessing:
-        """Mean and deviation of its images."""
+        """Mean and standard deviation of the images."""
         return self.setup.preprocessing
 
 
 def open_run(folder: RunFolder) -> RunSetup:
-    """The setup of a run that is there.
-
-    The weights that it started from may be gone by now.
+    """The setup of an existing run; its pretrained weights may be gone.
 
     Raises:
-        ValueError: no run there, or no devices of the kind that was asked for.
+        ValueError: no run, or no devices of the requested kind.
     """
     return setup_of(folder.config(), folder.classes(), folder.preprocessing())
 
 
 def restore(workdir: str | Path) -> Restored:
-    """Load the weights that a run selected (an unfinished run: the best, or else the latest).
-
-    Args:
-        workdir: run folder.
+    """Load the selected weights of a run; of an unfinished run the best, or else the latest.
 
     Raises:
-        ValueError: no run there, no checkpoint in it yet, or a damaged one.
+        ValueError: no run, no checkpoint in it yet, or a damaged one.
 
     Example:
         >>> run = restore("runs/quickstart/gate-seed0")  # doctest: +SKIP
@@ -91,7 +80,7 @@ def restore(workdir: str | Path) -> Restored:
                 state, _ = checkpoints.restore(setup.template(), step)
                 break
             except ValueError:
-                # A trainer may have saved better ones and removed this one in the meantime.
+                # A concurrent trainer may have replaced this step by a better one.
                 if folder.summary() or checkpoints.has(step):
                     raise
     return Restored(setup, state.variables, step)
@@ -110,17 +99,14 @@ def _selected_step(folder: RunFolder, checkpoints: Checkpoints, config: Config) 
 
 
 class Judged(NamedTuple):
-    """How good a run is on a split.
+    """Evaluation of a run on a split.
 
-    Attributes:
-        figures: loss (nats), accuracy, top5_accuracy and images; of videos also what
-            `evaluate_clips` adds.
-        said: what it said of each image; of videos, of each clip.
-        classes: names in label order.
+    `figures` are loss (nats), accuracy, top5_accuracy and images, for videos also those of
+    `evaluate_clips`; `predictions` has a row per image or clip; `classes` are in label order.
     """
 
     figures: dict[str, float]
-    said: Predictions
+    predictions: Predictions
     classes: tuple[str, ...]
 
 
@@ -136,14 +122,13 @@ def judge_run(
     Args:
         workdir: run folder.
         split: test, validation or train.
-        data_name: another data set with the same classes, or the first one of a run that was
-            converted from a checkpoint; None: the run's own.
+        data_name: another data set with the same classes; None: the run's own.
         data_dir: folder of prepared data sets; None: the run's own.
-        say: takes lines for the user.
+        say: receives lines for the user.
 
     Raises:
-        ValueError: no run, no checkpoint, no data set, one that has changed since, other
-            classes, or no such split.
+        ValueError: no run, no checkpoint, no data set, one that has changed since, other classes,
+            or no such split.
     """
     run = restore(workdir)
     images = open_split(run, workdir, split, data_name, data_dir, say)
@@ -164,19 +149,7 @@ def open_split(
     data_dir: str | None = None,
     say: Callable[[str], None] = lambda line: None,
 ) -> Images:
-    """The images of a split of a run's data set, or of another one, in the view of evaluation.
-
-    Args:
-        run: restored from `workdir`.
-        workdir: run folder.
-        split: test, validation or train.
-        data_name: see `judge_run`.
-        data_dir: see `judge_run`.
-        say: takes lines for the user.
-
-    Raises:
-        ValueError: no data set, one that has changed since, other classes, or no such split.
-    """
+    """The images of a split in the evaluation view; arguments and data errors as `judge_run`."""
     data = run.config.data
     name = data_name or data.name
     if name == NO_DATA:

@@ -1,11 +1,13 @@
-"""A run -> a state dict that the authors' PyTorch model loads with strict=True.
+"""Export of a run under PyTorch's names and layouts (weights/keymaps.py).
 
-Their model is model/GTN.py of https://github.com/jiaxue-ai/GTN; names and layouts are
-weights/keymaps.py's. Needs the extra `torch`, as a state dict is PyTorch's own format.
+`export_torch` writes a state dict that the authors' model (model/GTN.py of
+https://github.com/jiaxue-ai/GTN) loads with strict=True, and needs the extra `torch`.
+`save_backbone` writes backbone and classifier as safetensors, as pretrained weights.
 """
 
+import json
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -15,37 +17,30 @@ from gtn_jax.files import replacing
 from gtn_jax.inference.restore import restore
 from gtn_jax.models.backbones import BACKBONES, ResNetShape
 from gtn_jax.runs.folder import RunFolder
-from gtn_jax.weights.keymaps import to_authors
+from gtn_jax.weights.keymaps import to_authors, to_torchvision
 from gtn_jax.weights.read import import_torch
+from gtn_jax.weights.write import check_new_file, write_safetensors
 
+Precision = Literal["float32", "float16"]
 FILE = "gtn.pth"
 CLASSES_FILE = "classes.txt"
 
 
 class Exported(NamedTuple):
-    """What `export_torch` wrote.
-
-    Attributes:
-        path: of the state dict.
-        tensors: how many it holds.
-    """
+    """Path of the state dict, and its number of tensors."""
 
     path: Path
     tensors: int
 
 
 def export_torch(workdir: Path, out: Path) -> Exported:
-    """Write `gtn.pth`, the state dict, and `classes.txt`, a name a line, into a new folder.
+    """Write `gtn.pth`, the state dict, and `classes.txt`, one name per line, into a new folder.
 
-    `num_batches_tracked`, which PyTorch's BatchNorm counts and never uses with a fixed momentum,
-    is 0, or what it was in the checkpoint that the run was converted from.
-
-    Args:
-        workdir: run folder.
-        out: must not exist, or be empty.
+    `num_batches_tracked`, which BatchNorm does not use with a fixed momentum, is 0 or its value in
+    the checkpoint that the run was converted from.
 
     Raises:
-        ValueError: no torch, no run there, a model that theirs cannot hold, or `out` is in use.
+        ValueError: no torch, no run, a model that the authors' cannot represent, or `out` in use.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UsageError(f"--out: {out} exists already; remove it or choose another folder")
@@ -65,11 +60,7 @@ def export_torch(workdir: Path, out: Path) -> Exported:
 
 
 def check_authors_model(model: ModelConfig, workdir: Path) -> None:
-    """Refuse a run whose function the authors' model does not compute.
-
-    Raises:
-        ValueError: the first field that differs, and what their model has.
-    """
+    """Refuse, by a ValueError, a run that the authors' model cannot represent."""
     backbone = BACKBONES.get(model.backbone)
     if not isinstance(backbone, ResNetShape):
         raise ValueError(f"{workdir}: {model.backbone} is not a ResNet, the authors' model is")
@@ -90,3 +81,24 @@ def check_authors_model(model: ModelConfig, workdir: Path) -> None:
 
 def _counters(workdir: Path) -> dict[str, int]:
     return (RunFolder(workdir).source() or {}).get("num_batches_tracked", {})
+
+
+def save_backbone(workdir: Path, destination: Path, precision: Precision = "float32") -> int:
+    """Write the selected backbone and classifier as .safetensors, and return the number of tensors.
+
+    Mean and standard deviation of the images are in the metadata. `precision` applies to kernels;
+    float16 halves the file and is converted back when read.
+
+    Raises:
+        ValueError: no run, or `destination` exists, is not .safetensors or not writable.
+    """
+    check_new_file(destination)
+    run = restore(workdir)
+    tensors = {
+        name: tensor.astype(precision if tensor.ndim > 1 else np.float32)
+        for name, tensor in to_torchvision(run.variables).items()
+    }
+    mean, std = run.preprocessing
+    metadata = {"backbone": run.config.model.backbone, "mean": json.dumps(mean)}
+    write_safetensors(tensors, destination, metadata | {"std": json.dumps(std)})
+    return len(tensors)

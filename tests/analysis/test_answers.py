@@ -30,14 +30,14 @@ def test_words_by_hand():
     """4 of 8: (1/2 + z^2/16) / (1 + z^2/8) is 1/2, +- z sqrt(1/32 + z^2/256) / (1 + z^2/8)."""
     assert in_lines("test", SAID, ("glass", "plastic", "tin", "paper")) == [
         "test accuracy 50.0 % (4 of 8; 95 %: 21.5 to 78.5)",
-        "of each class, the lowest first:",
+        "accuracy by class, lowest first:",
         "  paper      0.0 %  0 of 1",
         "  plastic   33.3 %  1 of 3",
         "  glass     75.0 %  3 of 4",
-        "confused most:",
-        "  plastic taken for glass: 2 of 3",
-        "  glass taken for plastic: 1 of 4",
-        "  paper taken for tin: 1 of 1",
+        "most confused:",
+        "  plastic classified as glass: 2 of 3",
+        "  glass classified as plastic: 1 of 4",
+        "  paper classified as tin: 1 of 1",
     ]
 
 
@@ -45,4 +45,4 @@ def test_many_classes_and_nothing_wrong():
     labels = list(range(30))
     lines = in_lines("validation", said(labels, labels), tuple(f"class {n}" for n in labels))
     assert lines[0] == "validation accuracy 100.0 % (30 of 30; 95 %: 88.6 to 100.0)"
-    assert len(lines) == 1 + 1 + 20 + 1 and lines[-1] == "  and 10 classes more"
+    assert len(lines) == 1 + 1 + 20 + 1 and lines[-1] == "  and 10 more classes"

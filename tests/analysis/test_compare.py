@@ -79,8 +79,7 @@ def test_whole_comparison_says_how_long_it_takes_and_how_far_it_is(runs, tmp_pat
     rows = comparison.tune_and_compare(*arguments, said.append)
     # 48 tuning and 6 final runs of 10 s, and two programs.
     assert said[0] == (
-        "about 9 min: 48 tuning runs (24 for each method that is trained) and 6 final runs, "
-        "1 at a time"
+        "about 9 min: 48 tuning runs (24 per trained method) and 6 final runs, 1 at a time"
     )
     assert len(said) == 1 + 54 and said[-1].startswith("[54/54, about 0 s left] run     gtn-seed2")
     # 0.1 is not on the coarse grid, but next to it; the head's rate makes no difference here.
@@ -105,7 +104,7 @@ def test_a_probe_that_is_solved_is_one_run_a_seed(runs, tmp_path, monkeypatch):
     methods, device = ["linear_probe", "finetune"], choose_devices(1)
     rows = comparison.tune_and_compare(config, methods, range(2), 1, tmp_path, device, said.append)
     # 14 runs of 10 s, and 2 of 1 s, which take no step; what is probed is one that does.
-    assert said[0].startswith("about 2 min: 12 tuning runs (12 for each method that is trained)")
+    assert said[0].startswith("about 2 min: 12 tuning runs (12 per trained method)")
     assert probed[0].training.epochs == 9
     assert len(runs) == 12 + 4
     assert [Rates.of(row) for row in rows if row["method"] == "linear_probe"] == [UNTRAINED] * 2

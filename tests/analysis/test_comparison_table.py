@@ -42,7 +42,7 @@ def test_by_hand(tmp_path):
         "gtn 57.00 ± 5.66 +2.00 [+1.00, +3.00]".split(),
         "finetune 55.00 ± 7.07".split(),
     ]
-    lines = [line.split() for line in printed(cost_table([gtn, finetune]))]
+    lines = [line.split() for line in printed(cost_table([gtn, finetune]))[1:]]
     assert lines[1] == ["gtn", "2", "0.1", "0.1", "1,000", "2.0"]
     assert "test" not in lines[0]
 
@@ -52,7 +52,7 @@ def test_rates_of_a_method_that_is_not_trained_are_left_out(tmp_path):
         row("linear_probe", 0, 0.5, learning_rate=None, head_learning_rate=None),
         row("finetune", 0, 0.5, head_learning_rate=0.46),
     ]
-    lines = [line.split() for line in printed(cost_table(summarize(rows, tmp_path)))]
+    lines = [line.split() for line in printed(cost_table(summarize(rows, tmp_path)))[1:]]
     assert lines[1] == ["linear_probe", "1", "1,000", "2.0"]
     assert lines[2] == ["finetune", "1", "0.1", "0.46", "1,000", "2.0"]
 
@@ -64,7 +64,7 @@ def test_baseline_is_finetune_wherever_it_stands():
 
 def test_best_on_test_has_its_own_column_or_none(tmp_path):
     rows = [row("gtn", 0, 0.5, best_test_accuracy=0.6), row("gtn", 1, 0.5, best_test_accuracy=0.7)]
-    lines = [line.split() for line in printed(cost_table(summarize(rows, tmp_path)))]
+    lines = [line.split() for line in printed(cost_table(summarize(rows, tmp_path)))[1:]]
     assert lines[0][-4:] == ["best", "on", "test", "%"] and lines[1][-1] == "65.00"
     # Rows that an older version wrote say nothing of it.
     mixed = summarize([*rows, row("finetune", 0, 0.5)], tmp_path)

@@ -84,7 +84,7 @@ def test_comparison_of_frozen_methods_is_a_sweep(frozen_config, tmp_path, monkey
     rows = comparison.tune_and_compare(
         config, methods, range(2), 1, tmp_path, choose_devices(1), said.append
     )
-    assert said[0].startswith("24 tuning and 4 final heads on the features of a backbone")
+    assert said[0].startswith("24 tuning and 4 final heads on features of a frozen")
     assert [(row["method"], row["seed"]) for row in rows] == [
         (m, s) for m in methods for s in (0, 1)
     ]

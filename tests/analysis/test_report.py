@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from gtn_jax.analysis import thumbnails
+from gtn_jax.analysis import report
 from gtn_jax.analysis.report import write_report
 from gtn_jax.cli.main import main
 from gtn_jax.config import Config, DataConfig, TrainingConfig
@@ -52,7 +52,7 @@ def test_run_by_hand(tmp_path):
     out = write_report([tmp_path / "run"])
     assert out == tmp_path / "run" / "report.html"
     written = out.read_text()
-    assert "50.00 % of 6 test images right" in written
+    assert "50.00 % of 6 test images correct" in written
     assert cells(written, "Confusion matrix") == [
         ["ant", "2", "1", "·"], ["bee", "1", "1", "·"], ["&lt;script&gt;cat", "·", "1", "·"]
     ]  # fmt: skip
@@ -63,7 +63,7 @@ def test_run_by_hand(tmp_path):
     # Of what is wrong, that of the lowest probability of its label first.
     wrong = written[written.index("Most wrong") :]
     assert re.findall(r"(\d)&lt;b&gt;.png", wrong)[:3] == ["4", "2", "5"]
-    assert "No pictures: the run's data set is not here as it was" in wrong
+    assert "No images: the run's data set is missing or has changed" in wrong
     assert "<script" not in written and "<b>" not in written
     assert written.count("<polyline") == 6  # three charts of two curves
     assert '"name": "folder:/nowhere"' in written.replace("&quot;", '"')
@@ -74,7 +74,7 @@ def test_run_by_hand(tmp_path):
 def test_more_classes_than_a_matrix_shows(tmp_path):
     made_up(tmp_path / "run", [f"class {number}" for number in range(31)])
     written = write_report([tmp_path / "run"]).read_text()
-    assert cells(written, "The 20 pairs confused most") == [
+    assert cells(written, "The 20 most confused pairs") == [
         ["class 0", "class 1", "1"], ["class 1", "class 0", "1"], ["class 2", "class 1", "1"]
     ]  # fmt: skip
     assert len(cells(written, "The 20 classes with the lowest accuracy")) == 3
@@ -84,7 +84,7 @@ def test_what_is_not_there_is_left_out(tmp_path):
     folder = made_up(tmp_path / "old")
     for name in ("predictions.npz", "digests.json"):
         (tmp_path / "old" / name).unlink()
-    assert "an older version made it" in write_report([folder.path]).read_text()
+    assert "from an older version" in write_report([folder.path]).read_text()
     assert (
         "not evaluated on validation" in write_report([folder.path], None, "validation").read_text()
     )
@@ -106,7 +106,7 @@ def test_what_is_not_there_is_left_out(tmp_path):
 def test_run_without_test_images_shows_validation(tmp_path):
     folder = made_up(tmp_path / "run", split="validation")
     written = write_report([folder.path]).read_text()
-    assert "50.00 % of 6 validation images right" in written and "Most wrong" in written
+    assert "50.00 % of 6 validation images correct" in written and "Most wrong" in written
 
 
 def test_gate_pictures_are_inside(tmp_path):
@@ -159,7 +159,7 @@ def test_real_run_shows_its_images(finished_run, tmp_path, capsys, monkeypatch):
     assert str(tmp_path / "run" / "report.html") in capsys.readouterr().out
     written = (tmp_path / "run" / "report.html").read_text()
     assert written.count("data:image/jpeg;base64,") == 24
-    assert "No pictures" not in written
+    assert "No images" not in written
     damaged = re.findall(r'alt="([^:"]+): ', written)[0]
 
     def decode(encoded, short_side, file):
@@ -167,9 +167,9 @@ def test_real_run_shows_its_images(finished_run, tmp_path, capsys, monkeypatch):
             raise ValueError("damaged by now")
         return np.zeros((short_side, short_side, 3), np.uint8)
 
-    monkeypatch.setattr(thumbnails, "decode_whole", decode)
+    monkeypatch.setattr(report, "decode_whole", decode)
     again = write_report([tmp_path / "run"]).read_text()
-    assert again.count("data:image/jpeg;base64,") == 23 and "No pictures" not in again
+    assert again.count("data:image/jpeg;base64,") == 23 and "No images" not in again
     assert TrainingConfig().epochs != 1 and '"epochs": 1' in written.replace("&quot;", '"')
 
 

@@ -4,13 +4,13 @@ import json
 
 import pytest
 
-from gtn_jax.benchmark import markdown
 from gtn_jax.benchmark.rows import (
     FIELDS,
     Row,
     comparison_rows,
     median_row,
     not_measured,
+    page,
     paired_ratios,
     read_document,
     row_from_json,
@@ -116,13 +116,13 @@ def test_page_says_what_is_missing_and_puts_ratios_first():
         not_measured("step", "torch_nchw", "images/s", "torch is not installed"),
         Row("step/ratio", "gtn_jax / flax", 1.25, "ratio", 3, {"spread": [1.2, 1.3]}),
     ]
-    text = markdown.page([(MACHINE, rows)])
+    text = page([(MACHINE, rows)])
     assert "| step/ratio | gtn_jax / flax | 1.25 | 1.20 to 1.30 | 3 |" in text
     assert "| step | gtn_jax | 1,234 images/s | 1,000 to 1,300 | 3 |" in text
     assert "| step | torch_nchw | not measured: torch is not installed |  |  |" in text
     assert text.index("### Ratios") < text.index("### Rates")
     assert text.index("a processor") < text.index("## GPU\n\nnot measured")
-    assert markdown.page([]) == "## CPU\n\nnot measured\n\n## GPU\n\nnot measured\n"
+    assert page([]) == "## CPU\n\nnot measured\n\n## GPU\n\nnot measured\n"
 
 
 def test_old_files_are_shown(tmp_path, capsys):

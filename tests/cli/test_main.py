@@ -58,7 +58,7 @@ def test_every_verb_has_help(verb, capsys):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["trian"], 2, "unknown verb 'trian'; did you mean train?"),
+        (["trian"], 2, "unknown command 'trian'; did you mean train?"),
         (["train", "quikstart", "--workdir", "x"], 2, "unknown experiment 'quikstart'"),
         (["evaluate", "nowhere"], 1, "nowhere holds no run"),
         (["prepare", "cub"], 1, "unknown data set 'cub'"),
@@ -216,7 +216,7 @@ def test_train_then_evaluate_then_refuse(experiment, tmp_path, capsys):
     in_words = re.fullmatch(
         r"test accuracy [\d.]+ % \((\d+) of 500; 95 %: .* to .*\)", said.err.splitlines()[-18]
     )
-    assert in_words and said.err.splitlines()[-6] == "confused most:"
+    assert in_words and said.err.splitlines()[-6] == "most confused:"
     # A finished run: its summary again, at once.
     started = time.monotonic()
     assert main(train) == 0
@@ -225,7 +225,7 @@ def test_train_then_evaluate_then_refuse(experiment, tmp_path, capsys):
 
     assert main([*train, "--profile", "2:3"]) == 0
     note, *words = capsys.readouterr().err.splitlines()
-    assert note == "note    --profile: nothing of that was trained"
+    assert note == "note    --profile: no training step ran"
     assert words == said.err.splitlines()[-18:]
 
     # Readers are not asked for the lock, and leave a save in flight alone.
@@ -303,9 +303,7 @@ def test_second_comparison_is_refused(tmp_path, capsys):
     assert not (tmp_path / "c").exists()  # nothing was written
 
 
-@pytest.mark.parametrize(
-    ("verb", "words"), [("train", "resume"), ("predict", "again, from the start")]
-)
+@pytest.mark.parametrize(("verb", "words"), [("train", "resume"), ("predict", "start over")])
 def test_ctrl_c_tells_how_to_go_on(monkeypatch, capsys, verb, words):
     monkeypatch.setitem(VERBS, verb, lambda _: os.kill(os.getpid(), signal.SIGINT))
     assert main([verb, "a b.py", "--workdir", "c"]) == 130

@@ -229,7 +229,7 @@ def test_preset_comes_before_the_other_fields(tmp_path, data_dir, capsys, form):
     workdir = tmp_path / "run"
     assert main(["train", str(experiment), *form, "--workdir", str(workdir), *fields]) == 0
     output = capsys.readouterr().out
-    assert "not as in the authors' code: random numbers" in output
+    assert "differs from the authors' code: random numbers" in output
     assert "epoch 1/1  test accuracy" in output
     assert '"selected_on": "test"' in output
     folder = RunFolder(workdir)

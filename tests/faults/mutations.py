@@ -193,8 +193,8 @@ MUTATIONS = {
         ("analysis/tuning.py", "place not in tried", "place"),
     ),
     "analysis/test_compare.py": (
-        ("analysis/compare.py", "resolve(config, *epoch) if here is None else adopt(config, here)",
-         "resolve(config, *epoch)"),
+        ("analysis/compare.py", "resolve(config, *size) if here is None else adopt(config, here)",
+         "resolve(config, *size)"),
     ),
     "analysis/test_comparison_table.py": (
         ("analysis/comparison_table.py",

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from gtn_jax.cli.main import main
-from gtn_jax.inference.import_checkpoint import adopt, read_classes
+from gtn_jax.inference.import_checkpoint import import_checkpoint, read_classes
 from gtn_jax.inference.restore import restore
 from gtn_jax.inference.torch_export import export_torch
 from gtn_jax.runs.folder import RunFolder
@@ -97,7 +97,9 @@ def test_round_trip_is_bit_exact_and_loads_strictly(run, state, checkpoint, refe
     network = reference.TorchGTN(CLASSES)
     network.load_state_dict(found, strict=True)
     # The names come along, so the way back needs nothing else.
-    again = adopt(out / "gtn.pth", tmp_path / "again", out / "classes.txt", "none", "nowhere")
+    again = import_checkpoint(
+        out / "gtn.pth", tmp_path / "again", out / "classes.txt", "none", "nowhere"
+    )
     assert again == (tmp_path / "again", "resnet50", 3)
     with pytest.raises(ValueError, match="out exists already"):
         export_torch(run, out)
@@ -144,7 +146,7 @@ def test_export_refuses_other_models(drawn_run, tmp_path):
 
 def refuse(message: str, *arguments):
     with pytest.raises(ValueError, match=message) as caught:
-        adopt(*arguments, "none", "nowhere")
+        import_checkpoint(*arguments, "none", "nowhere")
     assert len(str(caught.value).splitlines()) <= 3
 
 
@@ -192,5 +194,7 @@ def test_a_failed_write_leaves_nothing(checkpoint, tmp_path, monkeypatch):
 
     monkeypatch.setattr("gtn_jax.runs.folder.RunFolder.finish", fail)
     with pytest.raises(OSError, match="no space"):
-        adopt(checkpoint, tmp_path / "run", checkpoint.with_name("classes.txt"), "none", "x")
+        import_checkpoint(
+            checkpoint, tmp_path / "run", checkpoint.with_name("classes.txt"), "none", "x"
+        )
     assert list(tmp_path.iterdir()) == []

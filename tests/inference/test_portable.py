@@ -153,7 +153,7 @@ def test_card(exported, finished_run):
     card = (exported / "README.md").read_text()
     summary = json.loads((finished_run / "summary.json").read_text())
     assert f"| test | {100 * summary['test_accuracy']:.2f} % | 500 |" in card
-    assert "random numbers" in card and jax.__version__ in card
+    assert "random initialization" in card and jax.__version__ in card
     config = portable._without_paths(
         override(restore(finished_run).config, {
             "data.name": "folder:/home/me/photos", "model.weights": "/home/me/w.safetensors",

@@ -1,59 +1,50 @@
-"""Verbs that understand runs: quickstart, compare, gates, report."""
+"""Commands that analyze runs: quickstart, compare, gates, report."""
 
-import argparse
 import dataclasses
 from pathlib import Path
 from typing import Annotated
 
 import tyro
+from tyro.conf import Positional
 
-from gtn_jax.cli.arguments import parse, take_experiment
-from gtn_jax.cli.process import name_devices, set_up_process
-from gtn_jax.cli.terminal import say, show
+from gtn_jax.cli.arguments import command, parse, take_experiment
+from gtn_jax.cli.terminal import name_devices, say, set_up_process, show
 from gtn_jax.config import Config
 from gtn_jax.config.experiment import load_experiment, shipped_folder
 from gtn_jax.runs.lock import locked
 
-Positional = tyro.conf.Positional
-
 
 @dataclasses.dataclass(frozen=True)
 class CompareArguments:
-    """What `gtn compare EXPERIMENT` takes besides the experiment.
+    """Arguments of `gtn compare EXPERIMENT`.
 
     Example: gtn compare quickstart --methods finetune gtn half --seeds 5 --workdir runs/compare
     """
 
     config: Annotated[Config, tyro.conf.arg(name="")]
-    """Any field of the experiment's CONFIG; what methods differ in is theirs to say."""
+    """Any field of the experiment's CONFIG; methods override some of them."""
     workdir: Path
     """Folder of the comparison; finished runs in it are kept."""
     methods: tuple[str, ...] = ("finetune", "gtn")
-    """Of `gtn list methods`, or the experiment's own; others are subtracted from finetune, or from
-    the first."""
+    """From `gtn list methods` or the experiment; the baseline is finetune, or else the first."""
     seeds: int = 5
-    """Final runs a method: seeds 0, 1, ..."""
+    """Final runs per method: seeds 0, 1, ..."""
     trials: int = 1
-    """Tuning runs a method and pair of rates; each method has 12 pairs, coarse to fine."""
+    """Tuning runs per method and pair of rates; each method has 12 pairs."""
     devices: int | None = None
-    """Runs at the same time, a device each; default: all accelerators, or one CPU."""
+    """Number of devices, with one run at a time on each; default: all accelerators, or one CPU."""
 
 
-def quickstart(arguments: list[str]) -> None:
-    """Adapt the shipped backbone to digits by three methods, and compare them."""
+@command("quickstart")
+def quickstart(workdir: Path = Path("runs/quickstart"), seeds: int = 3) -> None:
+    """Adapt the shipped backbone to digits by three methods, and compare them.
 
-    def form(workdir: Path = Path("runs/quickstart"), seeds: int = 3) -> tuple[Path, int]:
-        """Compare fine-tuning with and without gates on 20 digits a class.
+    Example: gtn quickstart --seeds 5
 
-        Example: gtn quickstart --seeds 5
-
-        Args:
-            workdir: a run folder a run goes to WORKDIR/runs.
-            seeds: runs a method.
-        """
-        return workdir, seeds
-
-    workdir, seeds = parse(form, "gtn quickstart", arguments)
+    Args:
+        workdir: folder of the comparison; run folders are in WORKDIR/runs.
+        seeds: runs per method.
+    """
     set_up_process()
     from gtn_jax.analysis import compare as comparison
     from gtn_jax.analysis import comparison_table as tables
@@ -62,7 +53,7 @@ def quickstart(arguments: list[str]) -> None:
     from gtn_jax.runs.row_file import read_rows
 
     config = load_experiment("quickstart")
-    # The tuning runs that ship with the experiment: its header has their command.
+    # Shipped tuning runs; the experiment's header has their command.
     tuned = read_rows(shipped_folder() / "quickstart_tuning.jsonl")
     methods = ("finetune", "gtn", "gtn_identity")
     devices = choose_devices(1)
@@ -71,7 +62,7 @@ def quickstart(arguments: list[str]) -> None:
     with locked(workdir):
         config = comparison.check(config, methods, seeds, 1, workdir)
         per_class = config.data.train_images_per_class
-        say(f"{config.model.weights} backbone, {per_class} training images a class of "
+        say(f"{config.model.weights} backbone, {per_class} training images per class of "
              f"{config.data.name}; {len(methods)} methods x {seeds} seeds")  # fmt: skip
         rows = comparison.compare(config, rates, range(seeds), workdir, devices, say)
     summaries = tables.summarize(rows, workdir)
@@ -109,77 +100,66 @@ def compare(arguments: list[str]) -> None:
     tables.write_chart(summaries, given.workdir / "accuracy.svg")
 
 
-def gates(arguments: list[str]) -> None:
-    """Show what the gate of a run learned: openness, classes, and whether the image matters."""
+@command("gates")
+def gates(
+    run: Positional[Path],
+    split: str = "validation",
+    data: str | None = None,
+    data_dir: str | None = None,
+    out: Path | None = None,
+    channels: bool = False,
+) -> None:
+    """Show what a run's gate learned: openness, classes, dependence on the image.
 
-    def form(
-        run: Positional[Path],
-        split: str = "validation",
-        data: str | None = None,
-        data_dir: str | None = None,
-        out: Path | None = None,
-        channels: bool = False,
-    ) -> argparse.Namespace:
-        """Look into a gate.
+    Example: gtn gates runs/first --channels
 
-        Example: gtn gates runs/first --channels
-
-        Args:
-            run: run folder.
-            split: validation, test or train.
-            data: a data set with the same classes; default: the run's own.
-            data_dir: folder of prepared data sets; default: the run's own.
-            out: folder to write gates.npz and gates/*.png into; default: the run's.
-            channels: show accuracy against channels kept, too; training images rank them.
-        """
-        return argparse.Namespace(**locals())
-
-    given = parse(form, "gtn gates", arguments)
+    Args:
+        run: run folder.
+        split: validation, test or train.
+        data: a data set with the same classes; default: the run's own.
+        data_dir: folder of prepared data sets; default: the run's own.
+        out: folder for gates.npz and gates/*.png; default: the run folder.
+        channels: also show accuracy against channels kept, as ranked on training images.
+    """
     set_up_process()
-    from gtn_jax.analysis import gate_pictures
     from gtn_jax.analysis import gates as analysis
     from gtn_jax.analysis.channels import curve_of, curve_table
     from gtn_jax.inference.outputs import run_outputs
 
     name_devices()
-    where = given.run, given.split, given.data, given.data_dir
+    where = run, split, data, data_dir
     outputs = run_outputs(*where)
     statistics = analysis.gate_statistics(outputs)
     for line in analysis.in_lines(outputs, statistics):
         say(line)
     show(analysis.accuracy_table(statistics))
-    curve = curve_of(*where) if given.channels else None
+    curve = curve_of(*where) if channels else None
     if curve is not None:
         show(curve_table(curve))
-    folder = given.out or given.run
+    folder = out or run
     folder.mkdir(parents=True, exist_ok=True)
-    analysis.write_gates(folder / "gates.npz", outputs, statistics, given.split, curve)
-    say(f"{folder / 'gates.npz'}: {given.split}, {len(outputs.labels)} images")
-    if gate_pictures.has_matplotlib():
-        files = gate_pictures.draw(statistics, outputs.classes, folder / "gates", curve)
-        say(f"{folder / 'gates'}: {len(files)} pictures")
+    analysis.write_gates(folder / "gates.npz", outputs, statistics, split, curve)
+    say(f"{folder / 'gates.npz'}: {split}, {len(outputs.labels)} images")
+    if analysis.has_matplotlib():
+        files = analysis.draw(statistics, outputs.classes, folder / "gates", curve)
+        say(f"{folder / 'gates'}: {len(files)} plots")
     else:
-        say('no pictures without matplotlib: pip install "gtn_jax[plots]"')
+        say('no plots without matplotlib: pip install "gtn_jax[plots]"')
 
 
-def report(arguments: list[str]) -> None:
-    """Write a page about runs, or about a comparison: one HTML file that needs no network."""
+@command("report")
+def report(
+    runs: Positional[tuple[Path, ...]], out: Path | None = None, split: str | None = None
+) -> None:
+    """Write a self-contained HTML page about runs, or about a comparison.
 
-    def form(
-        runs: Positional[tuple[Path, ...]], out: Path | None = None, split: str | None = None
-    ) -> tuple[tuple[Path, ...], Path | None, str | None]:
-        """Report on runs.
+    Example: gtn report runs/first runs/second --out report.html
 
-        Example: gtn report runs/first runs/second --out report.html
-
-        Args:
-            runs: run folders, or the folder of a comparison.
-            out: file to write; default: report.html in the one folder.
-            split: whose images are shown, test or validation; default: test, where a run has it.
-        """
-        return runs, out, split
-
-    runs, out, split = parse(form, "gtn report", arguments)
+    Args:
+        runs: run folders, or the folder of a comparison.
+        out: file to write; default: report.html in the only folder.
+        split: split to show, test or validation; default: test if the run was evaluated on it.
+    """
     from gtn_jax.analysis.report import write_report
 
     say(str(write_report(runs, out, split)))

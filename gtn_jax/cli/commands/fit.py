@@ -1,4 +1,4 @@
-"""The verb that is one line for everything: fit."""
+"""The command fit: from a folder of photographs to a report."""
 
 import dataclasses
 import shlex
@@ -9,42 +9,41 @@ from typing import Annotated
 import tyro
 
 from gtn_jax.cli.arguments import parse
-from gtn_jax.cli.process import set_up_process
-from gtn_jax.cli.terminal import say, show
+from gtn_jax.cli.terminal import say, set_up_process, show
 from gtn_jax.config import Config, override
 from gtn_jax.config.experiment import load_experiment
 from gtn_jax.errors import UsageError
 
 EXPERIMENT = "photos"
 _REPORT_SECONDS = 3.0
-"""Of the budget, for what comes after training."""
+"""Part of the budget for the report."""
 
 
 @dataclasses.dataclass(frozen=True)
 class FitArguments:
-    """A folder of photographs -> a classifier of them, its accuracy, and a report.
+    """Train a classifier on a folder of photographs, and report its accuracy.
 
-    Looks the folder over, chooses backbone, image size and recipe by the device and the number of
-    images, and trains. The same line again goes on where it was stopped.
+    Checks the folder, selects backbone, image size and recipe by the device and the number of
+    images, and trains. The same command resumes an interrupted run.
 
     Example: gtn fit photos --budget-minutes 10
     """
 
     config: Annotated[Config, tyro.conf.arg(name="")]
-    """Any field of the experiment `photos`, in the place of what would be chosen."""
+    """Any field of the experiment `photos`; overrides the selection."""
     photos: tyro.conf.Positional[Path]
-    """The folder, with train/ (and val/, test/) or one folder a class in it."""
+    """The folder, with train/ (and val/, test/) or with one folder per class."""
     out: Path | None = None
-    """Run folder; default: runs/ and the name of PHOTOS."""
+    """Run folder; default: runs/NAME, with the name of PHOTOS."""
     weights: str | None = None
-    """Pretrained weights, a .safetensors file (the backbone is told by it), hf:OWNER/NAME or
-    tiny_imagenet, which is shipped; default: an ImageNet ResNet of the Hugging Face Hub."""
+    """Pretrained weights: a .safetensors file (which determines the backbone), hf:OWNER/NAME or the
+    shipped tiny_imagenet; default: an ImageNet ResNet of the Hugging Face Hub."""
     budget_minutes: float | None = None
-    """Of the whole command; default: what training takes, on a CPU with many images 30."""
+    """Time limit of the whole command; default: none, or 30 on a CPU with many images."""
 
 
 def fit(arguments: list[str]) -> None:
-    """Make a classifier of a folder of photographs, in one line: check, train, report."""
+    """Check a folder of photographs, train a classifier on it and report, in one command."""
     started = time.monotonic()
     experiment = load_experiment(EXPERIMENT)
     given = _parsed(arguments, experiment)
@@ -58,13 +57,13 @@ def fit(arguments: list[str]) -> None:
     minutes, folder = given.budget_minutes, RunFolder(out)
     own = {"data.name": f"folder:{given.photos}"}
     if folder.is_run():
-        # What was chosen for it holds; what is asked for now is compared with it.
+        # Existing choices hold; explicit arguments are compared with them.
         own |= {} if given.weights is None else {"model.weights": given.weights}
         config = _parsed(arguments, override(folder.config(), own)).config
     else:
         config, minutes = _chosen(given, override(experiment, own))
         config = _parsed(arguments, config).config
-        say(f"this is  {long_form(config, experiment, out, minutes)}")
+        say(f"same as  {long_form(config, experiment, out, minutes)}")
     left = (
         None if minutes is None else minutes - (time.monotonic() - started + _REPORT_SECONDS) / 60
     )
@@ -72,7 +71,7 @@ def fit(arguments: list[str]) -> None:
     for line in answers_of(out, summary.get("selected_on")):
         say(line)
     say(f"report   {write_report((out,))}")
-    say(f"ask it   {shlex.join(['gtn', 'predict', str(out)])} NEW")
+    say(f"predict  {shlex.join(['gtn', 'predict', str(out)])} NEW")
 
 
 def _parsed(arguments: list[str], config: Config) -> FitArguments:
@@ -84,7 +83,6 @@ def _parsed(arguments: list[str], config: Config) -> FitArguments:
 
 
 def _chosen(given: FitArguments, config: Config) -> tuple[Config, float | None]:
-    """Look the photographs over, and choose how to train on them and how long."""
     from gtn_jax.data import check
     from gtn_jax.devices import all_devices
     from gtn_jax.training.recipe import choose
@@ -95,14 +93,14 @@ def _chosen(given: FitArguments, config: Config) -> tuple[Config, float | None]:
     for line in check.report_lines(report):
         say(line)
     if report.problems:
-        say(f"wrong    {report.problems}; all others are trained on")
+        say(f"skipped  {report.problems}; the others are used")
     images = check.counts_in_training(report.listing)["train"].total()
     is_accelerator = all_devices()[0].platform != "cpu"
     recipe = choose(config, images, is_accelerator, given.weights, given.budget_minutes)
     weights = recipe.config.model.weights
     assert weights is not None
     if not is_here(weights):
-        say(f"weights  {weights}: fetched, once")
+        say(f"weights  {weights}: downloading once")
     try:
         resolve(weights)
     except ValueError as error:
@@ -116,14 +114,7 @@ def _chosen(given: FitArguments, config: Config) -> tuple[Config, float | None]:
 
 
 def long_form(config: Config, experiment: Config, out: Path, minutes: float | None) -> str:
-    """The `gtn train` line that does the same.
-
-    Args:
-        config: of the run.
-        experiment: that it differs from.
-        out: run folder.
-        minutes: of the budget, if there is one.
-    """
+    """The equivalent `gtn train` command: fields of `config` that differ from the experiment."""
     from gtn_jax.config.serialization import flatten
 
     before, words = flatten(experiment), ["gtn", "train", EXPERIMENT]

@@ -1,29 +1,23 @@
-"""Verbs about the installation: doctor, list, benchmark, completion."""
+"""Commands for the installation: doctor, list, benchmark, completion."""
 
-import argparse
 from pathlib import Path
 from typing import Literal
 
-import tyro
+from tyro.conf import Positional
 
-from gtn_jax.cli.arguments import parse
+from gtn_jax.cli.arguments import command
 from gtn_jax.cli.terminal import say, show
 from gtn_jax.errors import UsageError
 
-Positional = tyro.conf.Positional
 What = Literal["backbones", "weights", "datasets", "gates", "methods", "experiments"]
 
 
-def doctor(arguments: list[str]) -> None:
-    """Look over the installation: versions, devices, caches; 1 if something wants mending."""
+@command("doctor")
+def doctor() -> None:
+    """Check versions, devices and caches; exit code 1 if something needs attention.
 
-    def form() -> None:
-        """Look over the installation.
-
-        Example: gtn doctor
-        """
-
-    parse(form, "gtn doctor", arguments)
+    Example: gtn doctor
+    """
     from gtn_jax.cli.doctor import findings
 
     wrong = 0
@@ -36,73 +30,62 @@ def doctor(arguments: list[str]) -> None:
         raise ValueError(f"{wrong} of these need attention")
 
 
-def list_names(arguments: list[str]) -> None:
-    """List what has a name: backbones, weights, datasets, gates, methods, experiments."""
+@command("list")
+def list_names(what: Positional[tuple[What, ...]] = ()) -> None:
+    """List backbones, weights, datasets, gates, methods or experiments.
 
-    def form(what: Positional[tuple[What, ...]] = ()) -> tuple[What, ...]:
-        """List what has a name.
+    Example: gtn list backbones weights
 
-        Example: gtn list backbones weights
-
-        Args:
-            what: tables to show; default: all.
-        """
-        return what
-
-    asked = parse(form, "gtn list", arguments)
+    Args:
+        what: tables to show; default: all.
+    """
     from gtn_jax.cli.catalog import CATALOGUE
 
-    for name in asked or CATALOGUE:
+    for name in what or CATALOGUE:
         show(CATALOGUE[name]())
 
 
-def benchmark(arguments: list[str]) -> None:
-    """Measure speed and memory beside PyTorch, stock Flax and the machine's limits."""
+@command("benchmark")
+def benchmark(
+    out: Path | None = None,
+    only: tuple[str, ...] = (),
+    minutes: float = 12.0,
+    show: tuple[Path, ...] = (),
+) -> None:
+    """Measure speed and memory, compared with PyTorch, Flax and the limits of the machine.
 
-    def form(
-        out: Path | None = None,
-        only: tuple[str, ...] = (),
-        minutes: float = 12.0,
-        show: tuple[Path, ...] = (),
-    ) -> argparse.Namespace:
-        """Time workloads in turns with their peers, each in a process of its own.
+    Workloads are timed in turns with their peers, each in its own process.
 
-        Example: gtn benchmark --out benchmark.json --only step frozen
+    Example: gtn benchmark --out benchmark.json --only step frozen
 
-        Args:
-            out: JSON file to write; it is complete after each group.
-            only: groups to measure, e.g. step frozen; default: all that fit into the time.
-            minutes: of the whole run; what was measured is in the file even after Ctrl-C.
-            show: files to print as the tables of docs/benchmarks.md, instead of measuring.
-        """
-        return argparse.Namespace(**locals())
+    Args:
+        out: JSON file to write; updated after each group.
+        only: groups to measure, e.g. step frozen; default: all that fit into the time.
+        minutes: of the whole run; results so far are in the file even after Ctrl-C.
+        show: files to print as the tables of docs/benchmarks.md, instead of measuring.
+    """
+    from gtn_jax.benchmark import command as benchmarks
 
-    given = parse(form, "gtn benchmark", arguments)
-    from gtn_jax.benchmark import command
-
-    if given.show:
-        print(command.tables(given.show))
-    elif given.out is None:
+    if show:
+        print(benchmarks.tables(show))
+    elif out is None:
         raise UsageError("--out: where to? e.g. `gtn benchmark --out benchmark.json`")
     else:
-        words = ("gtn", "benchmark", *arguments)
-        command.benchmark(given.out, given.only, given.minutes, words, say)
+        words = ["gtn", "benchmark", "--out", str(out), "--minutes", f"{minutes:g}"]
+        benchmarks.benchmark(
+            out, only, minutes, [*words, *(("--only", *only) if only else ())], say
+        )
 
 
-def completion(arguments: list[str]) -> None:
-    """Print what teaches bash or zsh to complete gtn's verbs, names and options."""
+@command("completion")
+def completion(shell: Positional[Literal["bash", "zsh"]]) -> None:
+    """Print a script for completion in bash or zsh.
 
-    def form(shell: Positional[Literal["bash", "zsh"]]) -> Literal["bash", "zsh"]:
-        """Print a completion script.
+    Example: eval "$(gtn completion bash)"
 
-        Example: eval "$(gtn completion bash)"
-
-        Args:
-            shell: bash or zsh.
-        """
-        return shell
-
-    shell = parse(form, "gtn completion", arguments)
+    Args:
+        shell: bash or zsh.
+    """
     from gtn_jax.cli.catalog import CATALOGUE
     from gtn_jax.cli.commands import VERBS
     from gtn_jax.cli.completion import completion as script

@@ -1,4 +1,4 @@
-"""Verbs that make run folders and look after them: train, checkpoint."""
+"""Commands for run folders: train, checkpoint."""
 
 import dataclasses
 import json
@@ -8,55 +8,53 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
+from tyro.conf import Positional
 
-from gtn_jax.cli.arguments import parse, take_experiment, take_preset
-from gtn_jax.cli.process import name_devices, set_up_process
-from gtn_jax.cli.terminal import aside, say
+from gtn_jax.cli.arguments import command, parse, take_experiment, take_preset
+from gtn_jax.cli.terminal import aside, name_devices, say, set_up_process
 from gtn_jax.config import Config
 from gtn_jax.config.experiment import load_experiment
 from gtn_jax.config.presets import PRESETS, REMAINING_DEVIATIONS
 from gtn_jax.errors import UsageError
 
-Positional = tyro.conf.Positional
-
 
 @dataclasses.dataclass(frozen=True)
 class TrainArguments:
-    """What `gtn train EXPERIMENT` takes besides the experiment.
+    """Arguments of `gtn train EXPERIMENT`.
 
     Example: gtn train quickstart --workdir runs/first --optimizer.learning_rate 0.05
 
     The last part of a field is enough, and lr is learning_rate: --lr 0.05 --epochs 10. A folder of
-    photographs may stand behind the experiment: gtn train photos PATH --workdir runs/photos.
+    photographs may follow the experiment: gtn train photos PATH --workdir runs/photos.
 
-    It ends with the summary, as JSON; what that comes to, class by class, is on standard error.
+    Prints the summary as JSON, and accuracy by class to standard error.
     """
 
     config: Annotated[Config, tyro.conf.arg(name="")]
     """Any field of the experiment's CONFIG."""
     workdir: Path
-    """Run folder: new, or an unfinished run of the same config, which is continued."""
+    """Run folder: new, or an unfinished run of the same config, which is resumed."""
     coordinator: str | None = None
-    """Of many processes that train together: HOST:PORT of process 0, or `auto` on TPU pods, Slurm,
-    Open MPI and Kubernetes. Start the same command in each (docs/clusters.md)."""
+    """For multi-process training: HOST:PORT of process 0, or `auto` on TPU pods, Slurm, Open MPI
+    and Kubernetes. Start the same command in each process (docs/clusters.md)."""
     processes: int | None = None
-    """How many there are."""
+    """Number of processes."""
     process: int | None = None
-    """The number of this one, from 0."""
+    """Index of this process, from 0."""
     preset: Literal["clean", "official"] | None = None
-    """The recipe: `official` is the authors', `clean` that without its quirks (docs/fidelity.md).
-    Fields given beside it win."""  # for the help: `take_preset` takes it before the others
+    """Recipe: `official` is the authors', `clean` the same without its quirks (docs/fidelity.md).
+    Explicit fields override it."""  # for the help; parsed by `take_preset`
     budget_minutes: float | None = None
-    """Take as many of the steps as fit into this time, from now to the end of the command."""
+    """Reduce the number of steps so that the whole command takes at most this time."""
     dry_run: bool = False
-    """Train nothing: say what would be done, after one step on made-up images."""
+    """Do not train: print the plan, after one step on synthetic images."""
     find_lr: bool = False
-    """Train nothing for good: 100 steps at rising rates; WORKDIR/find_lr.png shows the loss
-    (extra `plots`)."""
+    """Learning rate range test: 100 steps at increasing rates; the loss is plotted in
+    WORKDIR/find_lr.png (extra `plots`)."""
     tensorboard: bool = False
-    """Write TensorBoard's event files into WORKDIR/tensorboard, too (extra `tensorboard`)."""
+    """Also write TensorBoard event files to WORKDIR/tensorboard (extra `tensorboard`)."""
     profile: str | None = None
-    """Trace these steps, e.g. 10:20, into WORKDIR/profile, for xprof."""
+    """Trace these steps, e.g. 10:20, to WORKDIR/profile, for xprof."""
 
 
 def train(arguments: list[str]) -> None:
@@ -67,7 +65,7 @@ def train(arguments: list[str]) -> None:
     config = PRESETS[preset](load_experiment(name)) if preset else load_experiment(name)
     if preset == "official":
         for deviation in REMAINING_DEVIATIONS:
-            say(f"not as in the authors' code: {deviation}")
+            say(f"differs from the authors' code: {deviation}")
     parsed = parse(TrainArguments, f"gtn train {name}", rest, TrainArguments(config, tyro.MISSING))
     if parsed.dry_run and parsed.find_lr:
         raise UsageError("--dry-run, --find-lr: one at a time")
@@ -90,14 +88,14 @@ def train(arguments: list[str]) -> None:
 
         name_devices()
         parsed.workdir.mkdir(parents=True, exist_ok=True)
-        found = find_lr.find_lr(parsed.config, say=say)
-        files = find_lr.write(found, parsed.workdir)
+        curve = find_lr.find_lr(parsed.config, say=say)
+        files = find_lr.write(curve, parsed.workdir)
         for file in files:
             say(str(file))
         if len(files) == 1:
-            say('no picture without matplotlib: pip install "gtn_jax[plots]"')
-        say(f"the loss is lowest at {found.highest:.2g}, a little beyond it training diverges; "
-            f"try --optimizer.learning_rate {found.suggested:.2g}")  # fmt: skip
+            say('no plot without matplotlib: pip install "gtn_jax[plots]"')
+        say(f"the loss is lowest at {curve.highest:.2g}; training diverges above it; "
+            f"try --optimizer.learning_rate {curve.suggested:.2g}")  # fmt: skip
         return
     loggers = [TensorBoardLogger(parsed.workdir / "tensorboard")] if parsed.tensorboard else []
     with distributed_session(parsed.coordinator, parsed.processes, parsed.process):
@@ -112,56 +110,51 @@ def train(arguments: list[str]) -> None:
                 ("--profile", parsed.profile, "profile"),
             ):
                 if asked and not (parsed.workdir / part).exists():
-                    print(f"note    {option}: nothing of that was trained", file=sys.stderr)
+                    print(f"note    {option}: no training step ran", file=sys.stderr)
             say(json.dumps(summary, indent=2))
             for line in answers_of(parsed.workdir, summary.get("selected_on")):
                 aside(line)
 
 
 def answers_of(workdir: Path, selected_on: str | None) -> list[str]:
-    """What a finished run says of test images, or else of validation images, in words."""
+    """Accuracy of a finished run on test, or else validation, by class, as lines."""
     from gtn_jax.analysis.answers import in_lines
     from gtn_jax.runs.folder import RunFolder
 
     folder = RunFolder(workdir)
     try:
         for split in ("test", "validation"):
-            said = folder.predictions(split)
-            if said is not None:
-                first, *others = in_lines(split, said, folder.classes())
+            predictions = folder.predictions(split)
+            if predictions is not None:
+                first, *others = in_lines(split, predictions, folder.classes())
                 if split == selected_on:
-                    first += ", of the epoch that was best on these images"
+                    first += ", at the epoch selected on these images"
                 return [first, *others]
-    except ValueError as error:  # a file is damaged; the summary is what was asked for
+    except ValueError as error:  # a damaged file must not hide the summary
         return [f"note    {error}"]
     return []
 
 
-def checkpoint(arguments: list[str]) -> None:
-    """Check that every file of a run or an export is as it was written; 1 if one is not."""
+@command("checkpoint")
+def checkpoint(action: Positional[Literal["verify"]], run: Positional[Path]) -> None:
+    """Verify the digests of all files of a run or an export; exit code 1 if one differs.
 
-    def form(action: Positional[Literal["verify"]], run: Positional[Path]) -> Path:
-        """Read every small file and every file of every step, and compare it with its digest.
+    Example: gtn checkpoint verify runs/first
 
-        Example: gtn checkpoint verify runs/first
-
-        Args:
-            action: verify.
-            run: run folder, or a folder of `gtn export`.
-        """
-        return run
-
-    workdir = parse(form, "gtn checkpoint", arguments)
+    Args:
+        action: verify.
+        run: run folder, or a folder of `gtn export`.
+    """
     from gtn_jax.runs import digests
     from gtn_jax.runs.folder import RunFolder
     from gtn_jax.runs.manifest import Manifest
     from gtn_jax.runs.step_folders import verify_all
 
-    folder = RunFolder(workdir)
-    is_export = (workdir / "model.stablehlo").is_file() and not folder.is_run()
+    folder = RunFolder(run)
+    is_export = (run / "model.stablehlo").is_file() and not folder.is_run()
     if not is_export and not folder.is_run():
-        raise ValueError(f"{workdir} holds no run (no config.json)")
-    files, unsealed = digests.verify(workdir), [] if is_export else folder.unsealed()
+        raise ValueError(f"{run} holds no run (no config.json)")
+    files, unsealed = digests.verify(run), [] if is_export else folder.unsealed()
     bad_files = [problem for problem in files.values() if problem]
     for problem in bad_files:
         say(f"files: {problem}")
@@ -171,32 +164,32 @@ def checkpoint(arguments: list[str]) -> None:
         say(f"files: no digest of {', '.join(unsealed)} (an older version wrote them)")
     if is_export:
         if not files:
-            raise ValueError(f"{workdir} has no {digests.NAME}: an older version wrote it")
+            raise ValueError(f"{run} has no {digests.NAME}: an older version wrote it")
         if bad_files:
-            raise ValueError(f"{workdir}: {len(bad_files)} of {len(files)} files cannot be used")
+            raise ValueError(f"{run}: {len(bad_files)} of {len(files)} files cannot be used")
         return
     try:
         selected = (folder.summary() or {}).get("selected_step")
     except ValueError:
-        # Said above, unless it has no digest.
+        # Reported above, unless it has no digest.
         if "summary.json" not in files:
             raise
         selected = None
-    found = verify_all(folder.checkpoints, selected)
-    for step, manifest in sorted(found.items()):
+    steps = verify_all(folder.checkpoints, selected)
+    for step, manifest in sorted(steps.items()):
         if isinstance(manifest, Manifest):
             sizes = f"{len(manifest.files)} files, {manifest.bytes / 2**20:.1f} MiB"
             accuracy = "" if manifest.accuracy is None else f", accuracy {manifest.accuracy:.4f}"
             say(f"step {step}: ok, {sizes}{accuracy}")
         else:
             say(f"step {step}: {manifest}")
-    bad_steps = [step for step, manifest in found.items() if isinstance(manifest, str)]
+    bad_steps = [step for step, manifest in steps.items() if isinstance(manifest, str)]
     bad = [
         f"{len(bad)} of {total} {kind}"
-        for kind, bad, total in (("files", bad_files, len(files)), ("steps", bad_steps, len(found)))
+        for kind, bad, total in (("files", bad_files, len(files)), ("steps", bad_steps, len(steps)))
         if bad
     ]
     if bad:
-        raise ValueError(f"{workdir}: {', '.join(bad)} cannot be used")
-    if not found:
-        raise ValueError(f"{workdir} has no checkpoint yet; continue it with `gtn train`")
+        raise ValueError(f"{run}: {', '.join(bad)} cannot be used")
+    if not steps:
+        raise ValueError(f"{run} has no checkpoint yet; continue it with `gtn train`")

@@ -64,11 +64,11 @@ def test_one_line_to_a_report(photos, tmp_path, tiny_weights, capsys, monkeypatc
     assert main(line) == 0
     said = capsys.readouterr().out
     assert "unreadable: 1\n  bee/torn.png: not a readable image" in said
-    assert "wrong    1 unreadable; all others are trained on" in said
+    assert "skipped  1 unreadable; the others are used" in said
     *_, tests, report, predict = said.splitlines()
     assert "test accuracy" in said and "predict" not in tests
     assert report == "report   runs/my photos/report.html" and (out / "report.html").is_file()
-    assert predict == "ask it   gtn predict 'runs/my photos' NEW"
+    assert predict == "predict  gtn predict 'runs/my photos' NEW"
     config = RunFolder(out).config()
     assert (config.model.backbone, config.data.image_size) == ("tiny", 32)
 
@@ -76,8 +76,8 @@ def test_one_line_to_a_report(photos, tmp_path, tiny_weights, capsys, monkeypatc
     summary = (out / "summary.json").read_bytes()
     assert main(line) == 0
     assert capsys.readouterr().out.splitlines()[-1] == predict
-    (long,) = (text for text in said.splitlines() if text.startswith("this is"))
-    assert main(shlex.split(long.removeprefix("this is  gtn"))) == 0
+    (long,) = (text for text in said.splitlines() if text.startswith("same as"))
+    assert main(shlex.split(long.removeprefix("same as  gtn"))) == 0
     assert (out / "summary.json").read_bytes() == summary
     assert main([*line, "--seed", "1"]) == 1
     assert "seed: 0 -> 1" in capsys.readouterr().err

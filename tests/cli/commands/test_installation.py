@@ -41,7 +41,7 @@ def test_card_that_is_not_used(capsys, monkeypatch, asked, says):
         monkeypatch.setenv("JAX_PLATFORMS", asked)
     assert main(["doctor"]) == 1
     printed = capsys.readouterr()
-    assert "NVIDIA L4 is there" in printed.out and says in printed.out
+    assert "NVIDIA L4 is present" in printed.out and says in printed.out
     assert printed.err == "error: 1 of these need attention\n"
 
 
