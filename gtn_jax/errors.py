@@ -1,8 +1,8 @@
 """How this package says no: sentences for people, with the nearest thing that would have worked.
 
 Anything a user can cause is a `ValueError` (or an `OSError` from the file system) of one to three
-lines; the command line prints it without a traceback. Whatever else ends a command is said in as
-many lines (`describe_error`).
+lines, which the command line prints without a traceback. Where it recommends an argument, the
+argument stands in backticks, as Python (cli/error_text.py).
 """
 
 import difflib
@@ -10,8 +10,25 @@ import re
 from collections.abc import Iterable
 
 
-class UsageError(ValueError):
-    """A word of the command line that does not work: `gtn` exits with 2; trying again is vain."""
+class ArgumentError(ValueError):
+    """A value of an argument that cannot work, whatever the files are: trying again is vain.
+
+    Its text is "argument: message". The command line names the option, and exits with 2.
+    """
+
+    def __init__(self, argument: str, message: str):
+        """Keep both apart.
+
+        Args:
+            argument: its name in the function that was called.
+            message: what was found, what is expected.
+        """
+        super().__init__(argument, message)
+        self.argument, self.message = argument, message
+
+    def __str__(self) -> str:
+        """The text."""
+        return f"{self.argument}: {self.message}"
 
 
 def unknown_name(what: str, name: str, known: Iterable[str], catalog: str = "") -> ValueError:
@@ -38,38 +55,3 @@ def one_line(error: BaseException) -> str:
     """The first line of an exception's message, or else its class; at most 200 characters."""
     lines = (" ".join(line.split()) for line in str(error).splitlines())
     return next(filter(None, lines), type(error).__name__)[:200]
-
-
-_LINES = 3
-_LINE_CHARACTERS = 2000
-
-
-def describe_error(error: Exception) -> str:
-    """What to tell a person about the exception that ended a command, in one to three lines."""
-    text = str(error) or type(error).__name__
-    # JAX's class for what a device reports has changed its name, and is not imported here.
-    if type(error).__name__ in ("JaxRuntimeError", "XlaRuntimeError") and (
-        "RESOURCE_EXHAUSTED" in text or "out of memory" in text.lower()
-    ):
-        return (
-            f"out of memory on the device ({_shortened(text, 1)})\n"
-            "make data.batch_size or data.eval_batch_size smaller, raise "
-            "training.accumulation_steps, or set model.compute_dtype to bfloat16"
-        )
-    if isinstance(error, MemoryError):
-        return (
-            f"out of memory on this machine ({_shortened(text, 1)})\n"
-            "make data.batch_size or data.eval_batch_size smaller, or give it more memory"
-        )
-    if isinstance(error, ValueError | OSError):
-        return _shortened(text, _LINES)
-    return (
-        f"unexpected {type(error).__name__}: {_shortened(text, 1)}\n"
-        "this is a fault of gtn_jax, or of code that an experiment file brings: the same command "
-        "with --debug shows where it is; please report what that prints"
-    )
-
-
-def _shortened(text: str, lines: int) -> str:
-    found = [line[:_LINE_CHARACTERS] for line in text.strip().splitlines() if line.strip()]
-    return "\n".join(found[:lines])

@@ -219,7 +219,7 @@ def cli_refuses(capsys, tmp_path):
 
     It returns what was said; nothing may change in `tmp_path`, except below the folders `writes`.
     """
-    refusal = _load(TESTS / "divergence.py")
+    refusal = _load(TESTS / "refusal.py")
 
     def cli_refuses(*arguments, says, code=1, writes=()):
         with refusal.nothing_written(tmp_path, writes):

@@ -34,7 +34,7 @@ def benchmark(
         say: receives lines about the progress.
 
     Raises:
-        UsageError: a name that is no group's; then nothing was measured or written.
+        ArgumentError: a name that is no group's; then nothing was measured or written.
     """
     plan.choose([*plan.groups("cpu"), *plan.groups("gpu")], only)
     start = time.monotonic()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from gtn_jax.benchmark.spec import INPUT, Group, Spec
-from gtn_jax.errors import UsageError, unknown_name
+from gtn_jax.errors import ArgumentError, unknown_name
 from gtn_jax.runtime import allocator
 
 LEVERS: dict[str, dict[str, str]] = {
@@ -117,10 +117,10 @@ def choose(among: Sequence[Group], only: Sequence[str]) -> list[Group]:
     """The groups with these names, or all if there are none.
 
     Raises:
-        UsageError: an unknown name.
+        ArgumentError: an unknown name.
     """
     names = [group.name for group in among]
     for name in only:
         if name not in names:
-            raise UsageError(str(unknown_name("group", name, names)))
+            raise ArgumentError("only", str(unknown_name("group", name, names)))
     return [group for group in among if not only or group.name in only]

@@ -68,7 +68,7 @@ class Group:
     """Specs whose processes are alive together and timed in turns, A B A B.
 
     Attributes:
-        name: what `--only` takes.
+        name: what selects it, e.g. "step".
         specs: the first is the one that the others are compared with.
         weight: share of the remaining time for repeats, relative to later groups.
         rounds: fewest repeats (while the time lasts) and most.

@@ -18,7 +18,7 @@ import tyro
 
 from gtn_jax.config.experiment import shipped_experiments
 from gtn_jax.config.presets import PRESETS
-from gtn_jax.errors import UsageError, unknown_name
+from gtn_jax.errors import ArgumentError, unknown_name
 
 
 def parse(form: Any, prog: str, arguments: list[str], default: Any = None) -> Any:
@@ -229,6 +229,9 @@ def take_experiment(arguments: list[str], example: str) -> tuple[str, list[str]]
     """The experiment's name, which comes first, and the other arguments.
 
     A folder right behind it, `gtn train photos PATH`, is `--data.name folder:PATH`.
+
+    Raises:
+        ArgumentError: a folder in its place.
     """
     if not arguments or arguments[0].startswith("-"):
         names, (gtn, verb, shown, *_) = ", ".join(shipped_experiments()), example.split()
@@ -240,6 +243,12 @@ def take_experiment(arguments: list[str], example: str) -> tuple[str, list[str]]
         )
         raise SystemExit(0 if is_asked else 2)
     name, rest = arguments[0], arguments[1:]
+    if name not in shipped_experiments() and not name.endswith(".py") and Path(name).is_dir():
+        raise ArgumentError(
+            "name",
+            f"{name} is a folder; an experiment comes first, e.g. `gtn train photos {name} "
+            "--workdir runs/photos`",
+        )
     if rest and not rest[0].startswith("-") and Path(rest[0]).expanduser().is_dir():
         # What else could a folder behind an experiment be?
         rest = ["--data.name", f"folder:{rest[0]}", *rest[1:]]
@@ -258,7 +267,7 @@ def take_preset(arguments: list[str]) -> tuple[str | None, list[str]]:
     place = distributed_session.index("--preset")
     name = distributed_session[place + 1] if place + 1 < len(distributed_session) else ""
     if name not in PRESETS:
-        raise UsageError(str(unknown_name("preset", name, PRESETS)))
+        raise ArgumentError("preset", str(unknown_name("preset", name, PRESETS)))
     return name, distributed_session[:place] + distributed_session[place + 2 :]
 
 

@@ -16,7 +16,7 @@ from gtn_jax.config import DataConfig
 from gtn_jax.data import archives, stores, tfds_catalog
 from gtn_jax.data.builders.folder import open_folder
 from gtn_jax.data.splits import Split, open_store
-from gtn_jax.errors import UsageError, unknown_name
+from gtn_jax.errors import ArgumentError, unknown_name
 
 FOLDER_PREFIX = "folder:"
 Say = Callable[[str], None]
@@ -82,7 +82,7 @@ def prepare(
     say = say or (lambda line: None)
     builder_class, variant, needs_source = _look_up(name)
     if short_side is not None and short_side < 1:
-        raise UsageError(f"--short-side: invalid value {short_side}; expected at least 1 pixel")
+        raise ArgumentError("short_side", f"invalid value {short_side}; expected at least 1 pixel")
     if builder_class.keeps_files:
         short_side = None
     folder = stores.parent_folder(data_dir, name, variant, short_side) / stores.VERSION
@@ -174,7 +174,7 @@ def open_splits(
         raise _not_prepared(name, data_dir, found, short_side)
     prepared = stores.load_prepared(stored.folder)
     if prepared is not None and prepared.partial:
-        say(f"{name}: not the published data set (prepared with --allow-partial)")
+        say(f"{name}: not the published data set (prepared with allow_partial)")
     clips = DATASETS[name.partition("/")[0]].clips
     return open_store(stored.folder, stored.short_side, clips)
 
@@ -182,13 +182,13 @@ def open_splits(
 def _not_prepared(
     name: str, data_dir: str, found: Mapping[int | None, Any], short_side: int | None
 ) -> ValueError:
-    fault, wish = f"is not in {data_dir}", f" --short-side {short_side}"
+    fault, wish = f"is not in {data_dir}", f", short_side={short_side}"
     if found:
         sizes = ", ".join(str(size) for size in sorted(size for size in found if size))
         fault = f"is in {data_dir} with a short side of {sizes} pixels only"
     return ValueError(
         f"data set {name!r} {fault}; bring it in once with "
-        f"`gtn prepare {name} --source PATH --data-dir {data_dir}{wish if found else ''}`"
+        f"`prepare({name!r}, source=PATH, data_dir={data_dir!r}{wish if found else ''})`"
     )
 
 
@@ -224,7 +224,7 @@ def builder_of(dataset: str) -> Any:
 def _check_whole(
     name: str, folder: Path, builder_class: Any, variant: str, allow_partial: bool
 ) -> None:
-    """A store that --allow-partial made must not pass for the published data set."""
+    """A store that `allow_partial` made must not pass for the published data set."""
     known = dict(builder_class.known_counts.get(variant, {}))
     prepared = stores.load_prepared(folder)
     if prepared is None:  # an older one: its images are all that can be counted
@@ -235,7 +235,7 @@ def _check_whole(
         published = f": {known}" if known and prepared.counts != known else ""
         raise ValueError(
             f"{folder} holds {prepared.counts} {prepared.unit}, not the published data set"
-            f"{published}; remove it and prepare {name} anew, or pass --allow-partial"
+            f"{published}; remove it and prepare {name} anew, or pass `allow_partial=True`"
         )
 
 
@@ -243,10 +243,10 @@ def _check_source(name: str, data_dir: str, source: Path | None) -> None:
     if source is None:
         raise ValueError(
             f"data set {name!r} is made from files that you bring: "
-            f"`gtn prepare {name} --source PATH --data-dir {data_dir}`"
+            f"`prepare({name!r}, source=PATH, data_dir={data_dir!r})`"
         )
     if not (source.is_file() or source.is_dir()):
-        raise UsageError(f"--source: {source} is not a file or folder")
+        raise ArgumentError("source", f"{source} is not a file or folder")
 
 
 @contextlib.contextmanager

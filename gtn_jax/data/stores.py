@@ -41,7 +41,7 @@ class Prepared(NamedTuple):
     Attributes:
         counts: split -> how many of `unit` the lists held.
         unit: "images" or "clips".
-        partial: whether --allow-partial went on over anything.
+        partial: whether `allow_partial` went on over anything.
     """
 
     counts: dict[str, int]

@@ -26,7 +26,7 @@ from gtn_jax.data.files import read_regular
 from gtn_jax.data.image_files import image_files
 from gtn_jax.data.threads import ordered_map
 from gtn_jax.devices import data_mesh, put_batch
-from gtn_jax.errors import UsageError
+from gtn_jax.errors import ArgumentError
 from gtn_jax.files import write_bytes
 from gtn_jax.inference.restore import Restored, restore
 
@@ -102,7 +102,7 @@ def predict_files(
         ValueError: `topk` below 1.
     """
     if topk < 1:
-        raise UsageError(f"topk: {topk}, expected at least 1")
+        raise ArgumentError("topk", f"{topk}, expected at least 1")
     mesh = data_mesh()
     # Few files are no reason to compute a full batch; the devices share whatever it is.
     wanted = max(1, min(run.config.data.eval_batch_size, len(files)))
@@ -164,7 +164,7 @@ def predict_paths(
         ValueError: no path, no run or no checkpoint, or `topk` below 1.
     """
     if not paths:
-        raise UsageError("PATH: none given; name image files, or folders of them")
+        raise ArgumentError("paths", "none given; name image files, or folders of them")
     files, problems = image_files(paths)
     restored = run if isinstance(run, Restored) else restore(Path(run))
     for problem in problems:
@@ -225,13 +225,13 @@ def check_out(path: Path, overwrite: bool = False) -> None:
         ValueError: neither .csv nor .json, a folder, in no existing one, or there already.
     """
     if path.suffix.lower() not in OUT_SUFFIXES:
-        raise UsageError(f"--out: {path} must end in {' or '.join(OUT_SUFFIXES)}")
+        raise ArgumentError("out", f"{path} must end in {' or '.join(OUT_SUFFIXES)}")
     if path.is_dir():
-        raise UsageError(f"--out: {path} is a folder; name a file")
+        raise ArgumentError("out", f"{path} is a folder; name a file")
     if not path.parent.is_dir():
-        raise UsageError(f"--out: {path.parent}: no such folder; make it first")
+        raise ArgumentError("out", f"{path.parent}: no such folder; make it first")
     if path.exists() and not overwrite:
-        raise UsageError(f"--out: {path} exists; name another file, or add --overwrite")
+        raise ArgumentError("out", f"{path} exists; name another file, or pass `overwrite=True`")
 
 
 def write_predictions(predictions: Sequence[Prediction], path: Path) -> None:

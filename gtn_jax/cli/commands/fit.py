@@ -13,7 +13,7 @@ from gtn_jax.cli.process import set_up_process
 from gtn_jax.cli.terminal import say, show
 from gtn_jax.config import Config, override
 from gtn_jax.config.experiment import load_experiment
-from gtn_jax.errors import UsageError
+from gtn_jax.errors import ArgumentError
 
 EXPERIMENT = "photos"
 _REPORT_SECONDS = 3.0
@@ -79,7 +79,7 @@ def _parsed(arguments: list[str], config: Config) -> FitArguments:
     given = parse(FitArguments, "gtn fit", arguments, FitArguments(config, tyro.MISSING))
     minutes = given.budget_minutes
     if minutes is not None and not minutes > 0:
-        raise UsageError(f"--budget-minutes: {minutes:g}; expected more than 0")
+        raise ArgumentError("budget_minutes", f"{minutes:g}; expected more than 0")
     return given
 
 

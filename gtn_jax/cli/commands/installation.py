@@ -8,7 +8,7 @@ import tyro
 
 from gtn_jax.cli.arguments import parse
 from gtn_jax.cli.terminal import say, show
-from gtn_jax.errors import UsageError
+from gtn_jax.errors import ArgumentError
 
 Positional = tyro.conf.Positional
 What = Literal["backbones", "weights", "datasets", "gates", "methods", "experiments"]
@@ -83,7 +83,7 @@ def benchmark(arguments: list[str]) -> None:
     if given.show:
         print(command.tables(given.show))
     elif given.out is None:
-        raise UsageError("--out: where to? e.g. `gtn benchmark --out benchmark.json`")
+        raise ArgumentError("out", "where to? e.g. `gtn benchmark --out benchmark.json`")
     else:
         words = ("gtn", "benchmark", *arguments)
         command.benchmark(given.out, given.only, given.minutes, words, say)

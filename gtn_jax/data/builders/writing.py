@@ -109,9 +109,9 @@ class SplitWriter:
                 f"too, e.g. {self._repeated[0]}"
             )
         if self._unreadable and not self._allow_partial:
-            raise ValueError(f"{self._complaint()}\nrepair them, or go on with --allow-partial")
+            raise ValueError(f"{self._complaint()}\nrepair them, or pass `allow_partial=True`")
         if self._unreadable:
-            self._say(f"{self._complaint()}; left out (--allow-partial)")
+            self._say(f"{self._complaint()}; left out")
         else:
             self._list.unlink(missing_ok=True)
 
