@@ -1,6 +1,7 @@
 """Gated transfer networks in JAX: pretrained ResNets, adapted with a gate to small image sets.
 
-Attributes are loaded on first use (PEP 562), so that `import gtn_jax` and `gtn --help` are fast.
+Attributes are loaded on first use (PEP 562), so that `import gtn_jax` and the help
+of `gtn` are fast.
 """
 
 import importlib

@@ -9,8 +9,25 @@ import re
 from collections.abc import Iterable
 
 
-class UsageError(ValueError):
-    """An invalid command-line argument; `gtn` exits with 2, which says that a retry cannot help."""
+class ArgumentError(ValueError):
+    """A value of an argument that cannot work, whatever the files are: trying again is vain.
+
+    Its text is "argument: message". The command line names the option, and exits with 2.
+    """
+
+    def __init__(self, argument: str, message: str):
+        """Keep both apart.
+
+        Args:
+            argument: its name in the function that was called.
+            message: what was found, what is expected.
+        """
+        super().__init__(argument, message)
+        self.argument, self.message = argument, message
+
+    def __str__(self) -> str:
+        """The text."""
+        return f"{self.argument}: {self.message}"
 
 
 def unknown_name(what: str, name: str, known: Iterable[str], catalog: str = "") -> ValueError:
@@ -37,38 +54,3 @@ def one_line(error: BaseException) -> str:
     """First non-empty line of an exception's message, or its class; at most 200 characters."""
     lines = (" ".join(line.split()) for line in str(error).splitlines())
     return next(filter(None, lines), type(error).__name__)[:200]
-
-
-_LINES = 3
-_LINE_CHARACTERS = 2000
-
-
-def describe_error(error: Exception) -> str:
-    """A message of one to three lines for the exception that ended a command."""
-    text = str(error) or type(error).__name__
-    # By name: JAX has renamed this class, and importing it would import JAX.
-    if type(error).__name__ in ("JaxRuntimeError", "XlaRuntimeError") and (
-        "RESOURCE_EXHAUSTED" in text or "out of memory" in text.lower()
-    ):
-        return (
-            f"out of memory on the device ({_shortened(text, 1)})\n"
-            "make data.batch_size or data.eval_batch_size smaller, raise "
-            "training.accumulation_steps, or set model.compute_dtype to bfloat16"
-        )
-    if isinstance(error, MemoryError):
-        return (
-            f"out of memory on this machine ({_shortened(text, 1)})\n"
-            "make data.batch_size or data.eval_batch_size smaller, or give it more memory"
-        )
-    if isinstance(error, ValueError | OSError):
-        return _shortened(text, _LINES)
-    return (
-        f"unexpected {type(error).__name__}: {_shortened(text, 1)}\n"
-        "this is a fault of gtn_jax, or of code that an experiment file brings: the same command "
-        "with --debug shows where it is; please report what that prints"
-    )
-
-
-def _shortened(text: str, lines: int) -> str:
-    kept = [line[:_LINE_CHARACTERS] for line in text.strip().splitlines() if line.strip()]
-    return "\n".join(kept[:lines])

@@ -1,6 +1,10 @@
-"""Imports flow one way: a file imports from its own room and from rooms above it, never below."""
+"""Imports flow one way: a file imports from its own room and from rooms above it, never below.
+
+And the command line is known in cli/ alone.
+"""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -68,6 +72,26 @@ def test_upward_import_is_seen():
     assert upward_imports("data", ["gtn_jax.training.loop"]) == ["gtn_jax.training.loop"]
     assert upward_imports("models", ["gtn_jax.data.augment"]) == ["gtn_jax.data.augment"]
     assert upward_imports("training", ["gtn_jax.config.Config"]) == []
+
+
+def command_line_words(text: str) -> list[str]:
+    """Options and errors of usage; not XLA's flags, pip's, and the variables of a style sheet."""
+    words = re.findall(r"(?<![\w-])--[a-z][\w-]*|UsageError|SystemExit|argparse|\btyro\b", text)
+    others = r"--(xla_\w+|upgrade|line|soft|strong|other)"
+    return [word for word in words if not re.fullmatch(others, word)]
+
+
+def test_only_cli_knows_the_command_line():
+    library = [path for path in FILES if room_of(path) not in ("cli", "__main__")]
+    assert len(library) > 100
+    found = {str(path): command_line_words(path.read_text()) for path in library}
+    assert {path: words for path, words in found.items() if words} == {}
+
+
+def test_option_is_seen():
+    assert command_line_words('f"{x}; use --workdir", "--out: none"') == ["--workdir", "--out"]
+    assert command_line_words("raise UsageError") == ["UsageError"]
+    assert command_line_words("# --- a - -b x--y; var(--soft), --xla_cpu_use_onednn=true") == []
 
 
 def test_package_never_imports_experiments_tensorflow_or_torch_at_the_top():

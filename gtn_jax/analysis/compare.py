@@ -19,7 +19,7 @@ from gtn_jax.config.serialization import differences, from_json, to_json
 from gtn_jax.data.sources import open_data
 from gtn_jax.data.subsets import Subset, choose
 from gtn_jax.devices import Device, data_mesh, in_words
-from gtn_jax.errors import UsageError
+from gtn_jax.errors import ArgumentError
 from gtn_jax.files import write_text
 from gtn_jax.runs.folder import RunFolder
 from gtn_jax.runs.provenance import start_row
@@ -46,9 +46,9 @@ def check(config: Config, methods: Sequence[str], seeds: int, trials: int, workd
     asked_configs = [method_config(config, method, None, 0) for method in methods]
     for one in {asked.model: asked for asked in asked_configs}.values():
         check_model(one)
-    for option, count in (("--seeds", seeds), ("--trials", trials)):
+    for argument, count in (("seeds", seeds), ("trials", trials)):
         if count < 1:
-            raise UsageError(f"{option}: invalid value {count}; expected at least 1")
+            raise ArgumentError(argument, f"invalid value {count}; expected at least 1")
     parts = choose(open_data(config.data), config.data, config.seed)
     missing = sorted({"train", "validation", "test"} - set(parts))
     if missing:
@@ -63,7 +63,7 @@ def check(config: Config, methods: Sequence[str], seeds: int, trials: int, workd
         changed = differences(here, config)
         if changed:
             raise ValueError(
-                f"{workdir} holds a comparison of another config; use another --workdir.\n"
+                f"{workdir} holds a comparison of another config; use another folder.\n"
                 f"here -> asked for: {'; '.join(changed)}"
             )
     kept_rows = read_rows(workdir / METHODS_FILE, ("method", "changes"))
@@ -73,7 +73,7 @@ def check(config: Config, methods: Sequence[str], seeds: int, trials: int, workd
     for name, changes in asked.items():
         if kept.get(name, changes) != changes:
             raise ValueError(
-                f"{workdir} holds runs of another method {name}; use another --workdir, or name.\n"
+                f"{workdir} holds runs of another method {name}; use another folder, or name.\n"
                 f"here: {'; '.join(kept[name])}\nasked for: {'; '.join(changes)}"
             )
     workdir.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from gtn_jax.config import Config, ModelConfig, override
-from gtn_jax.errors import UsageError, unknown_name
+from gtn_jax.errors import ArgumentError, unknown_name
 
 
 class Method(NamedTuple):
@@ -145,10 +145,10 @@ def check_methods(config: Config, methods: Sequence[str]) -> None:
         ValueError: no method; an unknown one; one that sets a field of the comparison.
     """
     if not methods:
-        raise UsageError("--methods: none given; name at least one (`gtn list methods`)")
+        raise ArgumentError("methods", "none given; name at least one (`gtn list methods`)")
     for method in methods:
         if method not in METHODS:
-            raise UsageError(str(unknown_name("method", method, METHODS)))
+            raise ArgumentError("methods", str(unknown_name("method", method, METHODS)))
         for field in METHODS[method].changes.keys() & _SET_BY_COMPARISON:
             raise ValueError(f"method {method}: {field} is set by the comparison; leave it out")
         try:
@@ -173,9 +173,10 @@ def check_runs(config: Config, methods: Sequence[str]) -> None:
             # These changes have no effect on a frozen backbone.
             asked = override(asked, {"optimizer.l2_sp": 0.0, "training.trainable": "all"})
         if asked in seen:
-            raise UsageError(
-                f"--methods: {seen[asked]} and {method} are the same runs with "
+            raise ArgumentError(
+                "methods",
+                f"{seen[asked]} and {method} are the same runs with "
                 f"training.freeze_epochs {config.training.freeze_epochs} of "
-                f"{config.training.epoch_count}; leave one out"
+                f"{config.training.epoch_count}; leave one out",
             )
         seen[asked] = method

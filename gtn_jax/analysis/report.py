@@ -24,7 +24,7 @@ from gtn_jax.config.serialization import from_json, to_json
 from gtn_jax.data.decode import decode_whole
 from gtn_jax.data.sources import open_data
 from gtn_jax.data.subsets import choose, fingerprint
-from gtn_jax.errors import UsageError, one_line
+from gtn_jax.errors import ArgumentError, one_line
 from gtn_jax.files import write_text
 from gtn_jax.runs.folder import RunFolder
 from gtn_jax.runs.predictions import Predictions
@@ -48,13 +48,15 @@ def write_report(paths: Sequence[Path], out: Path | None = None, split: str | No
             another split, or a file that cannot be read or written.
     """
     if split not in (None, *_SPLITS):
-        raise UsageError(f"--split: a report looks at {' or '.join(_SPLITS)}, not {split!r}")
+        raise ArgumentError("split", f"a report looks at {' or '.join(_SPLITS)}, not {split!r}")
     if out is None:
         if len(paths) != 1:
-            raise UsageError("--out: where to? name a file, or one run, whose folder gets the page")
+            raise ArgumentError(
+                "out", "where to? name a file, or one run, whose folder gets the page"
+            )
         out = paths[0] / "report.html"
     elif not out.parent.is_dir():
-        raise UsageError(f"--out: {out.parent}: no such folder; make it first")
+        raise ArgumentError("out", f"{out.parent}: no such folder; make it first")
     sections: list[Child] = []
     for path in paths:
         is_comparison = any((path / file).exists() for file in (compare.FILE, TUNING_FILE))
@@ -99,8 +101,8 @@ def run_sections(path: Path, split: str | None) -> list[Child]:
     sections += [
         element("h2", None, "Configuration"),
         element("pre", {"tabindex": "0"}, to_json(config)),
-        element("p", None, "Reproduce: ",
-                element("code", None, f"gtn evaluate {path} --split {split}")),
+        element("p", None, "Reproduce: ", element("code", None, f"gtn evaluate {path}"),
+                "" if split == "test" else f" for the {split} split"),
         *_starts(folder),
     ]  # fmt: skip
     return sections

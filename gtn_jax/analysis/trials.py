@@ -16,7 +16,7 @@ import jax
 from gtn_jax.config import Config
 from gtn_jax.data.sources import Say
 from gtn_jax.devices import Device, all_devices
-from gtn_jax.errors import UsageError
+from gtn_jax.errors import ArgumentError
 from gtn_jax.runtime.interruption import Interrupted, active
 from gtn_jax.training.divergence import Diverged
 from gtn_jax.training.loop import run
@@ -82,7 +82,7 @@ def choose_devices(count: int | None) -> list[Device]:
     if count is None:
         return local[:1] if local[0].platform == "cpu" else local
     if not 1 <= count <= len(local):
-        raise UsageError(f"--devices: invalid value {count}; this process sees {len(local)}")
+        raise ArgumentError("count", f"invalid value {count}; this process sees {len(local)}")
     return local[:count]
 
 

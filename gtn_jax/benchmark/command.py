@@ -24,7 +24,7 @@ def benchmark(
     `words` is the command line, for the file; `say` receives progress lines.
 
     Raises:
-        UsageError: an unknown group; nothing was measured or written.
+        ArgumentError: a name that is no group's; then nothing was measured or written.
     """
     plan.choose([*plan.groups("cpu"), *plan.groups("gpu")], only)
     start = time.monotonic()

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from gtn_jax.benchmark.spec import INPUT, Group, Spec
-from gtn_jax.errors import UsageError, unknown_name
+from gtn_jax.errors import ArgumentError, unknown_name
 from gtn_jax.runtime import allocator
 
 LEVERS: dict[str, dict[str, str]] = {
@@ -111,9 +111,9 @@ def _torch(spec: Spec, gpu: bool) -> list[Spec]:
 
 
 def choose(among: Sequence[Group], only: Sequence[str]) -> list[Group]:
-    """The groups with these names, or all without names; UsageError for an unknown name."""
+    """The groups with these names, or all without names; ArgumentError for an unknown name."""
     names = [group.name for group in among]
     for name in only:
         if name not in names:
-            raise UsageError(str(unknown_name("group", name, names)))
+            raise ArgumentError("only", str(unknown_name("group", name, names)))
     return [group for group in among if not only or group.name in only]

@@ -137,7 +137,7 @@ def read_document(path: Path) -> tuple[dict[str, Any], list[Row]]:
         document = json.loads(path.read_text())
         return document["machine"], [row_from_json(row) for row in document["rows"]]
     except (KeyError, TypeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path}: not a file of `gtn benchmark --out` ({error!r})") from error
+        raise ValueError(f"{path}: not a file of `gtn benchmark` ({error!r})") from error
 
 
 _SECTIONS = {

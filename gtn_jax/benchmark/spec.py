@@ -68,8 +68,8 @@ class Group:
     """Specs whose processes are alive together and timed in turns, A B A B.
 
     Attributes:
-        name: value for `--only`.
-        specs: the others are compared with the first.
+        name: what selects it, e.g. "step".
+        specs: the first is the one that the others are compared with.
         weight: share of the remaining time for repeats, relative to later groups.
         rounds: minimum (if time permits) and maximum number of repeats.
         compares: whether there are ratios of the first spec to each other one.

@@ -15,7 +15,7 @@ import tyro
 
 from gtn_jax.config.experiment import shipped_experiments
 from gtn_jax.config.presets import PRESETS
-from gtn_jax.errors import UsageError, unknown_name
+from gtn_jax.errors import ArgumentError, unknown_name
 
 
 def parse(form: Any, prog: str, arguments: list[str], default: Any = None) -> Any:
@@ -226,6 +226,9 @@ def take_experiment(arguments: list[str], example: str) -> tuple[str, list[str]]
     """Split off the experiment's name, which comes first.
 
     A folder after it, `gtn train photos PATH`, becomes `--data.name folder:PATH`.
+
+    Raises:
+        ArgumentError: a folder in its place.
     """
     if not arguments or arguments[0].startswith("-"):
         names, (gtn, verb, shown, *_) = ", ".join(shipped_experiments()), example.split()
@@ -237,6 +240,12 @@ def take_experiment(arguments: list[str], example: str) -> tuple[str, list[str]]
         )
         raise SystemExit(0 if is_asked else 2)
     name, rest = arguments[0], arguments[1:]
+    if name not in shipped_experiments() and not name.endswith(".py") and Path(name).is_dir():
+        raise ArgumentError(
+            "name",
+            f"{name} is a folder; an experiment comes first, e.g. `gtn train photos {name} "
+            "--workdir runs/photos`",
+        )
     if rest and not rest[0].startswith("-") and Path(rest[0]).expanduser().is_dir():
         rest = ["--data.name", f"folder:{rest[0]}", *rest[1:]]
     return name, rest
@@ -254,7 +263,7 @@ def take_preset(arguments: list[str]) -> tuple[str | None, list[str]]:
     place = words.index("--preset")
     name = words[place + 1] if place + 1 < len(words) else ""
     if name not in PRESETS:
-        raise UsageError(str(unknown_name("preset", name, PRESETS)))
+        raise ArgumentError("preset", str(unknown_name("preset", name, PRESETS)))
     return name, words[:place] + words[place + 2 :]
 
 

@@ -10,9 +10,10 @@ import sys
 import warnings
 
 from gtn_jax.cli.commands import RESUMING, VERBS
+from gtn_jax.cli.error_text import describe_error
 from gtn_jax.cli.terminal import print_error, steady_output
 from gtn_jax.config.experiment import shipped_experiments
-from gtn_jax.errors import UsageError, describe_error, unknown_name
+from gtn_jax.errors import ArgumentError, unknown_name
 from gtn_jax.runtime.interruption import Interrupted, active, caught, leave_within
 
 
@@ -67,7 +68,7 @@ def _run(arguments: list[str]) -> int:
             print_error(str(unknown_name("command", arguments[0], VERBS)))
             return 2
         VERBS[arguments[0]](arguments[1:])
-    except UsageError as error:
+    except ArgumentError as error:
         if debug:
             raise
         print_error(describe_error(error))

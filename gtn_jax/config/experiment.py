@@ -7,7 +7,7 @@ import runpy
 from pathlib import Path
 
 from gtn_jax.config import Config
-from gtn_jax.errors import UsageError, unknown_name
+from gtn_jax.errors import ArgumentError, unknown_name
 
 _HERE = Path(__file__).parent.parent
 
@@ -35,15 +35,12 @@ def load_experiment(name: str) -> Config:
     """
     shipped = shipped_experiments()
     path = Path(name) if name.endswith(".py") else shipped.get(name)
-    if path is None and Path(name).is_dir():
-        raise UsageError(
-            f"{name} is a folder; an experiment comes first, e.g. `gtn train photos {name} "
-            "--workdir runs/photos`"
-        )
     if path is None:
-        raise UsageError(str(unknown_name("experiment", name, shipped)))
+        raise ArgumentError("name", str(unknown_name("experiment", name, shipped)))
     if not path.is_file():
-        raise UsageError(f"{path}: no such experiment file; shipped: {', '.join(shipped)}")
+        raise ArgumentError(
+            "name", f"{path}: no such experiment file; shipped: {', '.join(shipped)}"
+        )
     try:
         config = runpy.run_path(str(path)).get("CONFIG")
     except Exception as error:  # whatever a user's Python can raise

@@ -133,11 +133,11 @@ def clean(config: Config) -> Config:
 
 
 PRESETS: dict[str, Callable[[Config], Config]] = {"official": official, "clean": clean}
-"""Presets of `gtn train EXPERIMENT --preset NAME`."""
+"""Name -> preset, a function of a config."""
 
 REMAINING_DEVIATIONS = (
     "random numbers: the same distributions, of crops too, not the same draws",
     "images longer than 4 : 1: the middle of their length counts here, all of it in theirs",
     "UCF101: the random frame is one of 25 evenly spaced ones here, one of all frames in theirs",
 )
-"""What `--preset official` does not reproduce, one line each."""
+"""What the preset `official` does not reproduce; one line each."""

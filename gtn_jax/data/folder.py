@@ -83,9 +83,7 @@ def read_folder(path: str | Path) -> FolderListing:
             images, fewer than two classes, names that clash, a link that leaves or forms a cycle.
     """
     if not str(path):
-        raise ValueError(
-            "data.name: 'folder:' names no folder; give yours, --data.name folder:PATH"
-        )
+        raise ValueError("data.name: 'folder:' names no folder; give yours, folder:PATH")
     path = Path(path).expanduser()
     if not path.is_dir():
         what = "is a file; unpack it if it is an archive, and" if path.exists() else "is not there;"

@@ -42,5 +42,5 @@ def check(saved: dict[str, Any] | None, now: dict[str, Any], where: str) -> None
         raise ValueError(
             f"{where}: its data position is one in other batches; images would be skipped or "
             f"repeated.\nthen -> now: {'; '.join(changed)}\n"
-            "Train with the same data on as many devices as before, or in another --workdir"
+            "Train with the same data on as many devices as before, or in another run folder"
         )

@@ -15,7 +15,7 @@ from gtn_jax.config import DataConfig
 from gtn_jax.data import archives, stores, tfds_catalog
 from gtn_jax.data.builders.folder import open_folder
 from gtn_jax.data.splits import Split, open_store
-from gtn_jax.errors import UsageError, unknown_name
+from gtn_jax.errors import ArgumentError, unknown_name
 
 FOLDER_PREFIX = "folder:"
 Say = Callable[[str], None]
@@ -73,7 +73,7 @@ def prepare(
     say = say or (lambda line: None)
     builder_class, variant, needs_source = _look_up(name)
     if short_side is not None and short_side < 1:
-        raise UsageError(f"--short-side: invalid value {short_side}; expected at least 1 pixel")
+        raise ArgumentError("short_side", f"invalid value {short_side}; expected at least 1 pixel")
     if builder_class.keeps_files:
         short_side = None
     folder = stores.parent_folder(data_dir, name, variant, short_side) / stores.VERSION
@@ -164,7 +164,7 @@ def open_splits(
         raise _not_prepared(name, data_dir, by_size, short_side)
     prepared = stores.load_prepared(stored.folder)
     if prepared is not None and prepared.partial:
-        say(f"{name}: not the published data set (prepared with --allow-partial)")
+        say(f"{name}: not the published data set (prepared with allow_partial)")
     clips = DATASETS[name.partition("/")[0]].clips
     return open_store(stored.folder, stored.short_side, clips)
 
@@ -172,13 +172,13 @@ def open_splits(
 def _not_prepared(
     name: str, data_dir: str, by_size: Mapping[int | None, Any], short_side: int | None
 ) -> ValueError:
-    fault, option = f"is not in {data_dir}", f" --short-side {short_side}"
+    fault, option = f"is not in {data_dir}", f", short_side={short_side}"
     if by_size:
         sizes = ", ".join(str(size) for size in sorted(size for size in by_size if size))
         fault = f"is in {data_dir} with a short side of {sizes} pixels only"
     return ValueError(
         f"data set {name!r} {fault}; bring it in once with "
-        f"`gtn prepare {name} --source PATH --data-dir {data_dir}{option if by_size else ''}`"
+        f"`prepare({name!r}, source=PATH, data_dir={data_dir!r}{option if by_size else ''})`"
     )
 
 
@@ -225,7 +225,7 @@ def _check_complete(
         published = f": {known}" if known and prepared.counts != known else ""
         raise ValueError(
             f"{folder} holds {prepared.counts} {prepared.unit}, not the published data set"
-            f"{published}; remove it and prepare {name} anew, or pass --allow-partial"
+            f"{published}; remove it and prepare {name} anew, or pass `allow_partial=True`"
         )
 
 
@@ -233,10 +233,10 @@ def _check_source(name: str, data_dir: str, source: Path | None) -> None:
     if source is None:
         raise ValueError(
             f"data set {name!r} is made from files that you bring: "
-            f"`gtn prepare {name} --source PATH --data-dir {data_dir}`"
+            f"`prepare({name!r}, source=PATH, data_dir={data_dir!r})`"
         )
     if not (source.is_file() or source.is_dir()):
-        raise UsageError(f"--source: {source} is not a file or folder")
+        raise ArgumentError("source", f"{source} is not a file or folder")
 
 
 @contextlib.contextmanager

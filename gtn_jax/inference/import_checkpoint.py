@@ -46,7 +46,7 @@ def import_checkpoint(
     Images are normalized with ImageNet's mean and standard deviation, at 224 x 224 pixels.
 
     Args:
-        src: .pth file from their script or `gtn export --to torch`.
+        src: .pth that their script wrote, or that `export_torch` did.
         dst: the run folder; must not exist, or be empty.
         classes_file: text file, one class name per line, in label order.
         data: name of the data set to evaluate on, or `restore.NO_DATA`.
@@ -58,7 +58,7 @@ def import_checkpoint(
     """
     check_new_folder(dst)
     if classes_file is None:
-        raise ValueError(f"{src} holds no class names: give --classes FILE, one name a line")
+        raise ValueError(f"{src} holds no class names: give them, one a line: `classes_file=FILE`")
     tensors = read_pickle(src)
     if detect_family(tensors) != "gtn_authors":
         raise ValueError(
@@ -83,14 +83,14 @@ def read_classes(path: Path, expected: int) -> tuple[str, ...]:
     try:
         lines = path.read_text(encoding="utf-8-sig").rstrip().splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"--classes: {path}: not readable as text ({error})") from error
+        raise ValueError(f"{path}: not readable as text ({error})") from error
     names = tuple(line.strip() for line in lines)
     if len(names) != expected:
-        raise ValueError(f"--classes: {path}: {len(names)} names for {expected} classes")
+        raise ValueError(f"{path}: {len(names)} names for {expected} classes")
     for number, name in enumerate(names, 1):
         if not name or names.index(name) != number - 1:
             found = f"{name!r} again" if name else "an empty line"
-            raise ValueError(f"--classes: {path}, line {number}: {found}; names must differ")
+            raise ValueError(f"{path}, line {number}: {found}; names must differ")
     return names
 
 

@@ -25,7 +25,7 @@ from gtn_jax.data.files import read_regular
 from gtn_jax.data.folder import image_files
 from gtn_jax.data.threads import ordered_map
 from gtn_jax.devices import data_mesh, put_batch
-from gtn_jax.errors import UsageError
+from gtn_jax.errors import ArgumentError
 from gtn_jax.files import write_bytes
 from gtn_jax.inference.restore import Restored, restore
 
@@ -85,7 +85,7 @@ def predict_files(
         ValueError: `topk` below 1.
     """
     if topk < 1:
-        raise UsageError(f"topk: {topk}, expected at least 1")
+        raise ArgumentError("topk", f"{topk}, expected at least 1")
     mesh = data_mesh()
     # A smaller batch for few files, divisible by the number of devices.
     wanted = max(1, min(run.config.data.eval_batch_size, len(files)))
@@ -133,7 +133,7 @@ def predict_paths(
         ValueError: no path, no run or checkpoint, or `topk` below 1.
     """
     if not paths:
-        raise UsageError("PATH: none given; name image files, or folders of them")
+        raise ArgumentError("paths", "none given; name image files, or folders of them")
     files, problems = image_files(paths)
     restored = run if isinstance(run, Restored) else restore(Path(run))
     for problem in problems:
@@ -191,13 +191,13 @@ def check_out(path: Path, overwrite: bool = False) -> None:
             without `overwrite`.
     """
     if path.suffix.lower() not in OUT_SUFFIXES:
-        raise UsageError(f"--out: {path} must end in {' or '.join(OUT_SUFFIXES)}")
+        raise ArgumentError("out", f"{path} must end in {' or '.join(OUT_SUFFIXES)}")
     if path.is_dir():
-        raise UsageError(f"--out: {path} is a folder; name a file")
+        raise ArgumentError("out", f"{path} is a folder; name a file")
     if not path.parent.is_dir():
-        raise UsageError(f"--out: {path.parent}: no such folder; make it first")
+        raise ArgumentError("out", f"{path.parent}: no such folder; make it first")
     if path.exists() and not overwrite:
-        raise UsageError(f"--out: {path} exists; name another file, or add --overwrite")
+        raise ArgumentError("out", f"{path} exists; name another file, or pass `overwrite=True`")
 
 
 def write_predictions(predictions: Sequence[Prediction], path: Path) -> None:

@@ -10,7 +10,7 @@ from gtn_jax.config import Config
 from gtn_jax.data.images import Images, View, load
 from gtn_jax.data.sources import absolute, open_data
 from gtn_jax.data.subsets import choose, fingerprint
-from gtn_jax.errors import UsageError
+from gtn_jax.errors import ArgumentError
 from gtn_jax.models.gtn import GTN
 from gtn_jax.runs.checkpoints import Checkpoints
 from gtn_jax.runs.folder import Preprocessing, RunFolder
@@ -94,7 +94,7 @@ def _selected_step(folder: RunFolder, checkpoints: Checkpoints, config: Config) 
     if step is None:
         step = checkpoints.latest_step()
     if step is None:
-        raise ValueError(f"{folder.path} has no checkpoint yet; continue it with `gtn train`")
+        raise ValueError(f"{folder.path} has no checkpoint yet; continue the run first")
     return step
 
 
@@ -154,13 +154,13 @@ def open_split(
     name = data_name or data.name
     if name == NO_DATA:
         raise ValueError(
-            f"{workdir} has no data set, it was converted from a checkpoint; give one: "
-            "gtn evaluate RUN --data NAME"
+            f"{workdir} has no data set, it was converted from a checkpoint; give one, "
+            "`data_name=NAME`"
         )
     data = absolute(dataclasses.replace(data, name=name, data_dir=data_dir or data.data_dir))
     parts = choose(open_data(data, say), data, run.config.seed)
     if split not in parts:
-        raise UsageError(f"--split: {name} has {', '.join(sorted(parts))}, no {split!r}")
+        raise ArgumentError("split", f"{name} has {', '.join(sorted(parts))}, no {split!r}")
     if data_name is None:
         RunFolder(workdir).check_data({split: fingerprint(parts[split])})
     _check_classes(run.classes, parts[split].split.classes, workdir, name)

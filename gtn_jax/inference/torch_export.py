@@ -12,7 +12,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from gtn_jax.config import ModelConfig
-from gtn_jax.errors import UsageError
+from gtn_jax.errors import ArgumentError
 from gtn_jax.files import replacing
 from gtn_jax.inference.restore import restore
 from gtn_jax.models.backbones import BACKBONES, ResNetShape
@@ -43,7 +43,7 @@ def export_torch(workdir: Path, out: Path) -> Exported:
         ValueError: no torch, no run, a model that the authors' cannot represent, or `out` in use.
     """
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise UsageError(f"--out: {out} exists already; remove it or choose another folder")
+        raise ArgumentError("out", f"{out} exists already; remove it or choose another folder")
     torch = import_torch(out / FILE)
     check_authors_model(RunFolder(workdir).config().model, workdir)
     run = restore(workdir)

@@ -68,7 +68,7 @@ class RunFolder:
             changed = differences(self.config(), config)
             if changed:
                 raise ValueError(
-                    f"{self.path} holds a run of another config; use another --workdir.\n"
+                    f"{self.path} holds a run of another config; use another run folder.\n"
                     f"here -> asked for: {'; '.join(changed)}"
                 )
         elif self.path.is_dir():
@@ -79,10 +79,10 @@ class RunFolder:
             if foreign:
                 raise ValueError(
                     f"{self.path} is not empty and holds no run ({sorted(foreign)[0]}, ...); "
-                    "choose another --workdir"
+                    "choose another run folder"
                 )
         elif self.path.exists():
-            raise ValueError(f"{self.path} is a file; choose another --workdir")
+            raise ValueError(f"{self.path} is a file; choose another run folder")
 
     def check_writable(self) -> None:
         """Check early that files can be written, before hours of work; raises ValueError."""
@@ -123,7 +123,7 @@ class RunFolder:
                 raise ValueError(
                     f"{self.path}: the data set has changed since this run began ({split}: "
                     f"{before} images then, {now} now, not the same ones).\n"
-                    "Put it back as it was, or begin a new run in another --workdir"
+                    "Put it back as it was, or begin a new run in another run folder"
                 )
 
     def keep_data(self, fingerprints: dict[str, dict[str, Any]]) -> None:

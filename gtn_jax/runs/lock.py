@@ -43,7 +43,7 @@ def locked(folder: Path) -> Iterator[None]:
         except OSError as error:
             raise ValueError(
                 f"{folder}: nothing can be written there ({reason(error)}); "
-                "choose another --workdir"
+                "choose another run folder"
             ) from error
         yield
 
@@ -71,7 +71,7 @@ def _in_use(folder: Path, lease: SoftFileLease) -> ValueError:
         name = f"pid {owner.pid} on host {owner.hostname.partition('?pidns')[0]}"
     return ValueError(
         f"{folder} is in use by {name}.\n"
-        f"Wait for it or end it, or choose another --workdir (its lock is {LOCK_NAME} in there)"
+        f"Wait for it or end it, or choose another run folder (its lock is {LOCK_NAME} in there)"
     )
 
 

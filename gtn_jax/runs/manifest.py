@@ -59,7 +59,8 @@ def seal(
 
 
 def read(folder: Path) -> Manifest:
-    """The manifest of a step, without its files verified; a ValueError continues "checkpoint 7: "."""
+    """The manifest of a step, without its files verified; a ValueError continues "checkpoint 7:
+    "."""
     path = folder / NAME
     try:
         with path.open("rb") as file:

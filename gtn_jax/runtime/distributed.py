@@ -25,7 +25,7 @@ from typing import Any, NoReturn
 import jax
 from jax.experimental import multihost_utils
 
-from gtn_jax.errors import UsageError, one_line
+from gtn_jax.errors import ArgumentError, one_line
 from gtn_jax.runtime.interruption import Interrupted, active
 
 JOIN_SECONDS = 300.0
@@ -74,8 +74,8 @@ def distributed_session(
         return
     given = coordinator if coordinator != "auto" else None
     if (given is None) != (processes is None) or (given is None) != (process is None):
-        raise UsageError(
-            "--coordinator HOST:PORT wants --processes and --process, --coordinator auto neither"
+        raise ArgumentError(
+            "coordinator", "HOST:PORT needs `processes=N` and `process=NUMBER`, auto needs neither"
         )
     assert coordinator is not None
     if given is not None and process == 0:
@@ -115,7 +115,7 @@ def _check_port(coordinator: str) -> None:
     host, _, number = address.rpartition(":")
     host = host.strip("[]")
     if not number.isdecimal() or not 0 < int(number) < 2**16:
-        raise UsageError(f"--coordinator: {coordinator}: expected HOST:PORT, a port below 65536")
+        raise ArgumentError("coordinator", f"{coordinator}: expected HOST:PORT, a port below 65536")
     try:
         if ":" not in host:
             socket.create_server((host, int(number))).close()
@@ -127,15 +127,15 @@ def _check_port(coordinator: str) -> None:
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise ValueError(
-                f"--coordinator: port {number} of {socket.gethostname()} is in use by another "
+                f"coordinator: port {number} of {socket.gethostname()} is in use by another "
                 "process; choose another, or wait for its end"
             ) from error
 
 
 def _no_cluster(coordinator: str, reason: str) -> ValueError:
     return ValueError(
-        f"--coordinator: {coordinator}: no cluster of processes ({reason})\n"
-        "start the same command for every --process; see docs/clusters.md"
+        f"coordinator: {coordinator}: no cluster of processes ({reason})\n"
+        "start the same command in every process; see docs/clusters.md"
     )
 
 
@@ -147,7 +147,7 @@ def _give_up(coordinator: str) -> NoReturn:
 
 def _lost(error: BaseException) -> ValueError:
     return ValueError(
-        f"--coordinator: the connection to another process broke ({one_line(error)}).\n"
+        f"coordinator: the connection to another process broke ({one_line(error)}).\n"
         "Start all of them again: the run goes on from its last checkpoint"
     )
 

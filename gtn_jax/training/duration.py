@@ -150,8 +150,9 @@ def plan(
     steps = broadcast_from_primary(fitting_steps(most, PLANNED * left, seconds))
     if steps == 0 < most and not is_solved:
         raise ValueError(
-            f"--budget-minutes: not one step fits: {format_seconds(max(0.0, left))} are left, and "
-            f"one takes {format_seconds(seconds(1))} with the evaluation after it; give it more"
+            f"not one step fits: {format_seconds(max(0.0, left))} are left, and "
+            f"one takes {format_seconds(seconds(1))} with the evaluation after it; "
+            "give it more, `budget_minutes=MORE`"
         )
     return Plan(steps, seconds(steps))
 

@@ -125,7 +125,7 @@ def summarize(rates: np.ndarray, losses: np.ndarray) -> RangeTest:
     if len(losses) < STEPS // 10:
         raise ValueError(
             f"the loss was not finite after {len(losses)} steps, at rates of {LOWEST:g} and little "
-            "more; look at the data, or train with --training.log_every_steps 1"
+            "more; look at the data, or train with training.log_every_steps 1"
         )
     smoothed = smooth(losses)
     # Not the steepest descent, the other usual choice: small batches are too noisy.

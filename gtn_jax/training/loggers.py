@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 
 import jax
 
-from gtn_jax.errors import UsageError
+from gtn_jax.errors import ArgumentError
 
 Row = Mapping[str, Any]
 
@@ -39,7 +39,9 @@ class ProfiledSteps(NamedTuple):
         """ "10:20" -> steps 10 to 20; ValueError for another form, or decreasing steps."""
         first, _, last = text.partition(":")
         if not (first.isdecimal() and last.isdecimal() and 1 <= int(first) <= int(last)):
-            raise UsageError(f"--profile: invalid value {text!r}; expected FIRST:LAST, e.g. 10:20")
+            raise ArgumentError(
+                "profiled", f"invalid value {text!r}; expected FIRST:LAST, e.g. 10:20"
+            )
         return cls(int(first), int(last))
 
 
@@ -101,7 +103,7 @@ class TensorBoardLogger:
 
     def __init__(self, folder: Path):
         if importlib.util.find_spec("tensorboardX") is None:
-            raise ValueError('--tensorboard needs tensorboardX: pip install "gtn_jax[tensorboard]"')
+            raise ValueError('TensorBoard needs tensorboardX: pip install "gtn_jax[tensorboard]"')
         self._folder, self._writer = folder, None
 
     def log(self, row: Row) -> None:

@@ -101,12 +101,12 @@ def few_steps(config: Config, total_steps: int) -> str | None:
     None."""
     if config.training.head_start == "solved" or total_steps >= FEW_STEPS:
         return None
-    fix = "--training.head_start solved starts from a solved classifier, "
+    fix = "training.head_start solved starts from a solved classifier, "
     if config.model.weights is None:
         fix = ""
     return (
         f"{total_steps} steps are few for classifiers that start at random; {fix}"
-        f"--training.steps {2 * FEW_STEPS} takes longer"
+        f"training.steps {2 * FEW_STEPS} takes longer"
     )
 
 
@@ -117,7 +117,7 @@ def near_chance(accuracy: float, images: int, classes: int, config: Config) -> s
     if accuracy > most or most >= 1:
         return None
     if config.training.head_start == "random" and config.model.weights is not None:
-        fix = "--training.head_start solved starts from what the weights know"
+        fix = "training.head_start solved starts from what the weights know"
     else:
-        fix = "--find-lr looks for a rate, `gtn check-data` at the images"
+        fix = "find_lr looks for a rate, `gtn check-data` at the images"
     return f"answers are near chance, {100 * chance:.1f} %; {fix}"

@@ -75,7 +75,7 @@ def port(
         raise ValueError(
             f"{source}: BatchNorm is folded into the convolutions, so it cannot be trained with\n"
             f"the statistics of a batch; measure them on images of yours, once:\n"
-            f"gtn convert {source} NEW.safetensors --images FOLDER"
+            f"`unfold_file({source!r}, NEW.safetensors, images=FOLDER, image_size=PIXELS)`"
         )
     leaves = cast(dict[keymaps.LeafPath, Any], traverse_util.flatten_dict(dict(template)))
     filled, problems = _fill(tensors, leaves, heads, family)

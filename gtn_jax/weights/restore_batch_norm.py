@@ -164,7 +164,7 @@ def unfold_file(src: Path, dst: Path, images: Path, image_size: int, limit: int 
     tensors = read_pickle(path) if path.suffix in PICKLE_SUFFIXES else read_safetensors(path)
     files, problems = image_files([images])
     if problems:
-        raise ValueError(f"--images: {problems[0]}")
+        raise ValueError(f"{problems[0]}; name a folder of images, `images=FOLDER`")
     chosen = [files[i * len(files) // limit] for i in range(limit)] if len(files) > limit else files
 
     def batches() -> Iterator[Array]:

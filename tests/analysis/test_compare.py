@@ -170,9 +170,9 @@ def test_impossible_comparisons_are_refused_first(tiny_config, tmp_path):
         misspelt = override(tiny_config, {field: name})
         with pytest.raises(ValueError, match=f"unknown .* '{name}'; did you mean tiny"):
             comparison.check(misspelt, ["gtn"], 2, 1, tmp_path)
-    with pytest.raises(ValueError, match="--seeds: invalid value 0"):
+    with pytest.raises(ValueError, match="seeds: invalid value 0"):
         comparison.check(tiny_config, ["finetune"], 0, 1, tmp_path)
-    with pytest.raises(ValueError, match="--trials: invalid value 0"):
+    with pytest.raises(ValueError, match="trials: invalid value 0"):
         comparison.check(tiny_config, ["finetune"], 1, 0, tmp_path)
     assert list(tmp_path.iterdir()) == []
     comparison.check(tiny_config, ["gtn"], 2, 1, tmp_path)

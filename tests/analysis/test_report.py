@@ -99,7 +99,7 @@ def test_what_is_not_there_is_left_out(tmp_path):
     for place in ("absent/page.html", "old/classes.json/page.html"):
         with pytest.raises(ValueError, match="no such folder; make it first"):
             write_report([folder.path], tmp_path / place)
-    with pytest.raises(ValueError, match="--out: where to"):
+    with pytest.raises(ValueError, match="out: where to"):
         write_report([folder.path, folder.path])
 
 

@@ -96,7 +96,7 @@ def test_one_cpu_is_all_the_cores():
     assert len(jax.local_devices()) == 4
     assert choose_devices(None) == jax.local_devices()[:1]
     assert choose_devices(3) == jax.local_devices()[:3]
-    with pytest.raises(ValueError, match="--devices: invalid value 5; this process sees 4"):
+    with pytest.raises(ValueError, match="count: invalid value 5; this process sees 4"):
         choose_devices(5)
 
 

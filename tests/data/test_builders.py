@@ -89,7 +89,7 @@ def test_preparing_leaves_nothing_behind(tmp_path, monkeypatch):
 
 
 def test_missing_source_says_how_to_bring_it(tmp_path):
-    with pytest.raises(ValueError, match="gtn prepare tiny_imagenet --source"):
+    with pytest.raises(ValueError, match=r"`prepare\(.tiny_imagenet., source=PATH"):
         open_splits("tiny_imagenet", str(tmp_path))
     with pytest.raises(ValueError, match=r"nowhere.npz is not a file"):
         prepare("tiny_imagenet", str(tmp_path), tmp_path / "nowhere.npz")

@@ -111,7 +111,7 @@ def test_what_is_wrong_is_said(case, tmp_path):
 
 
 def test_no_folder(tmp_path):
-    with pytest.raises(ValueError, match="give yours, --data.name folder:PATH"):
+    with pytest.raises(ValueError, match="give yours, folder:PATH"):
         read_folder("")
     with pytest.raises(ValueError, match="nowhere is not there"):
         read_folder(tmp_path / "nowhere")

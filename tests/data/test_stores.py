@@ -49,9 +49,9 @@ def test_find_and_choose(tmp_path):
 
 def test_too_small_names_what_is_there(tmp_path):
     make(tmp_path / "dtd/1-128px/1.0.0")
-    with pytest.raises(ValueError, match=r"short side of 128 pixels only; .*--short-side 256`"):
+    with pytest.raises(ValueError, match=r"short side of 128 pixels only; .*short_side=256\)`"):
         open_splits("dtd/1", str(tmp_path), 256)
-    with pytest.raises(ValueError, match=r"'dtd/2' is not in .*`gtn prepare dtd/2 --source PATH"):
+    with pytest.raises(ValueError, match=r"'dtd/2' is not in .*`prepare\('dtd/2', source=PATH"):
         open_splits("dtd/2", str(tmp_path), 256)
 
 
@@ -77,7 +77,7 @@ def test_names(tmp_path, name, message):
 
 @pytest.mark.parametrize("short_side", [0, -1])
 def test_short_side_is_checked(tmp_path, short_side):
-    with pytest.raises(ValueError, match="--short-side: .*at least 1 pixel"):
+    with pytest.raises(ValueError, match="short_side: .*at least 1 pixel"):
         prepare("cub200", str(tmp_path / "data"), tmp_path, short_side)
 
 

@@ -154,7 +154,7 @@ def test_refusals_leave_nothing(checkpoint, run, tmp_path, state):
     names, new = checkpoint.with_name("classes.txt"), tmp_path / "new"
     refuse("run: exists already", checkpoint, run, names)
     refuse("no such folder", checkpoint, tmp_path / "no" / "where", names)
-    refuse("give --classes FILE, one name a line", checkpoint, new, None)
+    refuse("give them, one a line: `classes_file=FILE`", checkpoint, new, None)
     refuse("no such weights file", tmp_path / "nothing.pth", new, names)
     torch.save({"conv1.weight": torch.ones(1)}, tmp_path / "other.pth")
     refuse("not a checkpoint of the GTN authors' script", tmp_path / "other.pth", new, names)

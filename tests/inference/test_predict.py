@@ -162,8 +162,8 @@ def test_exit_code_names_the_bad_file_and_keeps_the_rest(drawn_run, photos, tmp_
         (["--out", "x.txt"], "--out: x.txt must end in .csv or .json"),
         (["--out", "no/where.csv"], "--out: no: no such folder"),
         (["--out", "photos"], "--out: photos must end in .csv"),
-        (["--out", "kept.csv"], "--out: kept.csv exists; name another file, or add --overwrite"),
-        (["--topk", "0"], "topk: 0, expected at least 1"),
+        (["--out", "kept.csv"], "--out: kept.csv exists; name another file, or pass `--overwrite`"),
+        (["--topk", "0"], "--topk: 0, expected at least 1"),
     ],
 )
 def test_refusals(cli_refuses, drawn_run, photos, extra, message, tmp_path, monkeypatch):

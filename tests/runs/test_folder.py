@@ -63,7 +63,7 @@ def test_leftovers_of_a_kill_while_starting_are_no_reason_to_refuse(tmp_path):
 
 def test_workdir_that_is_a_file(tmp_path):
     (tmp_path / "run").touch()
-    with pytest.raises(ValueError, match="run is a file; choose another --workdir"):
+    with pytest.raises(ValueError, match="run is a file; choose another run folder"):
         RunFolder(tmp_path / "run").check(Config())
 
 

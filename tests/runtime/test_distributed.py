@@ -143,7 +143,10 @@ def test_one_process_is_first_and_agrees_with_itself():
 ])  # fmt: skip
 def test_arguments_that_do_not_go_together(arguments, tmp_path, capsys):
     assert main(["train", "quickstart", "--workdir", str(tmp_path / "run"), *arguments]) == 2
-    assert "--coordinator HOST:PORT wants --processes and --process" in capsys.readouterr().err
+    assert (
+        "--coordinator: HOST:PORT needs `--processes N` and `--process NUMBER`"
+        in capsys.readouterr().err
+    )
     assert not (tmp_path / "run").exists()
 
 
@@ -169,7 +172,7 @@ def test_a_port_that_is_taken(host, family, bound, tmp_path, monkeypatch, cli_re
             monkeypatch.setenv("JAX_COORDINATOR_BIND_ADDRESS", f"{bound}:{port}")
         words = ["train", "quickstart", "--workdir", str(tmp_path / "run")]
         words += ["--coordinator", f"localhost:{port}", "--processes", "2", "--process", "0"]
-        said = cli_refuses(*words, says=f"--coordinator: port {port} of {socket.gethostname()} is")
+        said = cli_refuses(*words, says=f"coordinator: port {port} of {socket.gethostname()} is")
         assert len(said.splitlines()) == 1
 
 
@@ -283,7 +286,7 @@ def test_one_does_not_come(cluster):
     ((code, said),) = cluster.end(cluster.start(2, "alone", join=3.0, present=1), 30)
     assert code == 134
     first, second = said.splitlines()
-    assert first.startswith("error: --coordinator: 127.0.0.1:")
+    assert first.startswith("error: coordinator: 127.0.0.1:")
     assert "no cluster of processes (not all of them have come within 3 s)" in first
-    assert second == "start the same command for every --process; see docs/clusters.md"
+    assert second == "start the same command in every process; see docs/clusters.md"
     assert not cluster.workdir.exists()

@@ -102,7 +102,7 @@ def test_a_trace_that_ends_after_the_run_is_written_too(tiny_config, tmp_path):
 
 @pytest.mark.parametrize("text", ["10", "20:10", "0:3", "a:b", "1:2:3", ""])
 def test_steps_that_cannot_be_profiled(text):
-    with pytest.raises(ValueError, match="--profile: "):
+    with pytest.raises(ValueError, match="profiled: "):
         ProfiledSteps.parse(text)
     assert ProfiledSteps.parse("10:20") == (10, 20)
 

@@ -15,9 +15,9 @@ import jax
 import numpy as np
 import pytest
 
+from gtn_jax.cli.error_text import describe_error
 from gtn_jax.config import Config, override
 from gtn_jax.data.pipeline import rows_of_step
-from gtn_jax.errors import describe_error
 from gtn_jax.runs.checkpoints import Checkpoints
 from gtn_jax.runs.folder import RunFolder
 from gtn_jax.runs.step_folders import StepFolders, verify_all

@@ -69,9 +69,9 @@ SOLVED = override(WITH_WEIGHTS, {"training.head_start": "solved"})
 def test_few_steps():
     assert few_steps(WITH_WEIGHTS, 100) is None and few_steps(SOLVED, 10) is None
     line = few_steps(WITH_WEIGHTS, 60)
-    assert line is not None and "--training.head_start solved" in line
+    assert line is not None and "training.head_start solved" in line
     line = few_steps(Config(), 60)
-    assert line is not None and "head_start" not in line and "--training.steps 200" in line
+    assert line is not None and "head_start" not in line and "training.steps 200" in line
 
 
 def test_near_chance():
@@ -79,8 +79,8 @@ def test_near_chance():
     assert near_chance(0.34, 100, 4, WITH_WEIGHTS) is None
     line = near_chance(0.33, 100, 4, WITH_WEIGHTS)
     assert line is not None
-    assert line.startswith("answers are near chance, 25.0 %; --training.head_start solved")
-    assert "--find-lr" in str(near_chance(0.33, 100, 4, SOLVED))
+    assert line.startswith("answers are near chance, 25.0 %; training.head_start solved")
+    assert "find_lr" in str(near_chance(0.33, 100, 4, SOLVED))
     assert near_chance(1.0, 2, 2, SOLVED) is None and near_chance(0.5, 2, 2, SOLVED) is None
 
 

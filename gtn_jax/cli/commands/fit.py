@@ -12,7 +12,7 @@ from gtn_jax.cli.arguments import parse
 from gtn_jax.cli.terminal import say, set_up_process, show
 from gtn_jax.config import Config, override
 from gtn_jax.config.experiment import load_experiment
-from gtn_jax.errors import UsageError
+from gtn_jax.errors import ArgumentError
 
 EXPERIMENT = "photos"
 _REPORT_SECONDS = 3.0
@@ -78,7 +78,7 @@ def _parsed(arguments: list[str], config: Config) -> FitArguments:
     given = parse(FitArguments, "gtn fit", arguments, FitArguments(config, tyro.MISSING))
     minutes = given.budget_minutes
     if minutes is not None and not minutes > 0:
-        raise UsageError(f"--budget-minutes: {minutes:g}; expected more than 0")
+        raise ArgumentError("budget_minutes", f"{minutes:g}; expected more than 0")
     return given
 
 

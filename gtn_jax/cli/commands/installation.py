@@ -7,7 +7,7 @@ from tyro.conf import Positional
 
 from gtn_jax.cli.arguments import command
 from gtn_jax.cli.terminal import say, show
-from gtn_jax.errors import UsageError
+from gtn_jax.errors import ArgumentError
 
 What = Literal["backbones", "weights", "datasets", "gates", "methods", "experiments"]
 
@@ -69,7 +69,7 @@ def benchmark(
     if show:
         print(benchmarks.tables(show))
     elif out is None:
-        raise UsageError("--out: where to? e.g. `gtn benchmark --out benchmark.json`")
+        raise ArgumentError("out", "where to? e.g. `gtn benchmark --out benchmark.json`")
     else:
         words = ["gtn", "benchmark", "--out", str(out), "--minutes", f"{minutes:g}"]
         benchmarks.benchmark(

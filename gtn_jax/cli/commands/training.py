@@ -15,7 +15,7 @@ from gtn_jax.cli.terminal import aside, name_devices, say, set_up_process
 from gtn_jax.config import Config
 from gtn_jax.config.experiment import load_experiment
 from gtn_jax.config.presets import PRESETS, REMAINING_DEVIATIONS
-from gtn_jax.errors import UsageError
+from gtn_jax.errors import ArgumentError
 
 
 @dataclasses.dataclass(frozen=True)
@@ -68,9 +68,9 @@ def train(arguments: list[str]) -> None:
             say(f"differs from the authors' code: {deviation}")
     parsed = parse(TrainArguments, f"gtn train {name}", rest, TrainArguments(config, tyro.MISSING))
     if parsed.dry_run and parsed.find_lr:
-        raise UsageError("--dry-run, --find-lr: one at a time")
+        raise ArgumentError("dry_run", "not together with --find-lr; one at a time")
     if parsed.budget_minutes is not None and not parsed.budget_minutes > 0:
-        raise UsageError(f"--budget-minutes: {parsed.budget_minutes:g}; expected more than 0")
+        raise ArgumentError("budget_minutes", f"{parsed.budget_minutes:g}; expected more than 0")
     set_up_process()
     from gtn_jax.runtime.distributed import distributed_session, is_primary
     from gtn_jax.training.loggers import ProfiledSteps, TensorBoardLogger

@@ -169,10 +169,10 @@ def check_counts(builder: ImageClassificationBuilder, counts: Mapping[str, int])
         if parts:
             builder.say(line + (", as published" if known else ""))
     elif builder.allow_partial:
-        builder.say(f"{line}: not the published data set (--allow-partial)")
+        builder.say(f"{line}: not the published data set")
     else:
         raise ValueError(
-            f"{line}: not the published numbers; complete the data set, or go on with "
-            "--allow-partial"
+            f"{line}: not the published numbers; complete the data set, or pass "
+            "`allow_partial=True`"
         )
     return is_complete

@@ -144,5 +144,5 @@ def _unreadable_error(reasons: Collection[str], path: str | Path) -> ValueError:
         f"folder {path}: {len(reasons):,} unreadable files: {named}"
         + (f"; and {more:,} more" if more > 0 else "")
         + f"\n`gtn check-data {path}` lists them; remove them, or leave them out with "
-        "--data.bad_images skip"
+        "data.bad_images skip"
     )

@@ -36,7 +36,7 @@ def find_root(source: Path | None, markers: tuple[str, ...], what: str) -> Path:
         if len(roots) > 1:
             raise ValueError(
                 f"{what}: both {roots[0]} and {roots[1]} hold {markers[0]}; name one of them "
-                "with --source"
+                "as the source"
             )
         if roots:
             return roots[0]
@@ -97,7 +97,7 @@ class FileList:
             if not self._allow_partial:
                 raise ValueError(
                     f"{repeated}; every file belongs to one split, once: remove one of the lines, "
-                    "or go on with --allow-partial"
+                    "or pass `allow_partial=True`"
                 )
             self._repeated.append(repeated)
             return normal, None
@@ -114,7 +114,7 @@ class FileList:
         if self._missing:
             first = _first(self._missing, "files")
             if not self._allow_partial:
-                raise ValueError(f"{first}; complete the data set, or go on with --allow-partial")
+                raise ValueError(f"{first}; complete the data set, or pass `allow_partial=True`")
             parts += [f"{len(self._missing):,} of {len(self._where):,} files are missing: {first}"]
         if self._repeated:
             first = _first(self._repeated, "lines")

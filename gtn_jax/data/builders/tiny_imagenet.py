@@ -43,8 +43,7 @@ class TinyImagenet(ImageClassificationBuilder):
     def _open(self) -> Any:
         if self.source is None or not self.source.is_file():
             raise ValueError(
-                f"tiny_imagenet: {self.source} is not a file; give the .npz with "
-                "`gtn prepare tiny_imagenet --source FILE.npz`"
+                f"tiny_imagenet: {self.source} is not a file; give the .npz, `source=FILE.npz`"
             )
         try:
             arrays = np.load(io.BytesIO(self.source.read_bytes()))

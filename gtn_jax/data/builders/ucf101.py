@@ -86,11 +86,10 @@ def find_lists(source: Path | None, variant: str, origin: Path | None = None) ->
         if source is not None and source.suffix.lower() == ".rar":
             raise ValueError(
                 f"ucf101: {source} is not unpacked here; unpack it (unrar x {source.name}) and "
-                "give the folder: --source FOLDER"
+                "give the folder, `source=FOLDER`"
             )
         raise ValueError(
-            f"ucf101: {source} is not a folder; give the one with the clips: "
-            "`gtn prepare ucf101/1 --source FOLDER`"
+            f"ucf101: {source} is not a folder; give the one with the clips: `source=FOLDER`"
         )
     names = {"classes": "classInd.txt"}
     names |= {split: name.format(variant) for split, name in _LISTS.items()}
@@ -157,7 +156,7 @@ def read_clips(
         return splits, ""
     if not allow_partial:
         more = f" (and {len(problems) - 1:,} more such lines)" if len(problems) > 1 else ""
-        raise ValueError(f"{problems[0]}{more}\nadd what lacks, or go on with --allow-partial")
+        raise ValueError(f"{problems[0]}{more}\nadd what lacks, or pass `allow_partial=True`")
     return splits, f"{len(problems):,} lines of the lists are left out: {problems[0]}, ..."
 
 

@@ -95,9 +95,9 @@ class SplitWriter:
             )
         if self._unreadable and not self._allow_partial:
             message = self._unreadable_message()
-            raise ValueError(f"{message}\nrepair them, or go on with --allow-partial")
+            raise ValueError(f"{message}\nrepair them, or pass `allow_partial=True`")
         if self._unreadable:
-            self._say(f"{self._unreadable_message()}; left out (--allow-partial)")
+            self._say(f"{self._unreadable_message()}; left out")
         else:
             self._list.unlink(missing_ok=True)
 

@@ -97,7 +97,9 @@ def test_wrong_count(tmp_path):
         part = [Example(str(i), png(noise(9, 9, i)), 0) for i in range(2)]
         return {"train": part, "test": part}
 
-    message = "three: train 2 of 2, test 2 of 1 clips: not the published numbers; .*--allow-partial"
+    message = (
+        "three: train 2 of 2, test 2 of 1 clips: not the published numbers; .*allow_partial=True"
+    )
     with pytest.raises(ValueError, match=message):
         three(tmp_path, splits)
     assert list(tmp_path.rglob("*.json")) == []
@@ -113,7 +115,7 @@ def test_unreadable_files_are_listed_once(tmp_path, monkeypatch):
         bad = [Example(f"bad{i}", b"<html>", 0) for i in range(2)]
         return {"train": [bad[0], good], "test": [bad[1], last]}
 
-    message = "2 unreadable: bad0: .*; bad1: .*\nrepair them, or go on with --allow-partial"
+    message = "2 unreadable: bad0: .*; bad1: .*\nrepair them, or pass `allow_partial=True`"
     with pytest.raises(ValueError, match=message) as caught:
         three(tmp_path, splits, short_side=8, allow_partial=False)
     assert len(str(caught.value).splitlines()) <= 3
@@ -194,7 +196,7 @@ def test_dtd_prepared_and_opened(dtd_tree, tmp_path, monkeypatch):
 
 def test_part_of_a_data_set_does_not_pass_for_all(dtd_tree, tmp_path):
     data_dir = str(tmp_path / "data")
-    with pytest.raises(ValueError, match=r"dtd/1: train 2 of 1,880.*--allow-partial"):
+    with pytest.raises(ValueError, match=r"dtd/1: train 2 of 1,880.*allow_partial=True"):
         prepare("dtd/1", data_dir, dtd_tree, short_side=8)
     assert prepare("dtd/1", data_dir, dtd_tree, short_side=8, allow_partial=True)["test"] == 2
     said = []
@@ -224,7 +226,7 @@ def test_own_lists_that_lack_a_file_are_a_part(dtd_tree, tmp_path):
     (dtd_tree / "dtd/images/banded/banded_0002.jpg").unlink()
     prepare("dtd/Ten", data_dir, dtd_tree, 9, allow_partial=True)
     open_splits("dtd/Ten", data_dir, 9, say=said.append)
-    assert said == ["dtd/Ten: not the published data set (prepared with --allow-partial)"]
+    assert said == ["dtd/Ten: not the published data set (prepared with allow_partial)"]
 
 
 def test_who_waited_for_a_part_is_told(dtd_tree, tmp_path, monkeypatch):

@@ -102,7 +102,7 @@ def test_unreadable_files_are_all_named_or_left_out(opened, root, tmp_path):
             opened(short_side=short_side)
     message = str(refused.value)
     assert message.count("a web page") == 5 and "and 2 more" in message
-    assert "`gtn check-data" in message and "--data.bad_images skip" in message
+    assert "`gtn check-data" in message and "data.bad_images skip" in message
     assert len(message.splitlines()) == 2
     for _ in range(2):  # the second time, from what is prepared
         splits, said = opened(short_side=16, bad_images="skip")

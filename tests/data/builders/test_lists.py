@@ -46,7 +46,7 @@ REPEATED = {
 @pytest.mark.parametrize("train", REPEATED)
 def test_a_path_named_twice_counts_where_it_stands_first(tree, train):
     root = tree(train)
-    with pytest.raises(ValueError, match=f"{REPEATED[train]};.* go on with --allow-partial"):
+    with pytest.raises(ValueError, match=f"{REPEATED[train]};.* or pass `allow_partial=True`"):
         listed(root)
     listing = listed(root, allow_partial=True)
     assert listing.note == f"1 repeated lines are left out: {REPEATED[train]}"
@@ -72,7 +72,7 @@ def test_faults_that_no_flag_passes_over(tree, train, message, allow_partial):
 
 def test_missing_files(tree):
     root = tree("a/1.jpg\na/4.jpg\nb/2.jpg\nb/5.jpg\n")
-    with pytest.raises(ValueError, match=r"train.txt:2: images/a/4.jpg .*1 files more.*--allow-p"):
+    with pytest.raises(ValueError, match=r"train.txt:2: images/a/4.jpg .*1 files more.*allow_p"):
         listed(root)
     listing = listed(root, allow_partial=True)
     assert [example.file for example in listing.examples["train"]] == [

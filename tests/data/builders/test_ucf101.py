@@ -113,7 +113,7 @@ def test_mistakes_are_named_with_file_and_line(source, train, test, message):
 
 def test_partial_goes_on_without_what_lacks(source):
     write(source, "trainlist01", [A, "Archery/v_Archery_g09_c01.avi 1", A])
-    with pytest.raises(ValueError, match=r"and 1 more such lines\)\nadd .*--allow-partial"):
+    with pytest.raises(ValueError, match=r"and 1 more such lines\)\nadd .*allow_partial=True"):
         read_clips(source, "1")
     clips, note = read_clips(source, "1", allow_partial=True)
     assert note.startswith("2 lines of the lists are left out: ") and ":2: no Archery/" in note
@@ -197,7 +197,7 @@ def test_part_of_it_stays_a_part(source, tmp_path):
     assert prepare("ucf101/1", data_dir, source, 8, allow_partial=True)["train"] == 29
     said = []
     open_splits("ucf101/1", data_dir, 8, say=said.append)
-    assert said == ["ucf101/1: not the published data set (prepared with --allow-partial)"]
+    assert said == ["ucf101/1: not the published data set (prepared with allow_partial)"]
 
 
 def test_prepared(source, tmp_path):
