@@ -21,7 +21,7 @@ from gtn_jax.config import (
     override,
 )
 from gtn_jax.models.layers import BatchNorm, Conv
-from gtn_jax.training.programs import build_module, build_programs, load_variables, preprocessing_of
+from gtn_jax.training.setup import build_module, build_programs, load_variables, preprocessing_of
 from gtn_jax.training.state import create_state
 from gtn_jax.weights.registry import IMAGENET_MEAN, IMAGENET_STD
 

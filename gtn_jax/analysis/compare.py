@@ -24,9 +24,8 @@ from gtn_jax.files import write_text
 from gtn_jax.runs.folder import RunFolder
 from gtn_jax.runs.provenance import start_row
 from gtn_jax.runs.row_file import append_row, read_rows
-from gtn_jax.training.programs import check_model
 from gtn_jax.training.resolution import adopt, resolve
-from gtn_jax.training.setup import epoch_of
+from gtn_jax.training.setup import check_model, epoch_of
 
 FILE = "results.jsonl"
 METHODS_FILE = "methods.jsonl"

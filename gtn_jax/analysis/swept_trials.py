@@ -27,8 +27,8 @@ from gtn_jax.runs.predictions import Predictions
 from gtn_jax.training.divergence import Diverged
 from gtn_jax.training.feature_cache import compute_features
 from gtn_jax.training.forward_steps import PoolingStep, make_pooling_step
-from gtn_jax.training.programs import build_module, build_programs, load_variables
-from gtn_jax.training.setup import load_images, open_setup
+from gtn_jax.training.image_store import load_images
+from gtn_jax.training.setup import build_module, build_programs, load_variables, open_setup
 
 _SILENT_SECONDS = 3.0
 

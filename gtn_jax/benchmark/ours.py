@@ -12,8 +12,7 @@ from gtn_jax.benchmark.spec import Spec
 from gtn_jax.benchmark.workload import Workload, compile_timed, training
 from gtn_jax.config import Config, DataConfig, override
 from gtn_jax.devices import put_batch
-from gtn_jax.training.programs import Programs, load_variables
-from gtn_jax.training.setup import setup_of
+from gtn_jax.training.setup import Programs, load_variables, setup_of
 from gtn_jax.training.state import TrainState
 
 VARIANTS: dict[str, dict[str, Any]] = {

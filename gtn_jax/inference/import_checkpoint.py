@@ -21,8 +21,7 @@ from gtn_jax.files import new_folder, write_text
 from gtn_jax.models.gtn import variable_shapes
 from gtn_jax.runs.checkpoints import Checkpoints
 from gtn_jax.runs.folder import SOURCE, Preprocessing, RunFolder
-from gtn_jax.training.programs import build_module
-from gtn_jax.training.setup import setup_of
+from gtn_jax.training.setup import build_module, setup_of
 from gtn_jax.weights.keymaps import detect_family, is_ignored, strip_module
 from gtn_jax.weights.port import port
 from gtn_jax.weights.read import existing_file, read_pickle

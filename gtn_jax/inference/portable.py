@@ -31,7 +31,7 @@ from gtn_jax.runs import digests
 from gtn_jax.runs.folder import RunFolder
 from gtn_jax.runs.provenance import PACKAGES, versions
 from gtn_jax.training.forward_steps import make_forward
-from gtn_jax.training.programs import build_module
+from gtn_jax.training.setup import build_module
 from gtn_jax.weights.hub import PREFIX
 from gtn_jax.weights.read import read_safetensors
 from gtn_jax.weights.registry import HUB, WEIGHTS

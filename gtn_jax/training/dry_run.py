@@ -33,9 +33,14 @@ from gtn_jax.training.duration import (
     time_calls,
     work_after,
 )
-from gtn_jax.training.programs import check_model, load_variables, trainable_parameters
 from gtn_jax.training.resolution import adopt, total_steps, with_start
-from gtn_jax.training.setup import SELECTED_ON, open_setup
+from gtn_jax.training.setup import (
+    SELECTED_ON,
+    check_model,
+    load_variables,
+    open_setup,
+    trainable_parameters,
+)
 from gtn_jax.weights.registry import IMAGENET_MEAN, IMAGENET_STD, is_here
 from gtn_jax.weights.registry import resolve as resolve_weights
 

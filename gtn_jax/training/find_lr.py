@@ -22,8 +22,8 @@ from gtn_jax.data.sources import absolute
 from gtn_jax.devices import Devices, put_batch, replicate
 from gtn_jax.files import write_text
 from gtn_jax.training.duration import format_seconds
-from gtn_jax.training.programs import load_variables
-from gtn_jax.training.setup import load_images, open_setup
+from gtn_jax.training.image_store import load_images
+from gtn_jax.training.setup import load_variables, open_setup
 from gtn_jax.weights.recognize import with_backbone
 
 STEPS = 100

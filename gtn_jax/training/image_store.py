@@ -19,9 +19,11 @@ from jax import lax
 from jax.sharding import Mesh
 
 from gtn_jax.arrays import Array, Batch
+from gtn_jax.config import Config
 from gtn_jax.data import images as data_images
-from gtn_jax.data.images import Images, decoded_chunks, fields_of
+from gtn_jax.data.images import Images, View, decoded_chunks, fields_of, load, open_images
 from gtn_jax.data.pipeline import evaluation_batches
+from gtn_jax.data.subsets import Subset
 from gtn_jax.devices import batch_sharding, own_rows, put_batch, replicate
 from gtn_jax.runtime.distributed import broadcast_from_primary
 from gtn_jax.training.state import TrainState
@@ -148,6 +150,20 @@ def ordered_batches(images: Images, batch_size: int, mesh: Mesh) -> Iterator[Bat
         mask = (rows < len(images)).astype(np.float32)
         batch = images.take(np.minimum(rows, len(images) - 1, dtype=np.int32))
         yield gather(put_batch(batch.replace(mask=mask), mesh))
+
+
+def load_images(
+    config: Config, parts: dict[str, Subset], mesh: jax.sharding.Mesh
+) -> dict[str, Images]:
+    """All splits in the config's view: whole images to crop in training, squares elsewhere.
+
+    Raises ValueError for an unreadable image, or if images do not fit where the config says.
+    """
+    data = config.data
+    train = open_images(parts["train"], View.of(data, training=True))
+    images = {"train": place_images(train, data.image_store, mesh)}
+    view = View.of(data, training=False)
+    return images | {name: load(parts[name], view) for name in parts if name != "train"}
 
 
 def place_images(images: Images, store: str, mesh: Mesh) -> Images:

@@ -9,9 +9,8 @@ from gtn_jax.runtime.distributed import broadcast_from_primary, is_primary
 from gtn_jax.runtime.interruption import active
 from gtn_jax.training.clock import Clock
 from gtn_jax.training.evaluate import evaluate_images, predictions_of
-from gtn_jax.training.programs import trainable_parameters
 from gtn_jax.training.score import is_as_good
-from gtn_jax.training.setup import SELECTED_ON
+from gtn_jax.training.setup import SELECTED_ON, trainable_parameters
 from gtn_jax.training.start import RunStart
 from gtn_jax.training.state import TrainState
 

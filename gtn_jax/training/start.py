@@ -30,10 +30,10 @@ from gtn_jax.training.duration import (
 from gtn_jax.training.feature_cache import compute_features, frozen_gather
 from gtn_jax.training.head_solver import SolvedHead
 from gtn_jax.training.head_start import single_frames, solve_start
-from gtn_jax.training.programs import load_variables
+from gtn_jax.training.image_store import load_images
 from gtn_jax.training.progress import few_steps
 from gtn_jax.training.resolution import resolve
-from gtn_jax.training.setup import SELECTED_ON, RunSetup, load_images, open_setup
+from gtn_jax.training.setup import SELECTED_ON, RunSetup, load_variables, open_setup
 from gtn_jax.training.state import TrainState
 
 

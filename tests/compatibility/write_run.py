@@ -20,7 +20,7 @@ from gtn_jax.models.backbones import BACKBONES, ResNetShape
 from gtn_jax.models.gtn import init_variables
 from gtn_jax.runs.checkpoints import Checkpoints
 from gtn_jax.runs.folder import Preprocessing, RunFolder
-from gtn_jax.training.programs import build_module, build_programs
+from gtn_jax.training.setup import build_module, build_programs
 from gtn_jax.training.state import TrainState, create_state
 
 BACKBONE = "kept_for_ever"

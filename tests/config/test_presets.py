@@ -248,7 +248,7 @@ def test_which_leaves_move_in_which_epoch(tiny_config):
     import jax
 
     from gtn_jax.arrays import Batch
-    from gtn_jax.training.programs import build_programs
+    from gtn_jax.training.setup import build_programs
     from gtn_jax.training.state import create_state
     from tests.plain_networks import build_model
 

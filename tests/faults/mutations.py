@@ -20,7 +20,7 @@ ROOT = Path(__file__).parent.parent.parent
 COPIED = ("gtn_jax", "tests", "experiments", "pyproject.toml")
 
 
-BUILD, LOOP = "training/programs.py", "training/loop.py"
+BUILD, LOOP = "training/setup.py", "training/loop.py"
 FIELDS, RUN = "training/test_fields.py::test_", "training/test_loop_numbers.py"
 FROZEN = "training.frozen_batch_norm if frozen else training.batch_norm"
 OF_HEADS = "config.model.aux_weight, label_smoothing=training.label_smoothing"

@@ -8,7 +8,7 @@ import pytest
 from gtn_jax.models.gtn import init_variables
 from gtn_jax.runs.checkpoints import Checkpoints
 from gtn_jax.runs.folder import Preprocessing, RunFolder
-from gtn_jax.training.programs import build_module, build_programs
+from gtn_jax.training.setup import build_module, build_programs
 from gtn_jax.training.state import create_state
 
 CLASSES = tuple(f"digit {number}" for number in range(10))

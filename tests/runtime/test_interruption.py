@@ -22,7 +22,7 @@ from gtn_jax.config import *
 from gtn_jax.data import pipeline
 from gtn_jax.models.backbones import BACKBONES, ResNetShape
 from gtn_jax.runtime import interruption
-from gtn_jax.training import evaluate, programs, setup
+from gtn_jax.training import evaluate, image_store, setup
 BACKBONES["tiny"] = ResNetShape("basic", (1, 1), width=8, stem="small", stem_stride=2)
 MARK = pathlib.Path(__file__).with_suffix(".mark")
 {hook}
@@ -48,7 +48,7 @@ def slow(*arguments, **options):
         hashlib.pbkdf2_hmac("sha256", b"", b"", {rounds})
         return step(state, batch)
     return traced
-make_train_step, programs.make_train_step = programs.make_train_step, slow
+make_train_step, setup.make_train_step = setup.make_train_step, slow
 """
 SLOW_EVALUATION = """
 interruption.EVALUATION_SECONDS = {seconds}
@@ -72,7 +72,7 @@ SLOW_DECODING = """
 def slow(*arguments):
     MARK.touch()
     time.sleep(10**6)
-setup.load = slow
+image_store.load = slow
 """
 FOR_EVER = 10**6
 

@@ -18,7 +18,7 @@ from gtn_jax.training.accumulation import Gradient, accumulate
 from gtn_jax.training.loop import run
 from gtn_jax.training.losses import gtn_loss
 from gtn_jax.training.optimizer import build_optimizer, relative_schedule
-from gtn_jax.training.programs import build_programs
+from gtn_jax.training.setup import build_programs
 from gtn_jax.training.state import create_state
 from gtn_jax.training.steps import make_train_step
 from tests.collectives import collectives

@@ -13,7 +13,7 @@ from gtn_jax.devices import data_mesh, replicate
 from gtn_jax.runs.checkpoints import Checkpoints
 from gtn_jax.runs.folder import RunFolder
 from gtn_jax.training import loop
-from gtn_jax.training.programs import build_programs
+from gtn_jax.training.setup import build_programs
 from gtn_jax.training.state import create_state
 from tests.plain_networks import build_model
 

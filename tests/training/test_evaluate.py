@@ -22,7 +22,7 @@ from gtn_jax.data.images import ImagesInMemory, View
 from gtn_jax.data.splits import Split
 from gtn_jax.models.gtn import init_variables
 from gtn_jax.models.backbones import BACKBONES, ResNetShape
-from gtn_jax.training.programs import build_module
+from gtn_jax.training.setup import build_module
 from gtn_jax.training.setup import setup_of
 from gtn_jax.training.evaluate import evaluate_images
 from gtn_jax.runs.folder import Preprocessing

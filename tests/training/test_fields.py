@@ -23,7 +23,7 @@ from gtn_jax.data.splits import Split
 from gtn_jax.data.subsets import Subset, choose, whole
 from gtn_jax.devices import data_mesh
 from gtn_jax.models.backbones import BACKBONES
-from gtn_jax.training import setup
+from gtn_jax.training import image_store
 from gtn_jax.training.evaluate import evaluate_images
 from gtn_jax.training.optimizer import current_rates
 from gtn_jax.training.state import create_state
@@ -516,14 +516,16 @@ def test_short_side_before_the_square_is_cut_out():
     config = override(STILL, {"data.resize_size": 10})
     split = Split(PngFiles([(12, 20)] * 2), ("a", "b"), "train")
     parts = {"train": whole(split), "validation": whole(split)}
-    images = setup.load_images(config, parts, data_mesh(1))
+    images = image_store.load_images(config, parts, data_mesh(1))
     rows, columns = np.mgrid[:12, :20].astype(np.uint8)
     pixels = Image.fromarray(np.stack([rows, columns, 0 * rows], axis=-1))
     resized = np.asarray(pixels.resize((16, 10), Image.Resampling.BILINEAR))
     for name in parts:
         found = images[name].gather(np.array([0])).images[0]
         np.testing.assert_array_equal(found, resized[1:9, 4:12])
-    images = setup.load_images(override(config, {"data.center_crop": False}), parts, data_mesh(1))
+    images = image_store.load_images(
+        override(config, {"data.center_crop": False}), parts, data_mesh(1)
+    )
     for name, expected in (("train", resized[1:9, 4:12]), ("validation", resized[:, 3:13])):
         np.testing.assert_array_equal(images[name].gather(np.array([0])).images[0], expected)
 

@@ -17,7 +17,7 @@ from gtn_jax.runs.checkpoints import Checkpoints
 from gtn_jax.runs.folder import RunFolder
 from gtn_jax.training import head_solver, head_start, setup, start
 from gtn_jax.training.loop import run
-from gtn_jax.training.programs import Programs
+from gtn_jax.training.setup import Programs
 
 
 @pytest.fixture(scope="module")

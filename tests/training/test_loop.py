@@ -19,8 +19,8 @@ from gtn_jax.devices import data_mesh, replicate
 from gtn_jax.inference.restore import evaluate_run
 from gtn_jax.runs.checkpoints import Checkpoints
 from gtn_jax.runs.folder import Preprocessing, RunFolder
-from gtn_jax.training import loop, setup
-from gtn_jax.training.programs import build_programs
+from gtn_jax.training import image_store, loop, setup, start
+from gtn_jax.training.setup import build_programs
 from gtn_jax.training.state import create_state
 from tests.plain_networks import build_model
 
@@ -322,7 +322,7 @@ def test_bad_input_is_refused_in_one_sentence_and_before_images_are_decoded(
     tiny_config, tmp_path, monkeypatch, field, value, message
 ):
     workdir = tmp_path / "run"
-    monkeypatch.setattr(setup, "load_images", lambda *_: pytest.fail("decoded"))
+    monkeypatch.setattr(start, "load_images", lambda *_: pytest.fail("decoded"))
     with pytest.raises(ValueError, match=message) as error:
         loop.run(override(tiny_config, {field: value}), workdir, quiet=True, devices=4)
     assert len(str(error.value).splitlines()) <= 3
@@ -338,15 +338,15 @@ def test_data_that_cannot_be_trained_on():
     config = Config()
     one = whole(Split([], ("cat",), "train"))
     with pytest.raises(ValueError, match=r"digits has one class \(cat\); bring at least two"):
-        setup.load_images(config, {"train": one, "validation": one}, data_mesh(1))
+        setup.check_parts(config, {"train": one, "validation": one})
     no_validation = {"train": whole(Split([], ("cat", "dog"), "train"))}
     videos = whole(Split([], ("jump", "run"), "train", clips=True))
     cached = override(config, {"data.feature_cache_views": 1, "training.freeze_epochs": 1})
     with pytest.raises(ValueError, match="data.feature_cache_views: digits holds videos"):
-        setup.load_images(cached, {"train": videos, "validation": videos}, data_mesh(1))
+        setup.check_parts(cached, {"train": videos, "validation": videos})
     theirs = override(config, {"training.select": "test_best"})
     with pytest.raises(ValueError, match="training.select: digits has no test split"):
-        setup.load_images(theirs, no_validation, data_mesh(1))
+        setup.check_parts(theirs, no_validation)
 
 
 class Frames:
@@ -371,7 +371,7 @@ class Frames:
 def test_training_crops_whole_images_and_evaluation_does_not(tiny_config):
     config = override(tiny_config, {**CROPS, "data.resize_size": 16})
     split = Split(Frames("abcdefgh", [0, 1] * 4), ("x", "y"), "train")
-    images = setup.load_images(
+    images = image_store.load_images(
         config, {"train": whole(split), "validation": whole(split)}, data_mesh(1)
     )
     assert images["train"].gather(np.arange(2)).images.shape == (2, 16, 26, 3)

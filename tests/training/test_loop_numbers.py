@@ -24,7 +24,7 @@ from gtn_jax.runs.step_folders import StepFolders, verify_all
 from gtn_jax.runtime.interruption import Interrupted, caught
 from gtn_jax.training import loop, selection
 from gtn_jax.training.image_store import ResidentImages
-from gtn_jax.training.programs import Programs
+from gtn_jax.training.setup import Programs
 
 ACCURACIES = {5: 0.75, 10: 0.5}
 """That validation is made to have after these steps: the best is not the last."""

@@ -8,7 +8,7 @@ from gtn_jax.config import Config, override
 from gtn_jax.models.backbones import BACKBONES, ResNetShape
 from gtn_jax.models.gtn import GTN, init_variables
 from gtn_jax.training.optimizer import build_optimizer, relative_schedule
-from gtn_jax.training.programs import build_programs
+from gtn_jax.training.setup import build_programs
 from gtn_jax.training.state import create_state
 from gtn_jax.weights.keymaps import to_torchvision
 from tests.plain_networks import build_model
