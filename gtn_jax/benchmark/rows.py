@@ -38,14 +38,14 @@ class Row:
         return {field: getattr(self, field) for field in FIELDS} | self.extra
 
 
-def row_from_json(found: dict[str, Any]) -> Row:
+def row_from_json(fields: dict[str, Any]) -> Row:
     """The inverse of `Row.as_json`; ValueError for a missing field, or null without a reason."""
-    needed = FIELDS if found.get("value") is not None else (*FIELDS, "reason")
-    missing = [field for field in needed if field not in found]
+    needed = FIELDS if fields.get("value") is not None else (*FIELDS, "reason")
+    missing = [field for field in needed if field not in fields]
     if missing:
-        raise ValueError(f"benchmark row without {', '.join(missing)}: {found}")
-    extra = {name: value for name, value in found.items() if name not in FIELDS}
-    return Row(**{field: found[field] for field in FIELDS}, extra=extra)
+        raise ValueError(f"benchmark row without {', '.join(missing)}: {fields}")
+    extra = {name: value for name, value in fields.items() if name not in FIELDS}
+    return Row(**{field: fields[field] for field in FIELDS}, extra=extra)
 
 
 def not_measured(name: str, framework: str, unit: str, reason: str) -> Row:

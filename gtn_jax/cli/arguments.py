@@ -130,7 +130,7 @@ _ALIASES = {"lr": "optimizer.learning_rate"}
 def _with_values(arguments: list[str]) -> list[str]:
     """Give `data.random_flip`, which is not only true or false, a value if it has none."""
     result = []
-    for argument, following in zip(arguments, [*arguments[1:], "--"], strict=True):
+    for argument, following in zip(arguments, [*arguments[1:], "--"], strict=False):
         name = argument[2:].replace("-", "_") if argument.startswith("--") else ""
         match = re.fullmatch(r"(?:data\.)?(no_)?random_flip", name)
         if match and (match[1] or following.startswith("--")):

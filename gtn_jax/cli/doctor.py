@@ -34,23 +34,23 @@ class Finding(NamedTuple):
 
 def findings() -> list[Finding]:
     """All checks, the most basic first; a check that fails is a finding."""
-    looks: tuple[tuple[str, Callable[[], list[Finding]]], ...] = (
+    checks: tuple[tuple[str, Callable[[], list[Finding]]], ...] = (
         ("python", _python),
         ("packages", _packages),
         ("devices", _devices),
         ("caches", _caches),
     )
-    found = []
-    for topic, look in looks:
+    results = []
+    for topic, check in checks:
         try:
-            found += look()
+            results += check()
         # The report must work in a broken installation.
         except Exception as error:
             fix = "see the error above"
             if topic == "devices" and os.environ.get("JAX_PLATFORMS"):
                 fix = "unset JAX_PLATFORMS"
-            found.append(Finding(topic, f"{type(error).__name__}: {error}", fix))
-    return found
+            results.append(Finding(topic, f"{type(error).__name__}: {error}", fix))
+    return results
 
 
 def _python() -> list[Finding]:
@@ -59,9 +59,9 @@ def _python() -> list[Finding]:
 
 
 def _packages() -> list[Finding]:
-    found = versions(PACKAGES)
-    missing = [name for name, version in found.items() if version is None and name != "gtn_jax"]
-    text = ", ".join(f"{name} {version}" for name, version in found.items() if version)
+    installed = versions(PACKAGES)
+    missing = [name for name, version in installed.items() if version is None and name != "gtn_jax"]
+    text = ", ".join(f"{name} {version}" for name, version in installed.items() if version)
     fix = f"pip install {' '.join(missing)}" if missing else None
     extras = versions(_OPTIONAL)
     there = ", ".join(f"{name} {version}" for name, version in extras.items() if version)
@@ -78,13 +78,13 @@ def _devices() -> list[Finding]:
     from gtn_jax.devices import all_devices, data_mesh, in_words
 
     kinds = {device.platform for device in all_devices()}
-    found = [Finding("devices", in_words(data_mesh()))]
+    results = [Finding("devices", in_words(data_mesh()))]
     card = nvidia_card()
     if card and not kinds & {"gpu", "cuda"}:
-        found.append(_unused(card, "cuda12"))
+        results.append(_unused(card, "cuda12"))
     elif any(Path(file).exists() for file in _TPU_FILES) and "tpu" not in kinds:
-        found.append(_unused("a TPU", "tpu"))
-    return found
+        results.append(_unused("a TPU", "tpu"))
+    return results
 
 
 def _unused(card: str, extra: str) -> Finding:
@@ -125,14 +125,14 @@ def _caches() -> list[Finding]:
         "prepared data": Path(Config().data.data_dir),
         "downloaded weights": Path(HF_HUB_CACHE),
     }
-    found = []
+    results = []
     for what, place in places.items():
         folder = place.expanduser()
         size = f"{_bytes_in(folder) / 2**20:,.0f} MiB" if folder.is_dir() else "empty"
         nearest = next(one for one in (folder, *folder.parents) if one.exists())
         fix = None if os.access(nearest, os.W_OK) else f"make {nearest} writable"
-        found.append(Finding("cache", f"{what}: {size} in {place}", fix))
-    return found
+        results.append(Finding("cache", f"{what}: {size} in {place}", fix))
+    return results
 
 
 def _bytes_in(folder: Path) -> int:
