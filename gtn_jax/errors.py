@@ -70,5 +70,5 @@ def describe_error(error: Exception) -> str:
 
 
 def _shortened(text: str, lines: int) -> str:
-    kept = [line[:_LINE_CHARACTERS] for line in text.strip().splitlines() if line.strip()]
-    return "\n".join(kept[:lines])
+    shortened = [line[:_LINE_CHARACTERS] for line in text.strip().splitlines() if line.strip()]
+    return "\n".join(shortened[:lines])
