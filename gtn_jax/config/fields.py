@@ -5,24 +5,24 @@ import types
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 
-def require(condition: bool, field: str, found: Any, wanted: str) -> None:
+def require(condition: bool, field: str, value: Any, expected: str) -> None:
     """Raise ValueError unless `condition`: field name, value found, and valid values in words."""
     if not condition:
-        raise ValueError(f"{field}: invalid value {found!r}; expected {wanted}")
+        raise ValueError(f"{field}: invalid value {value!r}; expected {expected}")
 
 
 def require_least(section: Any, name: str, least: int, *fields: str) -> None:
     """Check the minimum of some fields of the section `name`; raises like `require`."""
     for field in fields:
-        found = getattr(section, field)
-        require(found >= least, f"{name}.{field}", found, f"at least {least}")
+        value = getattr(section, field)
+        require(value >= least, f"{name}.{field}", value, f"at least {least}")
 
 
 def require_kinds(section: Any, name: str = "") -> None:
     """Check the types of all fields; `name` is the section's, with a dot. Raises like `require`."""
     for field, kind in get_type_hints(type(section)).items():
-        found = getattr(section, field)
-        require(is_of(kind, found), f"{name}{field}", found, describe_kind(kind))
+        value = getattr(section, field)
+        require(is_of(kind, value), f"{name}{field}", value, describe_kind(kind))
 
 
 def is_of(kind: Any, value: Any) -> bool:

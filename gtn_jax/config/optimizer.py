@@ -56,8 +56,8 @@ class OptimizerConfig:
         share = self.warmup_share
         require(0 <= share < 1, "optimizer.warmup_share", share, "a share in [0, 1)")
         cosine = self.schedule == "cosine" and not self.warmup_epochs
-        wanted = "0, or with the cosine schedule and without optimizer.warmup_epochs"
-        require(share == 0 or cosine, "optimizer.warmup_share", share, wanted)
+        expected = "0, or with the cosine schedule and without optimizer.warmup_epochs"
+        require(share == 0 or cosine, "optimizer.warmup_share", share, expected)
         rising = tuple(sorted(set(self.boundaries_epochs)))
         require(
             rising == self.boundaries_epochs,

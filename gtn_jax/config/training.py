@@ -74,8 +74,8 @@ class TrainingConfig:
         epochs = self.epochs
         require(epochs == "auto" or epochs >= 0, "training.epochs", epochs, "at least 0, or auto")
         for name in ("steps", "eval_every_steps"):
-            found, least = getattr(self, name), int(name != "steps")
-            require(found is None or found >= least, f"training.{name}", found, f"at least {least}")
+            value, least = getattr(self, name), int(name != "steps")
+            require(value is None or value >= least, f"training.{name}", value, f"at least {least}")
         require_least(self, "training", 1, "eval_every_epochs", "log_every_steps")
         require_least(self, "training", 1, "accumulation_steps")
         require_least(self, "training", 0, "freeze_epochs", "frozen_stages", "mixup_alpha")

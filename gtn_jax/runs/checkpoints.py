@@ -150,15 +150,15 @@ class Checkpoints(contextlib.AbstractContextManager):
             names = [name for name in _TREES if (path / name).is_dir()]
             trees = orbax_files.read_trees(path, names)
         self._check_run(trees, where)
-        rules, wanted = state_migration.MIGRATIONS, describe(template)
-        names = state_migration.migrated_names(saved.arrays, wanted, rules)
-        added = {name: wanted[name] for name in rules.added if name in wanted}
+        rules, expected = state_migration.MIGRATIONS, describe(template)
+        names = state_migration.migrated_names(saved.arrays, expected, rules)
+        added = {name: expected[name] for name in rules.added if name in expected}
         stored = added | {new: saved.arrays[old] for new, old in names.items()}
-        differing = difference(stored, wanted)
+        differing = difference(stored, expected)
         if differing:
             raise ValueError(f"{where} is of another model (there -> here).\n{differing}")
         with _readable(where):
-            if saved.arrays.keys() == wanted.keys():
+            if saved.arrays.keys() == expected.keys():
                 return orbax_files.read_arrays(path, template), trees["position"]
             arrays = orbax_files.read_named_arrays(path)
             return state_migration.fill(template, arrays, names, rules), trees["position"]

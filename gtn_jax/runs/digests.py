@@ -53,11 +53,11 @@ def of_file(path: Path, name: str, force: bool = False) -> Digest:
     return Digest(size, digest)
 
 
-def difference(name: str, found: Digest, wanted: Digest) -> str | None:
+def difference(name: str, actual: Digest, expected: Digest) -> str | None:
     """How a file differs from what was written, or None."""
-    if found.bytes != wanted.bytes:
-        return f"{name} is {found.bytes:,} bytes long, {wanted.bytes:,} were written"
-    if found.sha256 != wanted.sha256:
+    if actual.bytes != expected.bytes:
+        return f"{name} is {actual.bytes:,} bytes long, {expected.bytes:,} were written"
+    if actual.sha256 != expected.sha256:
         return f"{name} has changed on disk (its digest differs)"
     return None
 
@@ -229,21 +229,21 @@ class SealedFiles:
         """
         if not self._writes:
             return
-        wanted = {name: of_bytes(text.encode()) for name, text in texts.items()}
+        new = {name: of_bytes(text.encode()) for name, text in texts.items()}
         known = read(self._folder) or {}
-        kept = {
+        valid = {
             name: digest
             for name, digest in known.items()
-            if name not in without and wanted.get(name, digest) == digest
+            if name not in without and new.get(name, digest) == digest
         }
-        if kept != known:
-            write(self._folder, kept)
+        if valid != known:
+            write(self._folder, valid)
         for name, text in texts.items():
             path = self._folder / name
             if not (path.is_file() and path.read_bytes() == text.encode()):
                 write_text(path, text)
-        if not kept.items() >= wanted.items():
-            write(self._folder, kept | wanted)
+        if not valid.items() >= new.items():
+            write(self._folder, valid | new)
 
     def unsealed(self, names: Sequence[str]) -> list[str]:
         """Which of these files exist and have no digest."""
@@ -252,7 +252,7 @@ class SealedFiles:
 
     def seal(self, names: Sequence[str]) -> None:
         """Add digests for the `unsealed` ones of these files."""
-        names_to_add = self.unsealed(names) if self._writes else []
-        if names_to_add:
-            new = {name: of_file(self._folder / name, name) for name in names_to_add}
-            write(self._folder, (read(self._folder) or {}) | new)
+        missing = self.unsealed(names) if self._writes else []
+        if missing:
+            added = {name: of_file(self._folder / name, name) for name in missing}
+            write(self._folder, (read(self._folder) or {}) | added)

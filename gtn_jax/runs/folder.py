@@ -178,9 +178,9 @@ class RunFolder:
 
     def rewind(self, step: int) -> None:
         """Remove rows after `step`, which a resumed run writes again, and a truncated last line."""
-        kept = [json.dumps(row) + "\n" for row in self.rows() if row["step"] <= step]
+        rows = [json.dumps(row) + "\n" for row in self.rows() if row["step"] <= step]
         if self._writes and self._metrics.exists():
-            files.write_text(self._metrics, "".join(kept))
+            files.write_text(self._metrics, "".join(rows))
 
     def finish(
         self, summary: dict[str, Any], predictions: Mapping[str, Predictions] | None = None

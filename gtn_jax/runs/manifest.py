@@ -59,8 +59,7 @@ def seal(
 
 
 def read(folder: Path) -> Manifest:
-    """The manifest of a step, without its files verified; a ValueError continues "checkpoint 7:
-    "."""
+    """The manifest of a step, files not verified; its ValueError continues "checkpoint 7: "."""
     path = folder / NAME
     try:
         with path.open("rb") as file:
@@ -98,16 +97,16 @@ def verify(folder: Path) -> Manifest:
     """
     manifest = read(folder)
     try:
-        found = _digests(folder)
+        actual = _digests(folder)
     except OSError as error:
         where = os.path.relpath(error.filename, folder) if error.filename else "a file"
         raise ValueError(f"{where} cannot be read ({error.strerror})") from error
-    for name in sorted(manifest.files.keys() | found.keys()):
-        if name not in found:
+    for name in sorted(manifest.files.keys() | actual.keys()):
+        if name not in actual:
             raise ValueError(f"{name} is missing")
         if name not in manifest.files:
             raise ValueError(f"{name} does not belong there; move it away")
-        problem = digests.difference(name, found[name], manifest.files[name])
+        problem = digests.difference(name, actual[name], manifest.files[name])
         if problem is not None:
             raise ValueError(problem)
     return manifest
@@ -126,7 +125,7 @@ def _has_types(manifest: Manifest) -> bool:
 
 def _digests(folder: Path, force: bool = False) -> dict[str, Digest]:
     """Digests of all files in `folder` but the manifest; `force`: fsync files and folders."""
-    found = {}
+    digest_of = {}
     for path, folders, files in os.walk(folder, topdown=False, onerror=_raise):
         for name in folders:
             if os.path.islink(os.path.join(path, name)):
@@ -135,10 +134,10 @@ def _digests(folder: Path, force: bool = False) -> dict[str, Digest]:
             file = Path(path, name)
             relative = str(file.relative_to(folder))
             if relative != NAME:
-                found[relative] = digests.of_file(file, relative, force)
+                digest_of[relative] = digests.of_file(file, relative, force)
         if force:
             sync(Path(path))
-    return found
+    return digest_of
 
 
 def _raise(error: OSError) -> None:

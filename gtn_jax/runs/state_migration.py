@@ -46,19 +46,19 @@ MIGRATIONS = StateMigrations(
 
 
 def migrated_names(
-    stored: Mapping[str, str], wanted: Mapping[str, str], migrations: StateMigrations
+    stored: Mapping[str, str], current: Mapping[str, str], migrations: StateMigrations
 ) -> dict[str, str]:
     """Current names -> names of the stored arrays.
 
     Args:
         stored: from `describe`, as an earlier version wrote it.
-        wanted: from `describe`, in this version; stored names in it are not migrated.
+        current: from `describe`, in this version; stored names in it are not migrated.
         migrations: the changes since.
     """
     names = {}
     for old in stored:
         new = old
-        if old not in wanted:
+        if old not in current:
             if any(re.fullmatch(pattern, old) for pattern in migrations.removed):
                 continue
             for pattern, replacement in migrations.renamed:

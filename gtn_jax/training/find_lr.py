@@ -133,11 +133,11 @@ def summarize(rates: np.ndarray, losses: np.ndarray) -> RangeTest:
     return RangeTest(rates, losses, smoothed, highest / 10, highest)
 
 
-def write(found: RangeTest, folder: Path) -> list[Path]:
+def write(result: RangeTest, folder: Path) -> list[Path]:
     """Write find_lr.json and, if matplotlib is installed, find_lr.png; a run may start in `folder`
     later."""
     files = [folder / "find_lr.json"]
-    values = {name: np.asarray(value).tolist() for name, value in found._asdict().items()}
+    values = {name: np.asarray(value).tolist() for name, value in result._asdict().items()}
     write_text(files[0], json.dumps(values) + "\n")
     try:
         from matplotlib.figure import Figure
@@ -145,12 +145,12 @@ def write(found: RangeTest, folder: Path) -> list[Path]:
         return files
     figure = Figure((6.4, 3.6), layout="constrained")
     axes = figure.subplots()
-    axes.plot(found.rates, found.losses, alpha=0.3, label="loss of each batch")
-    axes.plot(found.rates, found.smoothed, label="smoothed")
-    axes.axvline(found.suggested, color="C2", label=f"a tenth of that: {found.suggested:.2g}")
-    axes.axvline(found.highest, color="C3", label=f"lowest: {found.highest:.2g}")
+    axes.plot(result.rates, result.losses, alpha=0.3, label="loss of each batch")
+    axes.plot(result.rates, result.smoothed, label="smoothed")
+    axes.axvline(result.suggested, color="C2", label=f"a tenth of that: {result.suggested:.2g}")
+    axes.axvline(result.highest, color="C3", label=f"lowest: {result.highest:.2g}")
     axes.set(xscale="log", xlabel="learning rate", ylabel="training loss")
-    axes.set_ylim(0, 1.2 * found.losses[: STEPS // 10].max())
+    axes.set_ylim(0, 1.2 * result.losses[: STEPS // 10].max())
     axes.legend()
     files.append(folder / "find_lr.png")
     figure.savefig(files[1], dpi=150, metadata={"Software": None})

@@ -1,6 +1,6 @@
 """Metrics as sums and counts over real rows, so that adding batches up is exact; and answers."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -82,8 +82,8 @@ def label_ranks(scores: Array, labels: Array) -> Array:
         scores: float32 B N, in NumPy or in JAX.
         labels: int B.
     """
-    xp = jnp if isinstance(scores, jax.Array) else np
-    own = xp.take_along_axis(scores, labels[:, None], axis=1)  # pyright: ignore[reportArgumentType]
+    xp: Any = jnp if isinstance(scores, jax.Array) else np
+    own = xp.take_along_axis(scores, labels[:, None], axis=1)
     before = xp.arange(scores.shape[1])[None, :] < labels[:, None]
     ranks = xp.sum((scores > own) | ((scores == own) & before), axis=1, dtype=np.int32)
     return xp.where(xp.isfinite(own[:, 0]), ranks, np.iinfo(np.int32).max)

@@ -103,19 +103,19 @@ def resolve(
     )
 
 
-def adopt(config: Config, kept: Config, is_budgeted: bool = False) -> Config:
-    """Resolve what `config` leaves open as in the existing run of `kept`; raises like `with_start`.
+def adopt(config: Config, existing: Config, is_budgeted: bool = False) -> Config:
+    """Resolve what `config` leaves open as in an existing run; raises like `with_start`.
 
     `is_budgeted` accepts the run's length if a time budget may have shortened the one asked for.
     """
     if config.model.backbone == AUTO:
-        model = kept.model
+        model = existing.model
         stages = model.stages if config.model.stages is None else config.model.stages
         config = override(config, {"model.backbone": model.backbone, "model.stages": stages})
     if config.data.random_flip == AUTO:
-        config = override(config, {"data.random_flip": kept.data.random_flip})
+        config = override(config, {"data.random_flip": existing.data.random_flip})
     config, training = with_start(config), config.training
-    length = kept.training
+    length = existing.training
     is_shortened = is_budgeted and _is_within(length, training)
     if training.epochs != "auto" and not is_shortened:
         return config
@@ -130,8 +130,8 @@ def adopt(config: Config, kept: Config, is_budgeted: bool = False) -> Config:
     )
 
 
-def _is_within(kept: TrainingConfig, asked: TrainingConfig) -> bool:
-    """Whether a budget may shorten the length asked for to this one."""
-    epochs = asked.epochs == "auto" or kept.epoch_count <= asked.epoch_count
-    steps = asked.steps is None or (kept.steps is not None and kept.steps <= asked.steps)
+def _is_within(shorter: TrainingConfig, asked: TrainingConfig) -> bool:
+    """Whether a budget may have made `shorter` of the length asked for."""
+    epochs = asked.epochs == "auto" or shorter.epoch_count <= asked.epoch_count
+    steps = asked.steps is None or (shorter.steps is not None and shorter.steps <= asked.steps)
     return epochs and steps
