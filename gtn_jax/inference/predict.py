@@ -62,7 +62,7 @@ class Unreadable(NamedTuple):
 def predict(
     run: str | Path | Restored, paths: str | Path | Sequence[str | Path], topk: int = 3
 ) -> list[Prediction]:
-    """Name the classes of images: `gtn_jax.predict("runs/first", "photos")`.
+    """Name the classes of images.
 
     Args:
         run: run folder, or what `restore` made of one, for many calls.
@@ -78,6 +78,19 @@ def predict(
     Warns:
         UserWarning: a path or file that could not be predicted, with its reason. Python shows one
             of the same words and line only once, unless told otherwise.
+
+    Example:
+        Two images of digits, by the run in the example of `gtn_jax.train`:
+
+        >>> import gtn_jax
+        >>> from PIL import Image
+        >>> from sklearn.datasets import load_digits
+        >>> for name, pixels in zip(("zero", "one"), load_digits().images):
+        ...     Image.fromarray((15 * pixels).astype("uint8")).save(f"{name}.png")
+        >>> for found in gtn_jax.predict("runs/digits", ["zero.png", "one.png"]):
+        ...     print(found.file, found.classes[0], round(found.probabilities[0], 2))
+        zero.png 0 0.99
+        one.png 1 0.96
     """
     several = [paths] if isinstance(paths, str | Path) else paths
     files = [Path(path) for path in several]

@@ -78,8 +78,15 @@ def restore(workdir: str | Path) -> Restored:
         ValueError: no run there, no checkpoint in it yet, or a damaged one.
 
     Example:
-        >>> run = restore("runs/quickstart/gate-seed0")  # doctest: +SKIP
-        >>> run.model.apply(run.variables, images, train=False).logits  # doctest: +SKIP
+        Of the run in the example of `gtn_jax.train`:
+
+        >>> import jax.numpy as jnp
+        >>> import gtn_jax
+        >>> run = gtn_jax.restore("runs/digits")
+        >>> run.model.apply(run.variables, jnp.zeros((2, 8, 8, 3)), train=False).logits.shape
+        (2, 10)
+        >>> run.classes[:3]
+        ('0', '1', '2')
     """
     folder = RunFolder(Path(workdir))
     setup = open_run(folder)
