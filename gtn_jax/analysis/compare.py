@@ -219,12 +219,12 @@ def compare(
         >>> import jax
         >>> from gtn_jax.analysis.methods import UNTRAINED
         >>> from gtn_jax.config import Config, DataConfig, ModelConfig
-        >>> data = DataConfig(data_dir="data", image_size=8, train_images_per_class=10)
-        >>> model = ModelConfig("resnet8_wide", weights="tiny_imagenet", aux_weight=0)
+        >>> data = DataConfig(data_dir="data", image_size=8, train_images_per_class=4)
+        >>> model = ModelConfig("resnet8_wide", stages=2, weights="tiny_imagenet", aux_weight=0)
         >>> rates, devices = {"linear_probe": UNTRAINED}, jax.local_devices()[:1]
         >>> rows = compare(Config(data, model), rates, [0], Path("runs/probe"), devices, len)
         >>> [(row["method"], row["seed"], round(row["accuracy"], 2)) for row in rows]
-        [('linear_probe', 0, 0.85)]
+        [('linear_probe', 0, 0.77)]
     """
     trials = final_trials(config, rates, seeds, workdir)
     run_trials(trials, devices, Clock(len(trials)), say)

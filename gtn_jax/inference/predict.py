@@ -90,7 +90,7 @@ def predict(
         >>> for found in gtn_jax.predict("runs/digits", ["zero.png", "one.png"]):
         ...     print(found.file, found.classes[0], round(found.probabilities[0], 2))
         zero.png 0 0.99
-        one.png 1 0.96
+        one.png 1 0.62
     """
     several = [paths] if isinstance(paths, str | Path) else paths
     files = [Path(path) for path in several]

@@ -80,13 +80,12 @@ def restore(workdir: str | Path) -> Restored:
     Example:
         Of the run in the example of `gtn_jax.train`:
 
-        >>> import jax.numpy as jnp
         >>> import gtn_jax
         >>> run = gtn_jax.restore("runs/digits")
-        >>> run.model.apply(run.variables, jnp.zeros((2, 8, 8, 3)), train=False).logits.shape
-        (2, 10)
-        >>> run.classes[:3]
-        ('0', '1', '2')
+        >>> run.classes[:3], run.model.backbone
+        (('0', '1', '2'), 'resnet8_wide')
+        >>> run.variables["params"]["classifier"]["fc"]["kernel"].shape
+        (128, 10)
     """
     folder = RunFolder(Path(workdir))
     setup = open_run(folder)
