@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 
 from gtn_jax.analysis.methods import METHODS, Method
+from gtn_jax.arrays import Array
 from gtn_jax.config import Config, DataConfig, ModelConfig, OptimizerConfig, TrainingConfig
 from gtn_jax.models.backbones import BACKBONES, ResNetShape
 from gtn_jax.models.gate import GATES, ConstantGate, GateMLP, IdentityGate, SigmoidGate
@@ -27,7 +28,7 @@ class Positions(ResNet):
     """A ResNet whose last map has all positions in one row, then the previous stage, pooled."""
 
     @nn.compact
-    def __call__(self, images: jax.Array, use_running_average: bool) -> list[jax.Array]:
+    def __call__(self, images: Array, use_running_average: bool) -> list[jax.Array]:
         """Float images B H W 3 -> maps; the last one B 1 1 (H' W' LAST + BEFORE)."""
         maps = super().__call__(images, use_running_average)
         rows = [maps[-1].reshape(len(images), -1), maps[-2].mean(axis=(1, 2))]

@@ -9,8 +9,19 @@ from types import ModuleType
 
 import jax
 import pytest
+from jaxtyping import install_import_hook
 
-from gtn_jax.runtime.allocator import collect_garbage_rarely
+# Shapes and dtypes in signatures are checked here, and nowhere else. Not of training/state.py: a
+# `TrainState` may hold shapes in the place of arrays.
+TRAINING = "steps losses metrics accumulation optimizer pmap averaging forward_steps".split()
+CHECKED_MODULES = (
+    *("gtn_jax.models", "gtn_jax.data.augment", "gtn_jax.data.targets"),
+    *(f"gtn_jax.training.{name}" for name in TRAINING),
+)
+INT_IS_FLOAT = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
+install_import_hook(CHECKED_MODULES, INT_IS_FLOAT)
+
+from gtn_jax.runtime.allocator import collect_garbage_rarely  # noqa: E402
 
 # The command line would keep compiled programs in the home of whoever tests.
 os.environ["JAX_ENABLE_COMPILATION_CACHE"] = "false"

@@ -38,7 +38,7 @@ def test_site(tmp_path):
         (html / f"reference/gtn_jax.{module}.html").read_text()
         for module in ("models.gate", "config.training")
     )
-    assert "B K -&gt; halved B K, 0.5 B K." in gate and "unknown kind" in gate
+    assert "Half of the features, and 1/2." in gate and "unknown kind" in gate
     assert "parent" not in gate
     assert "Above 0, a running mean" in training
 

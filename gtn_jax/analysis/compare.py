@@ -180,7 +180,21 @@ def compare(
     devices: Sequence[Device],
     say: Say,
 ) -> list[Row]:
-    """One final run per method and seed, at known rates; one run at a time on each device."""
+    """One final run per method and seed, at known rates; one run at a time on each device.
+
+    Example:
+        A probe is solved, so it has no rates; others are tuned by `tune_and_compare`.
+
+        >>> import jax
+        >>> from gtn_jax.analysis.methods import UNTRAINED
+        >>> from gtn_jax.config import Config, DataConfig, ModelConfig
+        >>> data = DataConfig(data_dir="data", image_size=8, train_images_per_class=4)
+        >>> model = ModelConfig("resnet8_wide", stages=2, weights="tiny_imagenet", aux_weight=0)
+        >>> rates, devices = {"linear_probe": UNTRAINED}, jax.local_devices()[:1]
+        >>> rows = compare(Config(data, model), rates, [0], Path("runs/probe"), devices, len)
+        >>> [(row["method"], row["seed"], round(row["accuracy"], 2)) for row in rows]
+        [('linear_probe', 0, 0.77)]
+    """
     trials = final_trials(config, rates, seeds, workdir)
     run_trials(trials, devices, Clock(len(trials)), say)
     return final_rows(workdir, rates, seeds)

@@ -13,7 +13,18 @@ from gtn_jax.errors import unknown_name
 
 @dataclasses.dataclass(frozen=True)
 class Config:
-    """One training run."""
+    """One training run.
+
+    Example:
+        >>> from gtn_jax.config import Config, ModelConfig, override
+        >>> config = Config(model=ModelConfig(backbone="resnet18", gate="identity"), seed=1)
+        >>> override(config, {"optimizer.learning_rate": 2e-3}).optimizer.learning_rate
+        0.002
+        >>> ModelConfig(gate_dropout=1.5)
+        Traceback (most recent call last):
+            ...
+        ValueError: model.gate_dropout: invalid value 1.5; expected a rate in [0, 1)
+    """
 
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()

@@ -1,47 +1,55 @@
-"""uint8 images -> normalized float images, inside jit: crop or shift, flip, resize, normalize.
+"""Augmentation inside jit: crop or shift, flip, resize, normalize.
 
 Pure functions of (key, images, sizes); the same key gives the same pixels on any number of
-devices. Random resized crops are those of https://github.com/pytorch/vision
-(torchvision/transforms/transforms.py, RandomResizedCrop.get_params), resized as Pillow's crop and
-resize(BILINEAR) do but for rounding to whole gray levels in between; the draws are not PyTorch's.
+devices. Random resized crops follow https://github.com/pytorch/vision
+(torchvision/transforms/transforms.py, RandomResizedCrop.get_params) with other random numbers, and
+are resized like Pillow's crop and resize(BILINEAR), without rounding to gray levels in between.
 """
 
 import math
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jaxtyping import Float, Float32, Int, Key, Num, UInt8
 
 from gtn_jax.arrays import Array
 
 
+@runtime_checkable
 class Transform(Protocol):
-    """What `training_transform` and `evaluation_transform` return, and a step takes."""
+    """What `training_transform` and `evaluation_transform` return."""
 
-    def __call__(self, key: jax.Array, images: Array, sizes: Array | None = None) -> jax.Array:
-        """uint8 B H W 3, int32 B 2 (`sizes` of a Batch) -> float32 B H' W' 3, normalized.
-
-        Evaluation ignores the key.
-        """
+    def __call__(
+        self,
+        key: Key[jax.Array, "..."],
+        images: Num[Array, "B H W 3"],
+        sizes: Int[Array, "B 2"] | None = None,
+    ) -> Float32[jax.Array, "B H_out W_out 3"]:
+        """Normalized images, from images and `sizes` as in `Batch`; evaluation ignores the key."""
         ...
 
 
-def normalize(images: Array, mean: tuple[float, ...], std: tuple[float, ...]) -> jax.Array:
-    """B H W 3 in 0..255 -> float32, (x / 255 - mean) / std per channel."""
+def normalize(
+    images: Num[Array, "B H W 3"], mean: tuple[float, ...], std: tuple[float, ...]
+) -> Float32[jax.Array, "B H W 3"]:
+    """(x / 255 - mean) / std per channel, of images in 0..255."""
     scaled = jnp.asarray(images, jnp.float32) / 255
     center, scale = (jnp.array(values, jnp.float32).reshape(1, 1, 1, 3) for values in (mean, std))
     return (scaled - center) / scale
 
 
-def flip(key: jax.Array, images: Array) -> jax.Array:
-    """Mirror each image B H W C left to right with probability 1/2."""
+def flip(key: Key[jax.Array, ""], images: Num[Array, "B H W C"]) -> Num[jax.Array, "B H W C"]:
+    """Mirror each image left to right with probability 1/2."""
     mirrored = jax.random.bernoulli(key, shape=(images.shape[0], 1, 1, 1))
     return jnp.where(mirrored, images[:, :, ::-1, :], images)
 
 
-def shift(key: jax.Array, images: Array, pixels: int) -> jax.Array:
-    """Move each image B H W C by a whole number of pixels in [-pixels, pixels]^2; zeros come in."""
+def shift(
+    key: Key[jax.Array, ""], images: Num[Array, "B H W C"], pixels: int
+) -> Num[jax.Array, "B H W C"]:
+    """Translate each image by whole pixels in [-pixels, pixels]^2, filling with zeros."""
     padding = ((0, 0), (pixels, pixels), (pixels, pixels), (0, 0))
     padded = jnp.pad(images, padding)
     corners = jax.random.randint(key, (images.shape[0], 2), 0, 2 * pixels + 1)
@@ -62,16 +70,16 @@ def training_transform(
     random_resized_crop: bool = False,
     crop_min_area: float = 0.08,
 ) -> Transform:
-    """Augment and normalize.
+    """Build a transform that augments and normalizes.
 
     Args:
-        mean: of red, green, blue, in 0..1; shifted-in zeros are zeros *before* normalizing.
-        std: of red, green, blue.
-        random_flip: whether to mirror at random.
-        random_shift_pixels: the furthest shift; 0 is none.
+        mean: of red, green and blue, in 0..1; shifts fill with zeros before normalization.
+        std: of red, green and blue, in 0..1.
+        random_flip: see `flip`.
+        random_shift_pixels: see `shift`; 0 turns it off.
         image_size: side to resize to, bilinear with antialiasing; None keeps the height.
-        random_resized_crop: cut a random box out of each image, whose size comes with the batch.
-        crop_min_area: smallest share of an image in that box.
+        random_resized_crop: see `random_boxes`.
+        crop_min_area: see `random_boxes`.
     """
 
     def transform(key: jax.Array, images: Array, sizes: Array | None = None) -> jax.Array:
@@ -94,7 +102,7 @@ def training_transform(
 
 
 def one_by_one(transform: Transform) -> Transform:
-    """The same, but for one key an image (typed, B), so that no image depends on its batch."""
+    """The same transform with one key per image (shape B), so no image depends on its batch."""
 
     def one(key: jax.Array, image: Array, size: Array | None) -> jax.Array:
         return transform(key, image[None], None if size is None else size[None])[0]
@@ -106,7 +114,7 @@ def one_by_one(transform: Transform) -> Transform:
 
 
 def evaluation_transform(mean: tuple[float, ...], std: tuple[float, ...]) -> Transform:
-    """Normalize only."""
+    """Build a transform that only normalizes."""
 
     def transform(key: jax.Array, images: Array, sizes: Array | None = None) -> jax.Array:
         del key, sizes  # nothing is random, every image fills its array
@@ -116,21 +124,23 @@ def evaluation_transform(mean: tuple[float, ...], std: tuple[float, ...]) -> Tra
 
 
 ASPECT = (3 / 4, 4 / 3)
-"""Width / height of a crop, smallest and largest; uniform in the logarithm."""
+"""Smallest and largest width / height of a crop; uniform in the logarithm."""
 TRIES = 10
-"""Draws before the crop in the middle is taken."""
+"""Draws before the center crop is taken."""
 
 
-def random_boxes(key: jax.Array, sizes: Array, min_area: float = 0.08) -> jax.Array:
-    """One box inside each image.
+def random_boxes(
+    key: Key[jax.Array, ""], sizes: Int[Array, "B 2"], min_area: float | jax.Array = 0.08
+) -> Int[jax.Array, "B 4"]:
+    """Draw one box inside each image.
 
     Args:
         key: the same key gives the same boxes.
-        sizes: int32 B 2, height and width in pixels.
+        sizes: height and width in pixels.
         min_area: smallest share of the image in a box; the largest is 1.
 
     Returns:
-        int32 B 4: top, left, height, width.
+        int32 top, left, height and width in pixels.
     """
     images = sizes.shape[0]
     height, width = jnp.asarray(sizes[:, :1], jnp.float32), jnp.asarray(sizes[:, 1:], jnp.float32)
@@ -144,7 +154,7 @@ def random_boxes(key: jax.Array, sizes: Array, min_area: float = 0.08) -> jax.Ar
 
     first = jnp.argmax(fits, axis=1, keepdims=True)
     drawn = [jnp.take_along_axis(side, first, axis=1) for side in (box_height, box_width)]
-    # In the middle, all of the image but for what makes it too wide or too high.
+    # The largest center crop whose aspect is in range.
     middle = [
         jnp.minimum(height, jnp.round(width / ASPECT[0])),
         jnp.minimum(width, jnp.round(height * ASPECT[1])),
@@ -155,34 +165,30 @@ def random_boxes(key: jax.Array, sizes: Array, min_area: float = 0.08) -> jax.Ar
     )
     room = jnp.concatenate([height, width], 1) - box
     corner = jnp.floor(jax.random.uniform(keys[2], (images, 2)) * (room + 1))
-    # The product rounds up to room + 1 once in millions.
+    # Rounding makes the product room + 1 once in millions.
     corner = jnp.where(any_fits, jnp.minimum(corner, room), jnp.floor(room / 2))
     return jnp.concatenate([corner, box], 1).astype(jnp.int32)
 
 
-def crop_and_resize(images: Array, boxes: Array, image_size: int) -> jax.Array:
-    """Cut each image's box out and resize it to a square.
+def crop_and_resize(
+    images: UInt8[Array, "B H W C"], boxes: Int[Array, "B 4"], image_size: int
+) -> Float[jax.Array, "B {image_size} {image_size} C"]:
+    """Crop each image to its box (top, left, height, width) and resize that; float32 in 0..255.
 
-    Args:
-        images: uint8 B H W 3; what lies outside of the boxes is not looked at.
-        boxes: int32 B 4: top, left, height, width in pixels.
-        image_size: side of the result in pixels.
-
-    Returns:
-        float32 B image_size image_size 3, in 0..255.
+    Pixels outside of the boxes have no influence.
     """
     count, height, width, channels = images.shape
     rows = _resize_matrix(boxes[:, 0], boxes[:, 2], height, image_size)
     columns = _resize_matrix(boxes[:, 1], boxes[:, 3], width, image_size)
     pixels = jnp.asarray(images, jnp.float32).reshape(count, height, width * channels)
-    # Accelerators would multiply in bfloat16, which cannot hold 256 gray levels exactly.
+    # Accelerators multiply in bfloat16 by default, which cannot represent 256 gray levels.
     cut = jnp.einsum("boh,bhx->box", rows, pixels, precision=lax.Precision.HIGHEST)
     cut = cut.reshape(count, image_size, width, channels)
     return jnp.einsum("bpw,bowc->bopc", columns, cut, precision=lax.Precision.HIGHEST)
 
 
 def _resize_matrix(start: Array, length: Array, pixels: int, image_size: int) -> jax.Array:
-    """float32 B image_size pixels: the weight of each pixel of a line in each of the result."""
+    """float32 B image_size pixels: the weight of each source pixel in each pixel of the result."""
     start, length = (jnp.asarray(value, jnp.float32).reshape(-1, 1, 1) for value in (start, length))
     scale = length / image_size
     places = (jnp.arange(image_size, dtype=jnp.float32) + 0.5).reshape(1, -1, 1)

@@ -1,43 +1,39 @@
-"""Which probabilities training asks for: labels, smoothed labels, or those of mixed images.
+"""Transforms of a training batch inside jit: augmentation, label smoothing, mixup."""
 
-`batch_transform` puts augmentation of images and targets together; it runs inside jit.
-"""
-
-from typing import Protocol, TypeVar
+from typing import Protocol, TypeVar, runtime_checkable
 
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Key
 
 from gtn_jax.arrays import Batch, PooledBatch
 from gtn_jax.data.augment import Transform
 
 AnyBatch = TypeVar("AnyBatch", Batch, PooledBatch)
 _OF_MIXUP = 2
-"""Its number beside those that transforms of augment.py fold into the key of a step's images."""
+"""Folded into the key; the transforms of augment.py fold in 0 and 1."""
 
 
+@runtime_checkable
 class BatchTransform(Protocol):
     """What a training step does to a batch before its forward pass."""
 
-    def __call__(self, key: jax.Array, batch: AnyBatch) -> AnyBatch:
-        """The batch with images as the model takes them, and with targets if they are not one-hot.
-
-        Of a batch of features, the targets alone.
-        """
+    def __call__(self, key: Key[jax.Array, ""], batch: AnyBatch) -> AnyBatch:
+        """Normalize images, and set `targets` if they are soft; of features, `targets` alone."""
         ...
 
 
 def batch_transform(
     transform: Transform, num_classes: int = 0, label_smoothing: float = 0.0, mixup: float = 0.0
 ) -> BatchTransform:
-    """Augment the images of a batch, and soften its labels.
+    """Build the transform of a batch.
 
     Args:
         transform: from `augment.training_transform`.
-        num_classes: N; needed for soft targets only.
-        label_smoothing: see `smooth`; 0: none.
-        mixup: alpha of `mix`; 0: none. Features are not mixed.
+        num_classes: N; only needed for soft targets.
+        label_smoothing: share of uniform probability in the targets.
+        mixup: alpha of `mix`; 0 turns it off. Features are not mixed.
     """
 
     def apply(key: jax.Array, batch: AnyBatch) -> AnyBatch:
@@ -57,18 +53,18 @@ def batch_transform(
     return apply
 
 
-def mix(key: jax.Array, batch: Batch, alpha: float) -> Batch:
-    """Each image and its targets with those before it, which are as good as any others.
+def mix(key: Key[jax.Array, ""], batch: Batch, alpha: float) -> Batch:
+    """Mix each image and its targets with the row before.
 
-    Zhang et al., "mixup: Beyond Empirical Risk Minimization" (arXiv 1710.09412), section 2:
-    s x + (1 - s) x' and s y + (1 - s) y' with s from Beta(alpha, alpha), for each image.
-    The larger share is the image's own, so that `labels` still says what is mostly to be seen: over
-    pairs in both orders the mixtures are the same. What only fills a batch is not mixed in.
+    s x + (1 - s) x' and s y + (1 - s) y' with s from Beta(alpha, alpha), drawn per image: section 2
+    of Zhang et al., "mixup: Beyond Empirical Risk Minimization" (arXiv 1710.09412). The image keeps
+    the larger share, so `labels` stay those of the main image; over pairs in both orders the
+    mixtures have the same distribution. Padding is not mixed in.
 
     Args:
         key: the same key gives the same shares on any number of devices.
-        batch: images float32 B H W C, augmented and normalized; targets float32 B N.
-        alpha: above 0; small values leave most images almost as they are, 1 takes all shares alike.
+        batch: with normalized images, and `targets`.
+        alpha: above 0; near 0 hardly mixes, 1 makes all shares equally likely.
     """
     share = jax.random.beta(key, alpha, alpha, (len(batch.mask),), jnp.float32)
     before = jax.tree.map(lambda array: jnp.roll(array, 1, axis=0), batch)

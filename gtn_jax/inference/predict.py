@@ -66,6 +66,19 @@ def predict(
     Warns:
         UserWarning: a path or file that could not be classified, with the reason. By default
             Python shows repeated warnings only once.
+
+    Example:
+        Two images of digits, by the run in the example of `gtn_jax.train`:
+
+        >>> import gtn_jax
+        >>> from PIL import Image
+        >>> from sklearn.datasets import load_digits
+        >>> for name, pixels in zip(("zero", "one"), load_digits().images):
+        ...     Image.fromarray((15 * pixels).astype("uint8")).save(f"{name}.png")
+        >>> for found in gtn_jax.predict("runs/digits", ["zero.png", "one.png"]):
+        ...     print(found.file, found.classes[0], round(found.probabilities[0], 2))
+        zero.png 0 0.99
+        one.png 1 0.62
     """
     several = [paths] if isinstance(paths, str | Path) else paths
     files = [Path(path) for path in several]

@@ -67,8 +67,14 @@ def restore(workdir: str | Path) -> Restored:
         ValueError: no run, no checkpoint in it yet, or a damaged one.
 
     Example:
-        >>> run = restore("runs/quickstart/gate-seed0")  # doctest: +SKIP
-        >>> run.model.apply(run.variables, images, train=False).logits  # doctest: +SKIP
+        Of the run in the example of `gtn_jax.train`:
+
+        >>> import gtn_jax
+        >>> run = gtn_jax.restore("runs/digits")
+        >>> run.classes[:3], run.model.backbone
+        (('0', '1', '2'), 'resnet8_wide')
+        >>> run.variables["params"]["classifier"]["fc"]["kernel"].shape
+        (128, 10)
     """
     folder = RunFolder(Path(workdir))
     setup = open_run(folder)

@@ -1,8 +1,4 @@
-"""Backbones by name: a table of ResNets, open for others (docs/extending.md).
-
-Depths 18 to 152 are torchvision's, 20 to 110 (of the form 6n+2) the CIFAR family of arXiv
-1512.03385, section 4.2. What they are made of is resnet.py's.
-"""
+"""Backbones by name; to add one: docs/extending.md."""
 
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
@@ -26,7 +22,7 @@ class ResNetShape(NamedTuple):
 
     @property
     def features(self) -> int:
-        """Channels of the last map."""
+        """Channels of the last feature map."""
         stages = len(self.blocks_per_stage)
         return self.width * 2 ** (stages - 1) * BLOCKS[self.block].expansion
 
@@ -37,8 +33,8 @@ def _cifar(depth: int) -> ResNetShape:
 
 
 BackboneBuilder = Callable[[int | None, Any, str | None], nn.Module]
-"""(stages to keep or None, compute dtype, module name) -> a module that is called as `ResNet` is:
-(images B H W 3, use_running_average) -> one map B H' W' C' a stage, the last one last."""
+"""(stages to keep or None, compute dtype, module name) -> a module with `ResNet`'s `__call__`:
+(images B H W 3, use_running_average) -> one feature map B H W C per stage, in order."""
 
 BACKBONES: dict[str, ResNetShape | BackboneBuilder] = {
     "resnet18": ResNetShape("basic", (2, 2, 2, 2)),
@@ -49,9 +45,9 @@ BACKBONES: dict[str, ResNetShape | BackboneBuilder] = {
     **{f"resnet{depth}": _cifar(depth) for depth in (20, 32, 44, 56, 110)},
     "resnet8_wide": ResNetShape("basic", (1, 1, 1), width=64, stem="small", stem_stride=2),
 }
-"""Name -> shape. 18 to 152 are torchvision's, 20 to 110 (of the form 6n+2) the CIFAR family;
-resnet8_wide is ours, few and wide layers on a quarter of the pixels, for training on CPUs.
-Open: entries may be added, also functions that build another backbone (docs/extending.md)."""
+"""The first five are torchvision's, those of depth 6n + 2 the CIFAR family of arXiv 1512.03385,
+section 4.2. resnet8_wide is for training on CPUs: few, wide layers on a quarter of the pixels.
+Entries may be added."""
 
 
 def build_backbone(
@@ -62,19 +58,18 @@ def build_backbone(
     torch_running_variance: bool = False,
     remat: bool = False,
 ) -> nn.Module:
-    """The backbone called `name`, cut off after `stages` stages (None: all).
+    """Build the first `stages` stages of a backbone (None: all).
 
     Args:
         name: in `BACKBONES`.
-        stages: how many to keep.
+        stages: number of stages to keep.
         dtype: compute dtype.
-        module_name: of the module, inside another one.
-        torch_running_variance: see `BatchNorm`; a backbone of another builder does not know it.
+        module_name: of the submodule, inside another module.
+        torch_running_variance: see `BatchNorm`; a `BackboneBuilder` does not get it.
         remat: see `ResNet`.
 
     Raises:
-        ValueError: unknown name, more stages than there are, or `remat` and a backbone of
-            another builder, whose blocks are not known here.
+        ValueError: unknown name, more stages than there are, or `remat` with a `BackboneBuilder`.
     """
     if name not in BACKBONES:
         raise unknown_name("backbone", name, BACKBONES)

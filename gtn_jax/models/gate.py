@@ -1,9 +1,9 @@
-"""Gates: what stands between the pooled features and the classifier.
+"""Gates between the pooled features and the classifier.
 
-`sigmoid` is the transfer module of the paper as its code has it
-(https://github.com/jiaxue-ai/GTN, model/GTN.py); the others are its controls and variants.
-Every gate maps features B K to (gated features B K, gate B K), in float32. A gate that is not a
-factor on the features (`none`, `mlp`) reports ones. More of them: docs/extending.md.
+`sigmoid` is the transfer module of the authors' code (https://github.com/jiaxue-ai/GTN,
+model/GTN.py); the others are controls and variants. Every gate maps features B K to (gated features
+B K, gate B K), in float32. A gate that does not multiply the features (`none`, `mlp`) reports ones.
+To add one: docs/extending.md.
 """
 
 import dataclasses
@@ -11,54 +11,53 @@ import dataclasses
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
+from gtn_jax.arrays import Array
 from gtn_jax.errors import unknown_name
 from gtn_jax.models.layers import linear, linear_init
 
+Features = Float[Array, "B K"]
+
 
 class NoGate(nn.Module):
-    """Features as they are."""
+    """The identity."""
 
     @nn.compact
-    def __call__(self, features: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
-        """B K -> the same B K, ones B K."""
+    def __call__(self, features: Features, train: bool) -> tuple[Features, Features]:
+        """The features, and ones."""
         return features, jnp.ones_like(features)
 
 
 class HalfGate(nn.Module):
-    """The constant 1/2: what a fresh sigmoid gate does on average, without learning anything."""
+    """The constant 1/2: the average of an untrained sigmoid gate, with no parameters."""
 
     @nn.compact
-    def __call__(self, features: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
-        """B K -> halved B K, 0.5 B K."""
+    def __call__(self, features: Features, train: bool) -> tuple[Features, Features]:
+        """Half of the features, and 1/2."""
         gate = jnp.full_like(features, 0.5)
         return gate * features, gate
 
 
 class ConstantGate(nn.Module):
-    """One learned factor per channel, the same for every image, starting at 1."""
+    """One learned factor per channel, the same for every image; it starts at 1."""
 
     @nn.compact
-    def __call__(self, features: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
-        """B K -> scaled B K, the scale B K."""
+    def __call__(self, features: Features, train: bool) -> tuple[Features, Features]:
+        """Scaled features, and the scale."""
         scale = self.param("scale", nn.initializers.ones, features.shape[-1:], jnp.float32)
         gate = jnp.broadcast_to(scale, features.shape)
         return gate * features, gate
 
 
 class GateMLP(nn.Module):
-    """W2 . dropout(relu(W1 . f)), K -> hidden -> K: what gates that look at the image share.
-
-    Attributes:
-        reduction: K is divided by it for the hidden width (at least 1).
-        dropout: rate on the hidden units.
-    """
+    """W2 dropout(relu(W1 f)), with max(1, K // reduction) hidden units: base of the gates below."""
 
     reduction: int = 16
     dropout: float = 0.7
 
-    def layers(self, features: jax.Array, train: bool, last_init=linear_init) -> jax.Array:
-        """float32 B K -> float32 B K, by `fc1` and `fc2`; W2 starts as `last_init`."""
+    def layers(self, features: Features, train: bool, last_init=linear_init) -> Features:
+        """Apply `fc1` and `fc2`, whose kernel is initialized by `last_init`."""
         width = features.shape[-1]
         hidden = nn.relu(linear(max(1, width // self.reduction), "fc1")(features))
         hidden = nn.Dropout(self.dropout, deterministic=not train)(hidden)
@@ -66,31 +65,31 @@ class GateMLP(nn.Module):
 
 
 class SigmoidGate(GateMLP):
-    """The paper's gate: sigmoid(W2 . dropout(relu(W1 . f))); it starts near 1/2."""
+    """The paper's gate: sigmoid(W2 dropout(relu(W1 f))); it starts near 1/2."""
 
     @nn.compact
-    def __call__(self, features: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
-        """B K -> gated B K, the gate in (0, 1) B K."""
+    def __call__(self, features: Features, train: bool) -> tuple[Features, Features]:
+        """Gated features, and the gate in (0, 1)."""
         gate = nn.sigmoid(self.layers(features, train))
         return gate * features, gate
 
 
 class IdentityGate(GateMLP):
-    """2 sigmoid(W2 relu(W1 f)) with W2 = 0 at the start: the identity, free to leave it."""
+    """2 sigmoid(W2 dropout(relu(W1 f))) with W2 = 0 at the start, which makes it the identity."""
 
     @nn.compact
-    def __call__(self, features: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
-        """B K -> gated B K, the gate in (0, 2) B K."""
+    def __call__(self, features: Features, train: bool) -> tuple[Features, Features]:
+        """Gated features, and the gate in (0, 2)."""
         gate = 2 * nn.sigmoid(self.layers(features, train, nn.initializers.zeros))
         return gate * features, gate
 
 
 class MlpGate(GateMLP):
-    """f + W2 relu(W1 f), W2 = 0 at the start: the gate's parameters without a gate."""
+    """f + W2 dropout(relu(W1 f)) with W2 = 0 at the start: the parameters of a gate, no gate."""
 
     @nn.compact
-    def __call__(self, features: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
-        """B K -> features plus what the two layers add B K, ones B K."""
+    def __call__(self, features: Features, train: bool) -> tuple[Features, Features]:
+        """Features plus the output of the two layers, and ones."""
         z = self.layers(features, train, nn.initializers.zeros)
         return features + z, jnp.ones_like(features)
 
@@ -103,17 +102,16 @@ GATES: dict[str, type[nn.Module]] = {
     "identity": IdentityGate,
     "mlp": MlpGate,
 }
-"""Name -> module class, called with (features B K, train) as above. Open: entries may be added.
-Each class gets those of `build_gate`'s `offered` that it declares as fields."""
+"""Name -> module class. Entries may be added."""
 
 
 def build_gate(kind: str, name: str | None = None, **offered: float | jax.Array) -> nn.Module:
-    """The gate called `kind`.
+    """Build `GATES[kind]` with those of the fields `offered` that it declares.
 
     Args:
         kind: name in `GATES`.
-        name: of the module; None where it stands alone.
-        **offered: values of fields, for gates that have them; `GateMLP` says what they are.
+        name: of the submodule; None outside of another module.
+        **offered: fields, as those of `GateMLP`.
 
     Raises:
         ValueError: unknown kind.

@@ -1,5 +1,4 @@
-"""The gated transfer network: a residual backbone, a gate, a classifier and an auxiliary
-classifier.
+"""The gated transfer network: a backbone, a gate, a classifier and an auxiliary classifier.
 
     h = stages 1..S-1 of the backbone        f = pool(stage S)
     logits = classifier(gate(f))          aux_logits = aux_classifier(pool(h))
@@ -15,29 +14,39 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Float
 
-from gtn_jax.arrays import Outputs, Pooled, Variables
+from gtn_jax.arrays import Array, Outputs, Pooled, Variables
 from gtn_jax.models.backbones import build_backbone
 from gtn_jax.models.gate import build_gate
 from gtn_jax.models.heads import Classifier, pool
 
 
 class GTN(nn.Module):
-    """BackboneName, gate and heads in one module.
+    """Backbone, gate and heads in one module.
 
     Attributes:
         backbone: name in `BACKBONES`.
         num_classes: N.
         gate: name in `GATES`.
-        stages: keep this many stages of the backbone; None keeps all.
+        stages: number of stages of the backbone to keep; None keeps all.
         gate_reduction: K / hidden width of the gate.
         gate_dropout: rate on the gate's hidden units.
         classifier_dropout: rate on the gated features.
-        classifier_bias: whether the classifier has a bias (the paper's has none).
+        classifier_bias: the paper's classifier has none.
         auxiliary: whether to build the auxiliary classifier.
         torch_running_variance: see `gtn_jax.models.layers.BatchNorm`.
         remat: see `gtn_jax.models.resnet.ResNet`.
         dtype: compute dtype of the backbone; gate and heads compute in float32.
+
+    Example:
+        >>> model = GTN("resnet8_wide", num_classes=5, stages=2)
+        >>> variables = init_variables(model, seed=0)
+        >>> outputs = model.apply(variables, jnp.zeros((2, 8, 8, 3)), train=False)
+        >>> outputs.logits.shape, outputs.gate.shape
+        ((2, 5), (2, 128))
+        >>> sorted(variables["params"])
+        ['aux_classifier', 'backbone', 'classifier', 'gate']
     """
 
     backbone: str
@@ -54,7 +63,7 @@ class GTN(nn.Module):
     dtype: Any = jnp.float32
 
     def setup(self) -> None:
-        """Only the backbone: the modules of `heads` depend on the width of its maps."""
+        """Build the backbone; the modules of `heads` depend on the width of its maps."""
         self.stage_maps = build_backbone(
             self.backbone,
             self.stages,
@@ -64,26 +73,21 @@ class GTN(nn.Module):
             self.remat,
         )
 
-    def __call__(self, images: jax.Array, train: bool, freeze_batch_norm: bool = False) -> Outputs:
-        """Classify a batch.
+    def __call__(
+        self, images: Float[Array, "B H W 3"], train: bool, freeze_batch_norm: bool = False
+    ) -> Outputs:
+        """Classify a batch of normalized images.
 
         Args:
-            images: float B H W 3, normalized.
-            train: drop out, and normalize with the statistics of the batch; then needs an rng
-                "dropout" (if any rate is above 0) and `mutable=["batch_stats"]`.
+            images: any float dtype.
+            train: apply dropout and normalize with batch statistics, which needs an rng "dropout"
+                (if any rate is above 0) and `mutable=["batch_stats"]`.
             freeze_batch_norm: normalize with the running statistics even in training.
-
-        Returns:
-            `Outputs`, float32.
         """
         return self.heads(self.pooled(images, freeze_batch_norm or not train), train)
 
-    def pooled(self, images: jax.Array, use_running_average: bool) -> Pooled:
-        """The backbone's half: `model.apply(variables, images, True, method=GTN.pooled)`.
-
-        Args:
-            images: float B H W 3, normalized.
-            use_running_average: normalize with the running statistics.
+    def pooled(self, images: Float[Array, "B H W 3"], use_running_average: bool) -> Pooled:
+        """Run the backbone alone: `model.apply(variables, images, True, method=GTN.pooled)`.
 
         Raises:
             ValueError: an auxiliary classifier, and no stage to feed it.
@@ -100,12 +104,7 @@ class GTN(nn.Module):
 
     @nn.compact
     def heads(self, pooled: Pooled, train: bool) -> Outputs:
-        """The other half, gate and classifiers; needs their parameters only.
-
-        Args:
-            pooled: of the backbone; its `penultimate` is None without an auxiliary classifier.
-            train: drop out; see `__call__`.
-        """
+        """Run gate and classifiers alone; their parameters are enough. `train` turns dropout on."""
         gated, factors = gate_of(self, "gate")(pooled.final, train)
         head = Classifier(
             self.num_classes, self.classifier_dropout, self.classifier_bias, name="classifier"
@@ -118,23 +117,17 @@ class GTN(nn.Module):
 
 
 def gate_of(model: GTN, name: str | None = None) -> nn.Module:
-    """The gate of a model, to be applied with the model's parameters of it.
-
-    Args:
-        model: any GTN.
-        name: of the module; None where it stands alone.
-    """
+    """The gate module of a model, for the variables at "gate" of the model's parameters."""
     return build_gate(model.gate, name, reduction=model.gate_reduction, dropout=model.gate_dropout)
 
 
 def init_variables(model: GTN, seed: int, image_size: int = 32) -> Variables:
-    """Fresh float32 variables of `model`; the same seed gives the same numbers.
+    """Initialize float32 variables; the same seed gives the same values.
 
     Args:
         model: any GTN.
-        seed: of the random start.
-        image_size: side in pixels of the images that shapes are traced with; the result does not
-            depend on it.
+        seed: of the initializers.
+        image_size: side in pixels of the traced images; the result does not depend on it.
     """
 
     def init(key: jax.Array) -> Variables:
@@ -146,12 +139,7 @@ def init_variables(model: GTN, seed: int, image_size: int = 32) -> Variables:
 
 
 class Traced(NamedTuple):
-    """Shapes (`jax.ShapeDtypeStruct`) of all that a model is and says.
-
-    Attributes:
-        variables: what `init_variables` gives.
-        outputs: of one image of 32 x 32 pixels.
-    """
+    """Shapes (`jax.ShapeDtypeStruct`) of the variables, and of the outputs for a 32 x 32 image."""
 
     variables: Variables
     outputs: Outputs
@@ -160,12 +148,12 @@ class Traced(NamedTuple):
 def init_heads(model: GTN, seed: int, traced: Traced) -> Variables:
     """The part of `init_variables(model, seed)["params"]` that is not the backbone's.
 
-    The backbone is not traced again, which takes a second for a deep one, and its start not
+    Tracing and compiling a deep backbone takes seconds; here it is neither traced again nor
     compiled.
 
     Args:
         model: any GTN.
-        seed: of the random start.
+        seed: of the initializers.
         traced: from `trace`.
     """
     auxiliary = traced.variables["params"].get("aux_classifier")
@@ -174,7 +162,7 @@ def init_heads(model: GTN, seed: int, traced: Traced) -> Variables:
         def zeros(width: int) -> jax.Array:
             return jnp.zeros((1, width), jnp.float32)
 
-        # What a gate lets through, and the classifier sees, may be of another width.
+        # Gated features may be of another width.
         last = zeros(traced.outputs.features.shape[1])
         before = None if auxiliary is None else zeros(auxiliary["fc"]["kernel"].shape[0])
         return dict(model.init(key, Pooled(last, before), False, method=GTN.heads)["params"])
@@ -183,20 +171,19 @@ def init_heads(model: GTN, seed: int, traced: Traced) -> Variables:
 
 
 def _run_once(init: Callable[[jax.Array], Variables], seed: int) -> Variables:
-    # A CPU would spend far longer on optimizing it than on running it (ResNet-20: 11 s to compile,
-    # 2 s unoptimized).
+    # On a CPU, optimizing this takes far longer than running it (ResNet-20: 11 s, unoptimized 2 s).
     is_cpu = jax.default_backend() == "cpu"
     options = {"xla_backend_optimization_level": 0} if is_cpu else None
 
     def draw(seed: jax.Array) -> Variables:
         return init(jax.random.key(seed))
 
-    # Without x64, a key has these bits of its seed only.
+    # Without x64, a key uses only these bits of its seed.
     return jax.jit(draw, compiler_options=options)(np.uint32(seed % 2**32))
 
 
 def trace(model: GTN) -> Traced:
-    """Shapes of a model; nothing is computed."""
+    """Trace the shapes of a model; nothing is computed."""
 
     def init() -> tuple[Outputs, Variables]:
         images = jnp.zeros((1, 32, 32, 3), jnp.float32)
@@ -208,5 +195,5 @@ def trace(model: GTN) -> Traced:
 
 
 def variable_shapes(model: GTN) -> Variables:
-    """Those of its variables alone."""
+    """Shapes of the variables."""
     return trace(model).variables

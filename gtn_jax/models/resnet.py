@@ -1,10 +1,9 @@
 """Residual networks: one class for torchvision's ResNet-18 to -152 and the CIFAR family.
 
-From "Deep Residual Learning for Image Recognition" (arXiv 1512.03385), in torchvision's version
+"Deep Residual Learning for Image Recognition" (arXiv 1512.03385), in torchvision's version
 (https://github.com/pytorch/vision/blob/main/torchvision/models/resnet.py: the stride is on the
-3x3 convolution) and, for 20 to 110 layers, section 4.2 of the paper (small stem, shortcuts that
-pad with zeros). Modules carry torchvision's names, so weights map almost one to one. Which ones
-have a name is backbones.py's; there is no classifier here: see heads.py and gtn.py.
+3x3 convolution) and, for 20 to 110 layers, as in section 4.2 (small stem, zero-padded shortcuts).
+Modules have torchvision's names, so weights map almost one to one.
 """
 
 import functools
@@ -14,15 +13,20 @@ from typing import Any, ClassVar, Literal
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
+from gtn_jax.arrays import Array
 from gtn_jax.models.layers import BatchNorm, Conv
 
+Maps = Float[Array, "B H W C"]
+Convolved = Float[Array, "B H_out W_out C_out"]
+"""H_out and W_out are H / stride and W / stride, rounded up."""
 Norm = Callable[..., nn.Module]
-"""`BatchNorm` with everything but its name decided, which the backbone does once for all blocks."""
+"""`BatchNorm` with all fields but its name bound."""
 
 
 class ProjectionShortcut(nn.Module):
-    """1x1 convolution and BatchNorm; torchvision calls them `downsample.0` and `downsample.1`."""
+    """1x1 convolution and BatchNorm, torchvision's `downsample.0` and `downsample.1`."""
 
     features: int
     stride: int
@@ -30,13 +34,13 @@ class ProjectionShortcut(nn.Module):
     dtype: Any
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """B H W C -> B H/stride W/stride features."""
+    def __call__(self, x: Maps) -> Convolved:
+        """C_out is `features`."""
         x = Conv(self.features, 1, self.stride, self.dtype, name="conv")(x)
         return self.norm(name="bn")(x)
 
 
-def pad_shortcut(x: jax.Array, features: int, stride: int) -> jax.Array:
+def pad_shortcut(x: Maps, features: int, stride: int) -> Convolved:
     """Option A of the ResNet paper: subsample, then add zero channels on both sides."""
     missing = features - x.shape[-1]
     before = missing // 2
@@ -45,7 +49,7 @@ def pad_shortcut(x: jax.Array, features: int, stride: int) -> jax.Array:
 
 
 class ResidualBlock(nn.Module):
-    """What both kinds of block share, the shortcut above all.
+    """Base of both kinds of block.
 
     Attributes:
         width: channels of the 3x3 convolutions.
@@ -53,7 +57,7 @@ class ResidualBlock(nn.Module):
         shortcut: "projection" or "pad", where the shape changes.
         norm: see `Norm`.
         dtype: compute dtype.
-        expansion: output channels / `width`.
+        expansion: C_out / `width`.
     """
 
     width: int
@@ -63,8 +67,8 @@ class ResidualBlock(nn.Module):
     dtype: Any
     expansion: ClassVar[int] = 1
 
-    def skip(self, x: jax.Array) -> jax.Array:
-        """The shortcut: B H W C -> B H/stride W/stride width*expansion."""
+    def skip(self, x: Maps) -> Convolved:
+        """The shortcut."""
         features = self.width * self.expansion
         if self.stride == 1 and x.shape[-1] == features:
             return x
@@ -78,8 +82,8 @@ class BasicBlock(ResidualBlock):
     """Two 3x3 convolutions, the first with the stride."""
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """B H W C -> B H/stride W/stride width."""
+    def __call__(self, x: Maps) -> Convolved:
+        """C_out is `width`."""
         y = Conv(self.width, 3, self.stride, self.dtype, name="conv1")(x)
         y = nn.relu(self.norm(name="bn1")(y))
         y = Conv(self.width, 3, 1, self.dtype, name="conv2")(y)
@@ -88,13 +92,13 @@ class BasicBlock(ResidualBlock):
 
 
 class Bottleneck(ResidualBlock):
-    """1x1, 3x3 (with the stride) and 1x1 convolutions, the last four times as wide."""
+    """1x1, 3x3 (with the stride) and 1x1 convolutions; the last is four times as wide."""
 
     expansion: ClassVar[int] = 4
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """B H W C -> B H/stride W/stride 4*width."""
+    def __call__(self, x: Maps) -> Convolved:
+        """C_out is 4 * `width`."""
         y = Conv(self.width, 1, 1, self.dtype, name="conv1")(x)
         y = nn.relu(self.norm(name="bn1")(y))
         y = Conv(self.width, 3, self.stride, self.dtype, name="conv2")(y)
@@ -120,11 +124,10 @@ class Stage(nn.Module):
     remat: bool
 
     @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """B H W C -> B H/stride W/stride width*expansion."""
+    def __call__(self, x: Maps) -> Convolved:
+        """Apply the blocks in order."""
         kind = BLOCKS[self.block]
         if self.remat:
-            # Names, parameters and moving statistics are those of the plain class.
             kind = nn.remat(kind)
         for index in range(self.blocks):
             stride = self.stride if index == 0 else 1
@@ -133,19 +136,19 @@ class Stage(nn.Module):
 
 
 class ResNet(nn.Module):
-    """A residual backbone: images in, the feature map of every stage out.
+    """A residual backbone that returns the feature map of every stage.
 
     Attributes:
         block: "basic" or "bottleneck".
-        blocks_per_stage: number of blocks of each stage; its length is the number of stages.
+        blocks_per_stage: its length is the number of stages.
         width: channels of the stem and of the first stage's 3x3 convolutions, doubled per stage.
         stem: "imagenet" (7x7 stride 2, max pooling) or "small" (3x3, `stem_stride`, no pooling).
         stem_stride: stride of the small stem; the imagenet stem ignores it.
         shortcut: "projection" or "pad", where the shape changes.
         torch_running_variance: see `BatchNorm`.
-        remat: a backward pass keeps the inputs of blocks only and computes what is inside
-            a block a second time: about a third more work for much less memory, the same gradient.
-        dtype: compute dtype; parameters and statistics are float32 in any case.
+        remat: store only the inputs of blocks for the backward pass and recompute the rest: about
+            a third more work for much less memory, the same gradient.
+        dtype: compute dtype; parameters and statistics are always float32.
     """
 
     block: Literal["basic", "bottleneck"]
@@ -159,8 +162,10 @@ class ResNet(nn.Module):
     dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, images: jax.Array, use_running_average: bool) -> list[jax.Array]:
-        """Float images B H W 3, normalized -> one map B H' W' C' a stage, compute dtype."""
+    def __call__(
+        self, images: Float[Array, "B H W 3"], use_running_average: bool
+    ) -> list[Float[jax.Array, "B _ _ _"]]:
+        """Feature maps of normalized images, one per stage, in the compute dtype."""
         norm = functools.partial(
             BatchNorm,
             use_running_average=use_running_average,
@@ -171,7 +176,7 @@ class ResNet(nn.Module):
         x = Conv(self.width, kernel_size, stride, self.dtype, name="conv1")(images)
         x = nn.relu(norm(name="bn1")(x))
         if self.stem == "imagenet":
-            # Flax declares `padding` as a string, and documents and takes pairs as well.
+            # Flax annotates `padding` as a string, but documents and accepts pairs.
             padding: Any = ((1, 1), (1, 1))
             x = nn.max_pool(x, (3, 3), (2, 2), padding)
         maps = []

@@ -1,8 +1,7 @@
-"""Gradient accumulation: the gradient of a batch, computed on one micro-batch after the other.
+"""Gradient accumulation: the gradient of a batch, from one micro-batch after the other.
 
-Memory for activations is that of one micro-batch. The result is the gradient of the whole batch,
-but for BatchNorm with statistics of the batch: each micro-batch has its own, and running ones move
-once a micro-batch. Dropout draws anew for each.
+Activations need the memory of one micro-batch. The result is the gradient of the whole batch, but
+each micro-batch has its own batch statistics and dropout, and updates the running statistics.
 """
 
 from collections.abc import Callable, Iterator
@@ -11,26 +10,27 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jaxtyping import Float, Int, Key
 
 
 class Gradient(NamedTuple):
-    """What a training step takes from its batch, or from a part of it; parts add up.
+    """Gradient and metrics of a batch, or the share of a micro-batch in them; shares add up.
 
     Attributes:
-        grads: of the share of the loss, a tree as the trained parameters.
-        loss: float32 scalar, the share of the mean over the whole batch.
-        correct: int32 scalar, images whose class is found.
-        classifier_loss: float32 scalar, as `loss`, of the classifier alone.
+        grads: a tree like the trained parameters.
+        loss: the share of the mean over the whole batch.
+        correct: number of correctly classified images.
+        classifier_loss: as `loss`, of the classifier alone.
     """
 
     grads: Any
-    loss: jax.Array
-    correct: jax.Array
-    classifier_loss: jax.Array
+    loss: Float[jax.Array, ""]
+    correct: Int[jax.Array, ""]
+    classifier_loss: Float[jax.Array, ""]
 
 
 Differentiate = Callable[[Any, Any, jax.Array, jax.Array], tuple[Gradient, Any]]
-"""Batch, running statistics, key, images of the whole batch -> its share, statistics after it."""
+"""(micro-batch, running statistics, key, images in the whole batch) -> (share, new statistics)."""
 
 
 def accumulate(
@@ -38,19 +38,18 @@ def accumulate(
     trained: Any,
     batch: Any,
     batch_stats: Any,
-    key: jax.Array,
+    key: Key[jax.Array, ""],
     rows: int | None,
 ) -> tuple[Gradient, Any]:
-    """The gradient of a batch, and the running statistics after it.
+    """Compute the gradient of a batch, and the running statistics after it.
 
     Args:
         differentiate: see `Differentiate`; pure.
         trained: a tree like the gradients.
-        batch: a tree of arrays B ... with a float32 `mask`; every micro-batch needs a row of mask
-            1.
-        batch_stats: running statistics before it.
-        key: of everything random in it; with several micro-batches, each folds its number in.
-        rows: of a micro-batch at most; None takes the batch as a whole.
+        batch: a tree of arrays B ... with a `mask`; every micro-batch needs a row with mask 1.
+        batch_stats: running statistics before the batch.
+        key: if there are several micro-batches, each folds its number in.
+        rows: maximum size of a micro-batch; None takes the batch as a whole.
     """
     images = jnp.sum(batch.mask)
     size = len(batch.mask)
@@ -68,9 +67,8 @@ def accumulate(
     zeros = jax.tree.map(jnp.zeros_like, trained)
     zero = jnp.zeros((), jnp.float32)
     carry = (Gradient(zeros, zero, jnp.zeros((), jnp.int32), zero), batch_stats)
-    # XLA for CPUs optimizes no convolution inside a loop, which would cost minutes a step
-    # (https://github.com/jax-ml/jax/issues/12868). Unrolled, it computes parts side by side: the
-    # same result, and no memory is saved.
+    # XLA for CPUs does not optimize convolutions inside loops, which would cost minutes per step
+    # (https://github.com/jax-ml/jax/issues/12868). Unrolled, no memory is saved.
     unroll = jax.default_backend() == "cpu"
     for parts in _micro_batches(batch, size, -(-size // rows)):
         carry, _ = lax.scan(add, carry, parts, unroll=unroll)
@@ -78,11 +76,11 @@ def accumulate(
 
 
 def _micro_batches(batch: Any, size: int, count: int) -> Iterator[tuple[Any, jax.Array]]:
-    """Micro-batches of equal size, stacked, with their numbers; at most two such stacks.
+    """At most two stacks of micro-batches of equal size, with their numbers.
 
-    Where `count` divides the batch, micro-batch m holds the rows m, m + count, m + 2 count, ...:
-    of a batch that is split over devices in order, each device then has its part of every
-    micro-batch already. Otherwise sizes differ by one, and the larger ones come first.
+    If `count` divides the batch, micro-batch m has the rows m, m + count, m + 2 count, ...: with a
+    batch that is sharded in order, each device then already holds its part of every micro-batch.
+    Otherwise sizes differ by one, larger ones first.
     """
     small, larger = divmod(size, count)
     first = larger * (small + 1)

@@ -1,6 +1,6 @@
-"""Weights that are evaluated in place of the current ones: a running mean, or part of the start.
+"""Averaged weights for evaluation: an exponential moving average, or a blend with the start.
 
-Both wrap a training step, which stays as it is: `TrainState.average` holds them.
+Both wrap a training step; `TrainState.average` holds them.
 """
 
 import functools
@@ -8,17 +8,18 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Float
 
 from gtn_jax.training.state import TrainState
 from gtn_jax.training.steps import Metrics, TrainStep
 
 
 def with_average(step: TrainStep, ema_decay: float = 0.0, start_share: float = 0.0) -> TrainStep:
-    """A step that moves `average` of its state, too; a refused one leaves it alone.
+    """A step that also updates `average` of the state, unless it is refused.
 
     Args:
         step: from `make_train_step`.
-        ema_decay: see `moved_average`; 0: a blend.
+        ema_decay: `decay` of `moved_average`; 0 uses `moved_blend`.
         start_share: see `moved_blend`.
     """
 
@@ -39,31 +40,24 @@ def with_average(step: TrainStep, ema_decay: float = 0.0, start_share: float = 0
     return averaged
 
 
-def moved_average(average: Any, variables: Any, step: jax.Array, decay: float) -> Any:
-    """The running mean after one more step: a <- a + (1 - d) (w - a).
+def moved_average(average: Any, variables: Any, step: Float[jax.Array, ""], decay: float) -> Any:
+    """The moving average after one more step: a <- a + (1 - d) (w - a).
 
-    d is the smaller of `decay` and (1 + s) / (10 + s), so that a short run's mean is not its start
-    (tf.train.ExponentialMovingAverage has that rule). What does not move stays bit for bit.
-
-    Args:
-        average: so far.
-        variables: after the step.
-        step: s, float32 scalar, steps done before.
-        decay: at most.
+    d = min(decay, (1 + s) / (10 + s)) after s steps, so that the average of a short run is not its
+    start (the rule of tf.train.ExponentialMovingAverage). Constant values stay bit for bit.
     """
     share = 1 - jnp.minimum(decay, (1 + step) / (10 + step))
     return jax.tree.map(lambda a, w: a + share * (w - a), average, variables)
 
 
 def moved_blend(blend: Any, before: Any, after: Any, start_share: float) -> Any:
-    """s start + (1 - s) w after one more step, from what it was: b <- b + (1 - s) (w' - w).
+    """The blend s start + (1 - s) w after one more step: b <- b + (1 - s) (w' - w).
 
-    Between two sets of weights that are close, the loss has no barrier, and in the middle the error
-    is often lower than at either end (WiSE-FT, arXiv 2109.01903).
+    Weight-space ensembles of the pretrained and the fine-tuned weights: WiSE-FT, arXiv 2109.01903.
 
     Args:
-        blend: b, before the step; at first the start.
-        before: w.
+        blend: b; the start before the first step.
+        before: w, the variables before the step.
         after: w'.
         start_share: s.
     """

@@ -1,7 +1,6 @@
-"""The loss of the paper: cross entropy of the classifier plus a share of the auxiliary one's.
+"""The loss of the paper, CE(logits) + 0.2 CE(aux_logits) in the authors' code.
 
-L = CE(logits) + 0.2 CE(aux_logits) in the authors' code (https://github.com/jiaxue-ai/GTN). Weight
-decay is not here: the optimizer adds it to the gradient.
+That code: https://github.com/jiaxue-ai/GTN. The optimizer adds weight decay to the gradient.
 """
 
 from collections.abc import Callable
@@ -10,39 +9,36 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jaxtyping import Float, Int
 
 from gtn_jax.arrays import Array, Batch, Outputs, PooledBatch
 
 
 class Loss(NamedTuple):
-    """Of a batch, in nats; float32 scalars.
+    """Of a batch, in nats.
 
     Attributes:
-        total: what is minimized.
-        classifier: its first term, that of the classifier; evaluation has no other.
+        total: the minimized sum of all terms.
+        classifier: the term of the classifier, the only one in evaluation.
     """
 
-    total: jax.Array
-    classifier: jax.Array
+    total: Float[jax.Array, ""]
+    classifier: Float[jax.Array, ""]
 
 
 LossFunction = Callable[[Any, Outputs, Batch | PooledBatch], Loss]
-"""(parameters, outputs, batch) -> loss; pure. A penalty is a term of the parameters."""
+"""(parameters, outputs, batch) -> loss; pure. The parameters are for penalties."""
 
 
 def mean_cross_entropy(
-    logits: jax.Array, labels: Array, mask: Array, targets: Array | None = None
-) -> jax.Array:
-    """Mean over the rows with mask 1.
+    logits: Float[Array, "B N"],
+    labels: Int[Array, " B"],
+    mask: Float[Array, " B"],
+    targets: Float[Array, "B N"] | None = None,
+) -> Float[jax.Array, ""]:
+    """Mean in nats over the rows with mask 1, of which there must be one.
 
-    Args:
-        logits: float32 B N.
-        labels: int32 B.
-        mask: float32 B, of which at least one is 1.
-        targets: float32 B N, probabilities in the place of `labels`; None: the labels.
-
-    Returns:
-        float32 scalar, in nats.
+    `targets` are probabilities that take the place of `labels`.
     """
     if targets is None:
         losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
@@ -52,24 +48,22 @@ def mean_cross_entropy(
 
 
 def gtn_loss(aux_weight: float) -> LossFunction:
-    """Build `loss(params, outputs, batch)`: CE(logits) + aux_weight CE(aux_logits).
-
-    Without an auxiliary head, the first term.
+    """Build CE(logits) + aux_weight CE(aux_logits); without an auxiliary classifier, CE(logits).
 
     Example:
         >>> loss = gtn_loss(0.2)
         >>> def with_penalty(params, outputs, batch):  # a loss of your own
-        ...     found = loss(params, outputs, batch)
-        ...     return found._replace(total=found.total + 1e-4 * optax.tree.norm(params))
+        ...     value = loss(params, outputs, batch)
+        ...     return value._replace(total=value.total + 1e-4 * optax.tree.norm(params))
     """
 
     def loss(params: Any, outputs: Outputs, batch: Batch | PooledBatch) -> Loss:
         del params
-        wanted = batch.labels, batch.mask, batch.targets
-        classifier = mean_cross_entropy(outputs.logits, *wanted)
+        targets = batch.labels, batch.mask, batch.targets
+        classifier = mean_cross_entropy(outputs.logits, *targets)
         if outputs.aux_logits is None:
             return Loss(classifier, classifier)
-        auxiliary = mean_cross_entropy(outputs.aux_logits, *wanted)
+        auxiliary = mean_cross_entropy(outputs.aux_logits, *targets)
         return Loss(classifier + aux_weight * auxiliary, classifier)
 
     return loss

@@ -1,4 +1,4 @@
-"""Metrics as sums and counts over real rows, so that adding batches up is exact; and answers."""
+"""Metrics as sums and counts over real rows, which add up exactly over batches; predictions."""
 
 from typing import Any, NamedTuple
 
@@ -6,61 +6,47 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jaxtyping import Float, Int
 
 from gtn_jax.arrays import Array
 
 
 class MetricTotals(NamedTuple):
-    """What one evaluation step adds up; divide by `images` for the means.
+    """Sums over images; divide by `images` for the means.
 
     Attributes:
-        loss: float32, cross entropy in nats.
-        correct: int32, images whose largest logit is their label's.
-        correct_top5: int32, images whose label is among the five largest logits.
-        images: int32, rows with mask 1.
+        loss: cross entropy in nats, float32.
+        correct: images whose largest logit is their label's, int32.
+        correct_top5: images whose label is among the five largest logits, int32.
+        images: rows with mask 1, int32.
     """
 
-    loss: jax.Array
-    correct: jax.Array
-    correct_top5: jax.Array
-    images: jax.Array
+    loss: Float[jax.Array, ""]
+    correct: Int[jax.Array, ""]
+    correct_top5: Int[jax.Array, ""]
+    images: Int[jax.Array, ""]
 
 
 class Answers(NamedTuple):
-    """What a classifier says of each image, enough to see later where it was wrong.
+    """Predicted class (int32) of each image, and the probabilities of it and of the label."""
 
-    Attributes:
-        predicted: int32 B, the class of the largest logit.
-        predicted_probability: float32 B, that class's probability.
-        label_probability: float32 B, the label's.
-    """
-
-    predicted: Array
-    predicted_probability: Array
-    label_probability: Array
+    predicted: Int[Array, " B"]
+    predicted_probability: Float[Array, " B"]
+    label_probability: Float[Array, " B"]
 
 
-def answers(logits: jax.Array, labels: Array) -> Answers:
-    """The answers to a batch; what they say of rows with mask 0 means nothing.
-
-    Args:
-        logits: float32 B N.
-        labels: int32 B.
-    """
+def answers(logits: Float[jax.Array, "B N"], labels: Int[Array, " B"]) -> Answers:
+    """Predictions of a batch; those of rows with mask 0 are meaningless."""
     probabilities = jax.nn.softmax(logits)
     own = jnp.take_along_axis(probabilities, labels[:, None], axis=1)[:, 0]
     predicted = jnp.argmax(logits, axis=1).astype(jnp.int32)
     return Answers(predicted, jnp.max(probabilities, axis=1), own)
 
 
-def sums(logits: jax.Array, labels: Array, mask: Array) -> MetricTotals:
-    """MetricTotals over the rows with mask 1.
-
-    Args:
-        logits: float32 B N.
-        labels: int32 B.
-        mask: float32 B, 0 or 1.
-    """
+def sums(
+    logits: Float[Array, "B N"], labels: Int[Array, " B"], mask: Float[Array, " B"]
+) -> MetricTotals:
+    """Totals over the rows with mask 1."""
     real = mask.astype(bool)
     losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
     ranks = label_ranks(logits, labels)
@@ -72,15 +58,11 @@ def sums(logits: jax.Array, labels: Array, mask: Array) -> MetricTotals:
     )
 
 
-def label_ranks(scores: Array, labels: Array) -> Array:
-    """How many classes come before the label's, int32 B; of equal scores the first, as in argmax.
+def label_ranks(scores: Float[Array, "B N"], labels: Int[Array, " B"]) -> Int[Array, " B"]:
+    """Number of classes ranked above the label, int32; of equal scores the first wins as in argmax.
 
-    A label whose score is not finite comes after all: comparisons with NaN are false, which would
-    make it the first.
-
-    Args:
-        scores: float32 B N, in NumPy or in JAX.
-        labels: int B.
+    NumPy in, NumPy out. A label whose score is not finite ranks last: comparisons with NaN are
+    false, which would rank it first.
     """
     xp: Any = jnp if isinstance(scores, jax.Array) else np
     own = xp.take_along_axis(scores, labels[:, None], axis=1)

@@ -1,8 +1,8 @@
-"""SGD with momentum as PyTorch does it, and AdamW, as one optax transformation.
+"""PyTorch's SGD with momentum, and AdamW, as one optax transformation.
 
-Every parameter belongs to a group by a pattern of its path, or is frozen. The peak rate of a group
-is in the optimizer's state: one compiled step serves all peak rates, and a rate of 0 still lets
-momentum fill, as in the authors' code (https://github.com/jiaxue-ai/GTN, main.py,
+A pattern of its path puts every parameter in a group, or freezes it. The peak learning rate of a
+group is in the optimizer's state, so one compiled step serves all rates. At a rate of 0 momentum
+still accumulates, as in the authors' code (https://github.com/jiaxue-ai/GTN, main.py,
 adjust_learning_rate).
 """
 
@@ -14,10 +14,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jaxtyping import Float
 
 Patterns = Sequence[tuple[str, str | None]]
-"""(regular expression of a whole path, as "backbone/layer1/0/conv1/kernel"; group, or None, which
-freezes). The first that matches counts."""
+"""(regular expression of a whole path, e.g. "backbone/layer1/0/conv1/kernel"; group, or None to
+freeze). The first match wins."""
 HEADS = "(gate|classifier|aux_classifier)/.*"
 GROUPS: Patterns = (("backbone/.*", "backbone"), (HEADS, "head"))
 _FROZEN = "frozen"
@@ -29,9 +30,9 @@ def parameter_groups(
     """`GROUPS` with parts of the backbone frozen.
 
     Args:
-        trainable: "batch_norm" freezes the backbone but for scales and biases of BatchNorm (modules
-            whose names begin with bn).
-        frozen_stages: freezes the stem and so many first stages; 0: neither.
+        trainable: "batch_norm" freezes all of the backbone except scales and biases of BatchNorm
+            (modules whose names begin with bn).
+        frozen_stages: number of first stages to freeze together with the stem; 0 freezes neither.
     """
     frozen = []
     if trainable == "batch_norm":
@@ -43,7 +44,7 @@ def parameter_groups(
 
 
 def label_parameters(params: Any, groups: Patterns = GROUPS) -> Any:
-    """A tree like `params` that holds each leaf's group, "frozen" where that is None.
+    """A tree like `params` with the group of each leaf, "frozen" where that is None.
 
     Raises:
         ValueError: a parameter that no pattern matches.
@@ -61,19 +62,13 @@ def label_parameters(params: Any, groups: Patterns = GROUPS) -> Any:
 
 
 def matches(params: Any, patterns: Sequence[str]) -> Any:
-    """A tree like `params`: whether the path of each leaf matches one of the patterns."""
+    """A tree like `params` of bools: whether the path of each leaf matches one of the patterns."""
     groups = (*((pattern, None) for pattern in patterns), (".*", "other"))
     return jax.tree.map(lambda label: label == _FROZEN, label_parameters(params, groups))
 
 
 def count_trainable(params: Any, groups: Patterns, frozen: Sequence[str] = ()) -> int:
-    """Number of parameters that a run changes.
-
-    Args:
-        params: all of them.
-        groups: of the optimizer.
-        frozen: patterns of what has no gradient in any step.
-    """
+    """Number of parameters that `groups` do not freeze and that no pattern in `frozen` matches."""
     groups = (*((pattern, None) for pattern in frozen), *groups)
     labels = jax.tree.leaves(label_parameters(params, groups))
     leaves = zip(jax.tree.leaves(params), labels, strict=True)
@@ -81,32 +76,27 @@ def count_trainable(params: Any, groups: Patterns, frozen: Sequence[str] = ()) -
 
 
 class RateState(NamedTuple):
-    """Learning rates of a group; float32 scalars.
+    """Learning rates of a group: the peak, which the schedule scales, and the last one."""
 
-    Attributes:
-        peak: what the schedule is relative to.
-        current: the rate of the last update.
-    """
-
-    peak: jax.Array
-    current: jax.Array
+    peak: Float[jax.Array, ""]
+    current: Float[jax.Array, ""]
 
 
 def scale_by_rate(schedule: optax.Schedule) -> optax.GradientTransformationExtraArgs:
     """Multiply by -peak schedule(step), with the peak in the state and the step an extra argument.
 
-    `optax.scale_by_schedule` counts updates of its own: the count of a group that is frozen for
-    some epochs would stand still, while the schedule is that of the run.
+    `optax.scale_by_schedule` counts its own updates, so a group that is frozen for some epochs
+    would fall behind the schedule of the run.
     """
 
     def init(params: Any) -> RateState:
         del params
-        # Not jnp: outside of jit that would compile a program for each.
+        # NumPy, because jnp would compile a program for each outside of jit.
         return RateState(np.float32(1.0), np.float32(0.0))  # pyright: ignore[reportArgumentType]
 
     def update(updates: Any, state: Any, params: Any = None, **extra: Any) -> tuple[Any, RateState]:
         del params
-        # As a float, since optax's cosine divides it.
+        # optax's cosine schedule divides the step, which needs a float.
         rate = state.peak * schedule(jnp.asarray(extra["step"]).astype(jnp.float32))
         return jax.tree.map(lambda update: -rate * update, updates), RateState(state.peak, rate)
 
@@ -114,12 +104,7 @@ def scale_by_rate(schedule: optax.Schedule) -> optax.GradientTransformationExtra
 
 
 def with_peak_rates(opt_state: Any, peaks: Mapping[str, Any]) -> Any:
-    """The state of an optimizer with other peak rates.
-
-    Args:
-        opt_state: of an optimizer of `build_optimizer`.
-        peaks: group -> float32 scalar.
-    """
+    """A state of `build_optimizer` with the peak rates `peaks`, group -> float32 scalar."""
 
     def replace(path: Any, found: Any) -> Any:
         group = _group_of(path)
@@ -131,8 +116,8 @@ def with_peak_rates(opt_state: Any, peaks: Mapping[str, Any]) -> Any:
     )
 
 
-def current_rates(opt_state: Any) -> dict[str, jax.Array]:
-    """Group -> its rate in the last update."""
+def current_rates(opt_state: Any) -> dict[str, Float[jax.Array, ""]]:
+    """Group -> rate of the last update."""
     found, _ = jax.tree_util.tree_flatten_with_path(
         opt_state, is_leaf=lambda node: isinstance(node, RateState)
     )
@@ -155,25 +140,25 @@ def build_optimizer(
     decays_all: bool = True,
     groups: Patterns = GROUPS,
 ) -> optax.GradientTransformationExtraArgs:
-    """Two groups: `backbone`, with rate 0 for the first `frozen_steps`, and `head`.
+    """Build the optimizer of the groups `backbone` and `head`.
 
     SGD:   v <- m v + (g + decay w)                         w <- w - rate v
     AdamW: a <- Adam's direction of g (m, 0.999, 1e-8)      w <- w - rate (a + decay w)
 
-    `update` takes two arguments more, by name: `step`, int32 scalar, updates done before; and
-    `frozen`, a tree of Python bools like the parameters: True for those without a gradient in this
-    step. A group all of which is frozen keeps its state and gets updates of 0.
+    `update` takes two more keyword arguments: `step`, int32 scalar, the number of previous updates;
+    and `frozen`, a tree of Python bools like the parameters, True for those without a gradient in
+    this step. A group that is frozen as a whole keeps its state and gets zero updates.
 
     Args:
         momentum: m.
         weight_decay: decay.
         schedule: step -> rate relative to the peaks, which `with_peak_rates` sets.
-        frozen_steps: see above.
-        l2_sp: above 0 the backbone decays towards its start with this strength (`pull_to_start`),
-            and not towards 0.
+        frozen_steps: number of first steps in which the rate of `backbone` is 0.
+        l2_sp: strength with which the backbone decays towards its start (`pull_to_start`); 0: it
+            decays towards 0.
         name: SGD (Sutskever et al., ICML 2013) or AdamW (Loshchilov and Hutter, arXiv 1711.05101).
-        decays_all: False: kernels decay, biases and BatchNorms do not.
-        groups: which parameters are in which group, and which are never updated.
+        decays_all: whether biases and BatchNorms decay too, or kernels only.
+        groups: from `parameter_groups`.
 
     Example:
         >>> tx = build_optimizer(0.9, 1e-4, optax.constant_schedule(1.0))
@@ -234,8 +219,8 @@ def build_optimizer(
 def pull_to_start(strength: float) -> optax.GradientTransformation:
     """Add strength (w - w at the start) to the updates; the state holds a copy of the start.
 
-    L2-SP (Li et al., "Explicit Inductive Bias for Transfer Learning with Convolutional Networks",
-    arXiv 1802.01483): the gradient of strength / 2 times the squared distance.
+    The gradient of the L2-SP penalty (Li et al., "Explicit Inductive Bias for Transfer Learning
+    with Convolutional Networks", arXiv 1802.01483).
     """
 
     def init(params: Any) -> Any:
@@ -250,12 +235,12 @@ def pull_to_start(strength: float) -> optax.GradientTransformation:
 
 
 def _are_kernels(params: Any) -> Any:
-    """A tree like `params`: whether each is a matrix or a convolution, and no bias or scale."""
+    """A tree like `params` of bools: matrices and convolutions, not biases and scales."""
     return jax.tree.map(lambda leaf: leaf.ndim > 1, params)
 
 
 def _adam(momentum: float) -> optax.GradientTransformation:
-    """Adam's direction, also where JAX promotes strictly: optax takes a float to an int power."""
+    """Adam's direction, also under strict dtype promotion: optax raises a float to an int power."""
     adam = optax.scale_by_adam(momentum)
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
@@ -276,20 +261,20 @@ def relative_schedule(
     full_rate_steps: int = 0,
     steps: int | None = None,
 ) -> optax.Schedule:
-    """step -> rate relative to the peak, in [0, 1].
+    """Build a schedule of rates relative to the peak, in [0, 1].
 
     Args:
         kind: "step" multiplies by `decay_factor` at each boundary; "cosine" rises linearly for
             `warmup_epochs` and falls to 0 at the end; "constant" is 1.
-        steps_per_epoch: turns epochs into steps.
-        epochs: of the whole run.
+        steps_per_epoch: number of updates.
+        epochs: length of the run.
         warmup_epochs: cosine only.
         boundaries_epochs: step only; epochs counted from 0.
         decay_factor: step only.
-        warmup_share: of all steps, in the place of `warmup_epochs`.
+        warmup_share: of all steps, if `warmup_epochs` is 0.
         full_rate_steps: cosine only; a run of T < full_rate_steps steps rises to
-            sqrt(T / full_rate_steps) only.
-        steps: of the whole run; None: as many as `epochs` has.
+            sqrt(T / full_rate_steps).
+        steps: length of the run instead of `epochs`.
     """
     if kind == "constant":
         return optax.constant_schedule(1.0)

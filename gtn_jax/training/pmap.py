@@ -1,13 +1,11 @@
-"""The pure training step under `jax.pmap`: one program a device, each on its own rows.
+"""The training step under `jax.pmap`, for code built on pmap, and for BatchNorm per device.
 
-For code that is built on pmap, and for those who want BatchNorm per device. What this package runs
-itself is jit over a mesh (devices.py, loop.py), whose results do not depend on the number of
-devices. With pmap they do: each device normalizes with the statistics of its own rows and draws
-its own augmentation and dropout; gradients, running statistics and metrics are then averaged, so
-the state stays the same on every device. There is no evaluation step here: running statistics are
-the same on all devices, so jit over a mesh gives the same numbers.
+The package itself uses jit over a mesh (devices.py, loop.py), whose results do not depend on the
+number of devices. With pmap they do: each device normalizes with the statistics of its own rows and
+draws its own augmentation and dropout; gradients, running statistics and metrics are then averaged,
+so all devices have the same state. Evaluate with jit over a mesh, which gives the same numbers.
 
-JAX keeps `pmap` in maintenance (https://docs.jax.dev/en/latest/migrate_pmap.html). One process.
+`pmap` is in maintenance (https://docs.jax.dev/en/latest/migrate_pmap.html). One process only.
 """
 
 from typing import Any
@@ -22,20 +20,19 @@ AXIS = "devices"
 
 
 def make_pmap_train_step(*arguments: Any, devices: int | None = None, **options: Any) -> TrainStep:
-    """Build `train_step(state, batch) -> (state, metrics)`, compiled, over local devices.
+    """Build a compiled `train_step(state, batch) -> (state, metrics)` over local devices.
 
-    State and metrics have no device axis, going in or coming out: they are replicated arrays, and
-    the same state serves this step and a jitted one. The state is not donated. The batch is split
-    by rows.
+    State and metrics are replicated arrays without a device axis, so the same state serves this
+    step and a jitted one. The state is not donated. The batch is split by rows.
 
     Args:
         *arguments: of `make_train_step`.
-        devices: use the first so many local ones; None for all of them.
+        devices: number of local devices; None for all.
         **options: of `make_train_step`, except `axis_name`.
 
     Returns:
-        A function that raises ValueError for a batch that the devices do not divide. Every device
-        averages over its own rows and counts the same: padded rows (mask 0) must be spread evenly.
+        A function that raises ValueError if the number of devices does not divide the batch. Every
+        device averages over its own rows and has the same weight: spread padded rows evenly.
     """
     chosen = jax.local_devices()[:devices]
     step = make_train_step(*arguments, **options, axis_name=AXIS)
@@ -48,11 +45,7 @@ def make_pmap_train_step(*arguments: Any, devices: int | None = None, **options:
 
 
 def split_batch(batch: Batch, devices: int) -> Batch:
-    """Rows in order, in equal parts: B ... -> D B/D ..., dtypes as they are.
-
-    Args:
-        batch: of B rows.
-        devices: D.
+    """Reshape every array from B ... to D B/D ..., for D devices.
 
     Raises:
         ValueError: D does not divide B.

@@ -1,6 +1,7 @@
-"""`TrainState`: all that training changes, in one pytree."""
+"""`TrainState`: everything that a training step changes, in one pytree."""
 
 import functools
+from collections.abc import Callable
 from typing import Any, TypeVar
 
 import flax.struct
@@ -8,6 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jaxtyping import Bool, Float, Int, Key
 
 from gtn_jax.arrays import Variables
 from gtn_jax.training.optimizer import with_peak_rates
@@ -16,25 +18,24 @@ Tree = TypeVar("Tree")
 
 
 class TrainState(flax.struct.PyTreeNode):
-    """State in, state out.
+    """State of training.
 
     Attributes:
-        step: int32 scalar, number of updates done.
-        refused: bool scalar, whether the update after `step` was refused, see steps.py.
+        step: number of updates done, int32.
+        refused: whether the update after `step` was refused, see steps.py.
         params: float32 tree.
-        batch_stats: float32 tree, running means and variances.
-        opt_state: of the optimizer: momentum and peak rates, a part a group.
-        key: typed PRNG key; never changes, a step folds its number in.
-        average: float32 trees, as `current`, which count in evaluation (averaging.py); None: the
-            current ones do.
+        batch_stats: float32 tree of running means and variances.
+        opt_state: of `build_optimizer`: momentum and rates per group.
+        key: constant; a step folds its number in.
+        average: averaged variables for evaluation (averaging.py); None: the current ones.
     """
 
-    step: jax.Array
-    refused: jax.Array
+    step: Int[jax.Array, ""]
+    refused: Bool[jax.Array, ""]
     params: Any
     batch_stats: Any
     opt_state: Any
-    key: jax.Array
+    key: Key[jax.Array, ""]
     average: Any = None
 
     @property
@@ -44,16 +45,16 @@ class TrainState(flax.struct.PyTreeNode):
 
     @property
     def current(self) -> Variables:
-        """What `model.apply` takes in training."""
+        """Variables of training."""
         return {"params": self.params, "batch_stats": self.batch_stats}
 
     @property
     def variables(self) -> Variables:
-        """What `model.apply` takes in evaluation."""
+        """Variables of evaluation."""
         return self.current if self.average is None else self.average
 
-    def at_rate(self, rate: jax.Array) -> "TrainState":
-        """With one peak rate, float32 scalar, for both groups."""
+    def at_rate(self, rate: Float[jax.Array, ""]) -> "TrainState":
+        """The state with one peak learning rate for both groups."""
         # Two buffers: a step donates its whole state, and none can be donated twice.
         peaks = {"backbone": rate, "head": jnp.copy(rate)}
         return self.replace(opt_state=with_peak_rates(self.opt_state, peaks))
@@ -70,15 +71,15 @@ def create_state(
     """The state before step 0.
 
     Args:
-        variables: of the model, pretrained weights already in.
-        optimizer: of `build_optimizer`.
-        learning_rate: the peak rate of the backbone.
+        variables: of the model, including pretrained weights.
+        optimizer: from `build_optimizer`.
+        learning_rate: peak rate of the backbone.
         seed: of augmentation and dropout.
-        head_learning_rate: that of gate and heads; None: the same.
-        averages: whether `average` starts as a copy of the variables; False: it is None.
+        head_learning_rate: peak rate of gate and classifiers; None: `learning_rate`.
+        averages: whether `average` starts as a copy of the variables; otherwise it is None.
     """
     opt_state, key = _start(optimizer.init, variables["params"], np.uint32(seed % 2**32))
-    # jnp.zeros and its like would compile a program each.
+    # jnp.zeros etc. would compile a program each.
     head_rate = learning_rate if head_learning_rate is None else head_learning_rate
     step, refused, *rates = jax.device_put(
         (np.int32(0), np.bool_(False), np.float32(learning_rate), np.float32(head_rate))
@@ -95,13 +96,13 @@ def create_state(
     )
 
 
-# One program: outside of one, every shape of momentum would be a program of its own.
+# Without jit, every shape of momentum would compile a program.
 @functools.partial(jax.jit, static_argnums=0)
-def _start(init: optax.TransformInitFn, params: Any, seed: jax.Array) -> tuple[Any, jax.Array]:
+def _start(init: Callable[[Any], Any], params: Any, seed: jax.Array) -> tuple[Any, jax.Array]:
     return init(params), jax.random.key(seed)
 
 
 @jax.jit
 def copied(tree: Tree) -> Tree:
-    """The same in buffers of its own; a program for each structure."""
+    """A copy in new buffers, by one program for each tree structure."""
     return jax.tree.map(jnp.copy, tree)

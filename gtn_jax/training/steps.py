@@ -1,12 +1,11 @@
-"""The pure training step. Jit it yourself, or see loop.py; without an update: forward_steps.py.
+"""The pure training step; jit it yourself, or see loop.py.
 
-Two kinds of frozen backbone exist (research question and cost differ): with `no_grad` its gradient
-is never computed, about a third of the work; with the authors' `zero_lr` it is computed and fills
-the momentum, while the schedule keeps the rate at 0. A backbone whose features are given in the
-batch (feature_cache.py) is left out of the step.
+A backbone can be frozen in two ways: with `no_grad` its gradient is never computed, which saves two
+thirds of the work; with the authors' `zero_lr` it is computed and fills the momentum while the
+learning rate is 0. With pooled features in the batch (feature_cache.py) the backbone is left out.
 
-A step whose loss or gradient is not finite is refused: the state stays as it was, but for its flag
-`refused`. The flag is sticky, so the host need not check every step.
+A step with a non-finite loss or gradient is refused: it changes nothing but the flag `refused`. The
+flag is sticky, so the host need not check every step.
 """
 
 from collections.abc import Callable, Sequence
@@ -42,32 +41,28 @@ def make_train_step(
     axis_name: str | None = None,
     micro_batch_size: int | None = None,
 ) -> TrainStep:
-    """Build `train_step(state, batch) -> (state, metrics)`.
+    """Build the pure function `train_step(state, batch) -> (state, metrics)`.
 
-    The batch is a `Batch` of images, or a `PooledBatch` of features: then the backbone is left out,
-    whatever its weights, and has to be frozen.
+    The batch is a `Batch` of images, or a `PooledBatch` of the features of a frozen backbone.
 
     Args:
         model: a GTN.
         optimizer: from `build_optimizer`.
-        transform: from `targets.batch_transform`; once, of the whole batch.
-        loss: from `gtn_loss`, or one of your own.
-        frozen: patterns of whole paths of parameters ("backbone/.*") whose gradient is never
-            computed; they and their momentum stay as they are.
-        batch_norm: "running" normalizes with the running statistics and leaves them as they are;
-            "batch" with those of the batch, and moves the running ones.
-        axis_name: of a mapped axis, e.g. that of `jax.pmap`: every device sees its own rows only,
-            and gradients, running statistics and metrics become their means over the axis. None
-            under jit, also over a mesh.
-        micro_batch_size: a batch of more rows is taken in parts of at most so many, of sizes that
-            differ by at most one: one update from the mean gradient of all its images, with the
-            memory of one part (accumulation.py: what BatchNorm then does). None: as a whole.
+        transform: from `targets.batch_transform`; applied once to the whole batch.
+        loss: from `gtn_loss`, or any `LossFunction`.
+        frozen: regular expressions of whole parameter paths ("backbone/.*") whose gradient is never
+            computed; these parameters and their momentum do not change.
+        batch_norm: "batch" normalizes with batch statistics and updates the running statistics;
+            "running" normalizes with the running statistics and does not update them.
+        axis_name: of a mapped axis as that of `jax.pmap`: gradients, running statistics and metrics
+            are averaged over it. None under jit, also over a mesh.
+        micro_batch_size: maximum number of rows of a micro-batch (accumulation.py): one update from
+            the mean gradient of the batch. None: the batch as a whole.
 
     Returns:
-        A pure function. Its metrics are scalars: float32 loss (all terms), classifier_loss,
-        accuracy (of mixed images, that of the larger share), learning_rate_backbone,
-        learning_rate_head and gradient_norm (of what was computed); int32 step, that of the new
-        state; bool refused.
+        A pure function whose metrics are scalars: float32 loss (all terms), classifier_loss,
+        accuracy (on `labels`), learning_rate_backbone, learning_rate_head and gradient_norm (of the
+        parameters that are not frozen); step (int32) and refused (bool) of the new state.
 
     Example:
         >>> import gtn_jax
@@ -76,16 +71,16 @@ def make_train_step(
         >>> from gtn_jax.training.losses import gtn_loss
         >>> from gtn_jax.training.optimizer import build_optimizer
         >>> from gtn_jax.training.state import create_state
-        >>> model, variables = gtn_jax.create("resnet8", num_classes=3)
+        >>> model, variables = gtn_jax.create("resnet8_wide", num_classes=3, stages=2)
         >>> optimizer = build_optimizer(0.9, 1e-4, optax.constant_schedule(1.0))
         >>> transform = batch_transform(evaluation_transform((0.5,) * 3, (0.25,) * 3))
         >>> step = jax.jit(make_train_step(model, optimizer, transform, gtn_loss(0.2)))
         >>> state = create_state(variables, optimizer, learning_rate=0.1, seed=0)
-        >>> images = jnp.zeros((2, 32, 32, 3), jnp.uint8)
+        >>> images = jnp.zeros((2, 8, 8, 3), jnp.uint8)
         >>> batch = gtn_jax.Batch(images, jnp.array([0, 2], jnp.int32), jnp.ones(2, jnp.float32))
         >>> state, metrics = step(state, batch)
-        >>> int(metrics["step"])
-        1
+        >>> print(metrics["step"], metrics["learning_rate_head"], metrics["refused"])
+        1 0.1 False
     """
 
     def forward(params: Any, batch_stats: Any, batch: AnyBatch, key: jax.Array) -> Any:
@@ -106,9 +101,10 @@ def make_train_step(
 
     def step(state: TrainState, batch: AnyBatch) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(state.key, state.step)
-        if axis_name is not None:  # or every device would draw the same shifts and dropout
+        if axis_name is not None:  # otherwise all devices would draw the same shifts and dropout
             key = jax.random.fold_in(key, lax.axis_index(axis_name))
-        batch = transform(jax.random.fold_in(key, 0), batch)  # whole: micro-batches change no image
+        # On the whole batch, so that micro-batches do not change the images.
+        batch = transform(jax.random.fold_in(key, 0), batch)
         is_frozen = matches(state.params, frozen)
         trained, merge = _split(state.params, is_frozen)
 
@@ -157,7 +153,7 @@ def make_train_step(
             step=state.step + 1, params=params, batch_stats=batch_stats, opt_state=opt_state
         )
         is_good = jnp.isfinite(metrics["loss"]) & jnp.isfinite(gradient_norm) & ~state.refused
-        # The selects become part of the update.
+        # XLA fuses the selects into the update.
         new = jax.tree.map(
             lambda now, then: now if now is then else jnp.where(is_good, now, then), new, state
         )
@@ -168,7 +164,7 @@ def make_train_step(
 
 
 def _split(params: Any, is_frozen: Any) -> tuple[list[Any], Callable[[list[Any]], Any]]:
-    """The leaves that are trained, and a function that puts such leaves among the frozen ones."""
+    """The trained leaves, and a function that merges such leaves with the frozen ones."""
     leaves, structure = jax.tree.flatten(params)
     flags = jax.tree.leaves(is_frozen)
 

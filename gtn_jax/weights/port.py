@@ -60,6 +60,19 @@ def port(
         ValueError: unknown `heads` or family, or a tensor that is missing, misshapen, extra, not
             floating-point, not finite, all zero (a convolution) or negative (a variance): the first
             five with the expected and actual properties, and their number.
+
+    Example:
+        >>> from gtn_jax.models.gtn import GTN, variable_shapes
+        >>> from gtn_jax.weights.read import read_safetensors
+        >>> from gtn_jax.weights.registry import resolve
+        >>> path, _ = resolve("tiny_imagenet")
+        >>> tensors = read_safetensors(path)
+        >>> tensors["conv1.weight"].shape  # PyTorch's O I H W
+        (64, 3, 3, 3)
+        >>> template = variable_shapes(GTN("resnet8_wide", num_classes=5, stages=2))
+        >>> variables = port(tensors, template)
+        >>> variables["params"]["backbone"]["conv1"]["kernel"].shape  # Flax's H W I O
+        (3, 3, 3, 64)
     """
     if heads not in get_args(HeadPolicy):
         raise unknown_name("policy for heads", heads, get_args(HeadPolicy))

@@ -41,6 +41,14 @@ def create(
 
     Raises:
         ValueError: unknown backbone or gate, or weights that are missing, invalid or do not fit.
+
+    Example:
+        The backbone that ships with the package, for 5 classes:
+
+        >>> import gtn_jax
+        >>> model, variables = gtn_jax.create("resnet8_wide", 5, weights="tiny_imagenet")
+        >>> variables["params"]["classifier"]["fc"]["kernel"].shape
+        (256, 5)
     """
     if num_classes < 1:
         raise ValueError(f"num_classes: {num_classes}, expected at least 1")
