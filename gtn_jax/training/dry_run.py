@@ -126,10 +126,7 @@ def dry_run(config: Config, workdir: Path, devices: Devices = None) -> Iterator[
         pace = Pace(timings, evaluation)
         seconds = evaluation.compile_seconds + pace.compile_seconds + work.seconds(pace)
         if training.head_start == "solved":
-            views = sizes["train"] * (1 + bool(config.data.random_flip)) + sizes.get(
-                "validation", 0
-            )
-            seconds += views / config.data.eval_batch_size * evaluation.seconds
+            seconds += _solved_views(config, sizes) / setup.evaluation_batch * evaluation.seconds
         time_lines = announcement(work, total, total, 0, seconds)
 
     counts = ", ".join(f"{name} {count:,}" for name, count in sizes.items())
@@ -150,6 +147,11 @@ def dry_run(config: Config, workdir: Path, devices: Devices = None) -> Iterator[
         *_before(folder),
         "nothing was trained, and nothing written into the run folder",
     )
+
+
+def _solved_views(config: Config, sizes: dict[str, int]) -> int:
+    """Number of images that a solved head takes features of."""
+    return sizes["train"] * (1 + bool(config.data.random_flip)) + sizes.get("validation", 0)
 
 
 def _steps(config: Config, per_epoch: int) -> str:

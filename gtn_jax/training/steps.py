@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
-from gtn_jax.arrays import Batch, PooledBatch
+from gtn_jax.arrays import Batch, Outputs, PooledBatch, Variables
 from gtn_jax.data.targets import BatchTransform
 from gtn_jax.models.gtn import GTN
 from gtn_jax.training.accumulation import Gradient, accumulate
@@ -83,22 +83,6 @@ def make_train_step(
         1 0.1 False
     """
 
-    def forward(params: Any, batch_stats: Any, batch: AnyBatch, key: jax.Array) -> Any:
-        rngs = {"dropout": jax.random.fold_in(key, 1)}
-        if isinstance(batch, PooledBatch):
-            variables = {"params": params}
-            outputs = model.apply(variables, batch.pooled, True, rngs=rngs, method=GTN.heads)
-            return outputs, batch_stats
-        outputs, changed = model.apply(
-            {"params": params, "batch_stats": batch_stats},
-            batch.images,
-            train=True,
-            freeze_batch_norm=batch_norm == "running",
-            mutable=["batch_stats"],
-            rngs=rngs,
-        )
-        return outputs, changed.get("batch_stats", batch_stats)
-
     def step(state: TrainState, batch: AnyBatch) -> tuple[TrainState, Metrics]:
         key = jax.random.fold_in(state.key, state.step)
         if axis_name is not None:  # otherwise all devices would draw the same shifts and dropout
@@ -110,7 +94,8 @@ def make_train_step(
 
         def loss_of(trained: Any, part: AnyBatch, batch_stats: Any, key: Any, images: Any) -> Any:
             params = merge(trained)
-            outputs, batch_stats = forward(params, batch_stats, part, key)
+            variables = {"params": params, "batch_stats": batch_stats}
+            outputs, batch_stats = _forward(model, variables, part, key, batch_norm == "running")
             total, classifier = loss(params, outputs, part)
             share = jnp.sum(part.mask) / images  # 1 where the part is the batch
             return total * share, (classifier * share, outputs, batch_stats)
@@ -132,32 +117,15 @@ def make_train_step(
                 batch_stats = lax.pmean(batch_stats, axis_name)
         gradient_norm = optax.tree.norm(found.grads)
 
-        zeros = jax.tree.map(jnp.zeros_like, state.params)
-        grads = _split(zeros, is_frozen)[1](found.grads)
-        updates, opt_state = optimizer.update(
-            grads, state.opt_state, state.params, step=state.step, frozen=is_frozen
-        )
-        params = merge(_split(optax.apply_updates(state.params, updates), is_frozen)[0])
-
-        rates = current_rates(opt_state)
-        metrics = {
-            "loss": found.loss,
-            "classifier_loss": found.classifier_loss,
-            "accuracy": found.correct / jnp.sum(batch.mask > 0, dtype=jnp.int32),
-            "gradient_norm": gradient_norm,
-            **{f"learning_rate_{group}": rates[group] for group in ("backbone", "head")},
-        }
+        params, opt_state = _update(optimizer, state, found.grads, is_frozen)
+        metrics = _metrics(found, batch.mask, gradient_norm, opt_state)
         if axis_name is not None:
             metrics = lax.pmean(metrics, axis_name)
         new = state.replace(
             step=state.step + 1, params=params, batch_stats=batch_stats, opt_state=opt_state
         )
         is_good = jnp.isfinite(metrics["loss"]) & jnp.isfinite(gradient_norm) & ~state.refused
-        # XLA fuses the selects into the update.
-        new = jax.tree.map(
-            lambda now, then: now if now is then else jnp.where(is_good, now, then), new, state
-        )
-        new = new.replace(refused=~is_good)
+        new = _select(is_good, new, state).replace(refused=~is_good)
         return new, {**metrics, "step": new.step, "refused": new.refused}
 
     return step
@@ -175,3 +143,63 @@ def _split(params: Any, is_frozen: Any) -> tuple[list[Any], Callable[[list[Any]]
         )
 
     return [leaf for leaf, frozen in zip(leaves, flags, strict=True) if not frozen], merge
+
+
+def _forward(
+    model: GTN, variables: Variables, batch: AnyBatch, key: jax.Array, freeze_batch_norm: bool
+) -> tuple[Outputs, Any]:
+    """Outputs in training, and the running statistics after it."""
+    rngs, batch_stats = {"dropout": jax.random.fold_in(key, 1)}, variables["batch_stats"]
+    if isinstance(batch, PooledBatch):
+        heads = {"params": variables["params"]}
+        outputs: Any = model.apply(heads, batch.pooled, True, rngs=rngs, method=GTN.heads)
+        return outputs, batch_stats
+    outputs, changed = model.apply(
+        variables,
+        batch.images,
+        train=True,
+        freeze_batch_norm=freeze_batch_norm,
+        mutable=["batch_stats"],
+        rngs=rngs,
+    )
+    return outputs, changed.get("batch_stats", batch_stats)
+
+
+def _update(
+    optimizer: optax.GradientTransformationExtraArgs,
+    state: TrainState,
+    grads: list[Any],
+    is_frozen: Any,
+) -> tuple[Any, Any]:
+    """Parameters and optimizer state after an update by the gradients of the trained leaves."""
+    zeros = jax.tree.map(jnp.zeros_like, state.params)
+    updates, opt_state = optimizer.update(
+        _split(zeros, is_frozen)[1](grads),
+        state.opt_state,
+        state.params,
+        step=state.step,
+        frozen=is_frozen,
+    )
+    _, merge = _split(state.params, is_frozen)
+    # Frozen leaves are those of the state, not equal ones.
+    return merge(_split(optax.apply_updates(state.params, updates), is_frozen)[0]), opt_state
+
+
+def _metrics(found: Gradient, mask: Any, gradient_norm: jax.Array, opt_state: Any) -> Metrics:
+    rates = current_rates(opt_state)
+    return {
+        "loss": found.loss,
+        "classifier_loss": found.classifier_loss,
+        "accuracy": found.correct / jnp.sum(mask > 0, dtype=jnp.int32),
+        "gradient_norm": gradient_norm,
+        **{f"learning_rate_{group}": rates[group] for group in ("backbone", "head")},
+    }
+
+
+def _select(is_good: jax.Array, new: TrainState, old: TrainState) -> TrainState:
+    """`new` if `is_good`, else `old`; XLA fuses the selects into the update."""
+
+    def select(now: Any, then: Any) -> Any:
+        return now if now is then else jnp.where(is_good, now, then)
+
+    return jax.tree.map(select, new, old)
