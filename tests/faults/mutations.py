@@ -23,8 +23,9 @@ COPIED = ("gtn_jax", "tests", "experiments", "pyproject.toml")
 BUILD, LOOP = "training/setup.py", "training/loop.py"
 FIELDS, RUN = "training/test_fields.py::test_", "training/test_loop_numbers.py"
 FROZEN = "training.frozen_batch_norm if frozen else training.batch_norm"
-OF_HEADS = "config.model.aux_weight, label_smoothing=training.label_smoothing"
-SMALL = "config.data.small_image_size if small else config.data.image_size"
+NO_GRADIENT = "[pattern for pattern, group in groups if group is None]"
+GROUPS = "        parameter_groups(training.trainable, training.frozen_stages),\n"
+SMALL = "data.small_image_size if small else data.image_size"
 HIDDEN, UNBIASED = "width // self.reduction", "added * (count / (count - 1))"
 
 # Below tests/: what should fail; and after (file below gtn_jax/, text, text in its place).
@@ -39,19 +40,21 @@ MUTATIONS = {
     ),
     FIELDS + "a_share_of_the_start_and_running_statistics": (
         (BUILD, FROZEN, "training.frozen_batch_norm if frozen else 'batch'"),
-        (BUILD, "training.start_share,", "0.0,"),
-        ("training/optimizer.py", "b + (1 - start_share) * (v - w)", "b + start_share * (v - w)"),
+        (BUILD, "training.ema_decay, training.start_share)", "training.ema_decay, 0.5)"),
+        ("training/averaging.py", "b + (1 - start_share) * (v - w)", "b + start_share * (v - w)"),
     ),
     FIELDS + "answers_for_an_image_and_its_mirror_image": (
-        ("training/forward_steps.py", "jax.nn.logsumexp(log_probabilities, axis=1)",
-         "log_probabilities[:, 0]"),
-        ("training/forward_steps.py", "nn.softmax(answer(model, variables, images, mirror))",
-         "nn.softmax(answer(model, variables, images, False))"),
+        ("training/forward_steps.py", "jax.nn.logsumexp(logs, axis=1)",
+         "logs[:, 0]"),
+        (BUILD, "make_forward(model, transform, config.data.mirror_evaluation)",
+         "make_forward(model, transform)"),
     ),
-    FIELDS + "first_stages_stand_still": ((BUILD, "training.frozen_stages,", "0,"),),
+    FIELDS + "first_stages_stand_still": (
+        (BUILD, GROUPS, "        parameter_groups(training.trainable),\n"),
+    ),
     FIELDS + "batch_norm_alone_and_a_running_mean": (
-        (BUILD, "training.trainable,", '"all",'),
-        (BUILD, "training.ema_decay,", "0.0,"),
+        (BUILD, GROUPS, '        parameter_groups("all", training.frozen_stages),\n'),
+        (BUILD, "with_average(step, training.ema_decay,", "with_average(step, 0.0,"),
     ),
     FIELDS + "rate_of_the_backbone_at_steps_of_ten_an_epoch": (
         (BUILD, "section.schedule,", '"cosine",'),
@@ -69,30 +72,30 @@ MUTATIONS = {
         (BUILD, 'frozen and training.freeze_mode == "no_grad"', "False"),
     ),
     FIELDS + "a_frozen_backbone_the_authors_way": (
-        (BUILD, 'statistics == "running"', "frozen"),
+        ("training/steps.py", 'key, batch_norm == "running")', "key, True)"),
         (BUILD, 'frozen and training.freeze_mode == "no_grad"', "frozen"),
     ),
     FIELDS + "smoothed_labels_in_two_micro_batches": (
-        (BUILD, "            label_smoothing=training.label_smoothing,\n", ""),
+        (BUILD, "        training.label_smoothing,\n", "        0.0,\n"),
         (BUILD, "None if parts == 1 else config.data.batch_size // parts", "None"),
     ),
     FIELDS + "mixed_images_are_asked_for_both_labels": (
-        (BUILD, "            mixup_alpha=training.mixup_alpha,\n", ""),
+        (BUILD, "        training.mixup_alpha,\n", ""),
     ),
     FIELDS + "cached_features_of_a_frozen_backbone_have_the_loss_of_its_images": (
-        (BUILD, OF_HEADS, "config.model.aux_weight"),
+        (BUILD, "gtn_loss(config.model.aux_weight)", "gtn_loss(0.2)"),
     ),
     FIELDS + "gate_and_classifier_drop_each_at_its_own_rate": (
         (BUILD, "classifier_dropout=section.classifier_dropout", "classifier_dropout=0.0"),
         ("models/gtn.py", "dropout=model.gate_dropout", "dropout=model.classifier_dropout"),
     ),
     FIELDS + "mirrored_and_shifted": (
-        (BUILD, "config.data.random_flip", "False"),
-        (BUILD, "config.data.random_shift_pixels", "0"),
+        (BUILD, "bool(data.random_flip)", "False"),
+        (BUILD, "data.random_shift_pixels", "0"),
     ),
     FIELDS + "random_crops_of_the_size_that_the_model_sees": (
-        (BUILD, "config.data.random_resized_crop", "False"),
-        (BUILD, "config.data.crop_min_area", "0.08"),
+        (BUILD, "data.random_resized_crop,", "False,"),
+        (BUILD, "data.crop_min_area", "0.08"),
     ),
     FIELDS + "short_side_before_the_square_is_cut_out": (
         ("data/images.py", "data.image_size if training else data.evaluation_size",
@@ -102,7 +105,7 @@ MUTATIONS = {
         ("inference/predict.py", "image_size=data.evaluation_size", "image_size=data.image_size"),
     ),
     FIELDS + "small_images": (
-        (BUILD, SMALL, "config.data.image_size"),
+        (BUILD, SMALL, "data.image_size"),
         ("data/augment.py", 'shape, "linear")', 'shape, "nearest")'),
     ),
     FIELDS + "maps_in_bfloat16": (
@@ -124,11 +127,11 @@ MUTATIONS = {
     RUN: (
         (BUILD, FROZEN, "training.batch_norm"),
         (BUILD, "training.epoch_count,", "training.epoch_count - 1,"),
-        (LOOP, "frozen = epoch < frozen_epochs", "frozen = epoch <= frozen_epochs"),
+        (LOOP, "epoch < training.freeze_epochs", "epoch <= training.freeze_epochs"),
         (LOOP, "epoch < config.data.small_image_epochs", "False"),
-        (LOOP, "        folder.sync()\n", ""),
-        (LOOP, 'position["images"] if position else 0', "0"),
-        ("training/setup.py", '        clock |= position["seconds"]\n', ""),
+        (LOOP, "            self.folder.sync()\n", ""),
+        (LOOP, 'start.position["images"] if start.position else 0', "0"),
+        ("training/start.py", 'position["seconds"].items()', "()"),
         ("training/setup.py", "config.optimizer.rates", "(0.08, 0.08)"),
         ("training/selection.py", "if selected != step:", "if False:"),
     ),
@@ -163,7 +166,7 @@ MUTATIONS = {
     "training/test_head_start.py": (
         ("training/head_start.py", "variables, train, True,", "variables, train, False,"),
         ("training/head_start.py", "num_classes, strengths, False)", "num_classes, strengths)"),
-        ("training/setup.py", "folder.rewind(step)", "folder.rewind(max(0, step))"),
+        ("training/start.py", "folder.rewind(-1 if step is None else step)", "folder.rewind(step or 0)"),
         ("training/selection.py", "step if best is None else best", "best or step"),
     ),
     "training/test_resolution.py": (
@@ -171,12 +174,12 @@ MUTATIONS = {
         ("training/resolution.py", "training.eval_every_steps or length", "length"),
     ),
     "training/test_score.py": (
-        ("training/selection.py", "< few", "<= few"),
-        ("training/selection.py", 'best["accuracy"] - error', 'best["accuracy"]'),
+        ("training/score.py", "< few", "<= few"),
+        ("training/score.py", 'best["accuracy"] - error', 'best["accuracy"]'),
     ),
     "training/test_selection.py": (
-        ("training/selection.py", "step == ready.total_steps", "True"),
-        ("training/selection.py", "ready.head is not None", "True"),
+        ("training/selection.py", "step == setup.total_steps", "True"),
+        ("training/selection.py", "start.head is not None", "True"),
         ("training/selection.py", 'by_step[0]["accuracy"]', "0.0"),
     ),
     "training/test_head_solver.py": (
