@@ -23,7 +23,6 @@ COPIED = ("gtn_jax", "tests", "experiments", "pyproject.toml")
 BUILD, LOOP = "training/setup.py", "training/loop.py"
 FIELDS, RUN = "training/test_fields.py::test_", "training/test_loop_numbers.py"
 FROZEN = "training.frozen_batch_norm if frozen else training.batch_norm"
-NO_GRADIENT = "[pattern for pattern, group in groups if group is None]"
 GROUPS = "        parameter_groups(training.trainable, training.frozen_stages),\n"
 SMALL = "data.small_image_size if small else data.image_size"
 HIDDEN, UNBIASED = "width // self.reduction", "added * (count / (count - 1))"
@@ -166,7 +165,8 @@ MUTATIONS = {
     "training/test_head_start.py": (
         ("training/head_start.py", "variables, train, True,", "variables, train, False,"),
         ("training/head_start.py", "num_classes, strengths, False)", "num_classes, strengths)"),
-        ("training/start.py", "folder.rewind(-1 if step is None else step)", "folder.rewind(step or 0)"),
+        ("training/start.py", "folder.rewind(-1 if step is None else step)",
+         "folder.rewind(step or 0)"),
         ("training/selection.py", "step if best is None else best", "best or step"),
     ),
     "training/test_resolution.py": (
