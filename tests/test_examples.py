@@ -17,22 +17,30 @@ from gtn_jax.training.steps import make_train_step
 from gtn_jax.weights.port import port
 
 PUBLIC = [getattr(gtn_jax, name) for name in gtn_jax.__all__]
-# `train` first: others read the run that its example leaves.
-PUBLIC.sort(key=lambda thing: thing is not gtn_jax.train)
 OTHERS = [make_train_step, port, compare, gtn_loss, build_optimizer]
+# These train or compare; `predict` and `restore` read the run that the example of `train` leaves.
+LONG = [gtn_jax.train, gtn_jax.predict, gtn_jax.restore, compare, make_train_step]
 
 
-def test_examples_of_docstrings(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "things",
+    [
+        [thing for thing in (*PUBLIC, *OTHERS) if thing not in LONG],
+        pytest.param(LONG, marks=pytest.mark.slow),
+    ],
+    ids=["short", "long"],
+)
+def test_examples_of_docstrings(things, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for thing in (*PUBLIC, *OTHERS):
+    for thing in things:
         thing = inspect.unwrap(thing)
         names = dict(vars(sys.modules[thing.__module__]))
         found = doctest.DocTestFinder(recurse=False).find(thing, globs=names)
         assert len(found) == 1 and found[0].examples, f"{thing} has no example"
         runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
-        said: list[str] = []
-        runner.run(found[0], out=said.append)
-        assert runner.failures == 0, "".join(said)
+        lines: list[str] = []
+        runner.run(found[0], out=lines.append)
+        assert runner.failures == 0, "".join(lines)
 
 
 def test_a_wrong_shape_is_refused():

@@ -76,7 +76,7 @@ def test_headers_of_the_tasks():
             assert f"    gtn prepare {TASKS[name]} --source " in header
             for preset in ("official", "clean"):
                 assert f"    gtn train {name} --preset {preset} --workdir runs/{name}" in header
-            assert "Not run here: " in header and "accuracy of" not in header
+            assert "Not run here, as" in header and "accuracy of" not in header
 
 
 def test_a_script_is_no_experiment():

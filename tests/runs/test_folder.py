@@ -108,7 +108,7 @@ def test_damaged_fingerprints_are_named(tmp_path):
 def test_rows_that_are_none(tmp_path):
     folder = RunFolder(tmp_path)
     for content, reason in (
-        (b"[1]\n", "no JSON object"),
+        (b"[1]\n", "not a JSON object"),
         (b"{}\n", "no step"),
         (b'{"step": "1"}\n', "no step"),
         (b"\xff\n", "not JSON"),

@@ -57,7 +57,7 @@ ELSEWHERE = {
     # What the model starts from, and what is left of it.
     "model.weights": "weights/test_pretrained.py",
     "model.load_heads": "cli/test_main.py",
-    "seed": "training/test_programs.py",
+    "seed": "training/test_setup.py",
     # What the loop does between steps; the peak rate is in the state.
     "optimizer.learning_rate": "training/test_loop_numbers.py",
     "optimizer.head_learning_rate": "training/test_loop_numbers.py",
