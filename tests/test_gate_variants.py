@@ -47,7 +47,7 @@ def seen():
     """Images, and the last two maps of the plain backbone with the same weights."""
     images = np.random.default_rng(0).normal(size=(3, 32, 32, 3)).astype(np.float32)
     model, variables = gtn_jax.create("resnet8_wide", 10, gate="none", weights="tiny_imagenet")
-    maps = jax.jit(lambda v, x: model.apply(v, x, method=lambda m, x: m.backbone(x, True)))
+    maps = jax.jit(lambda v, x: model.apply(v, x, method=lambda m, x: m.stage_maps(x, True)))
     before, last = maps(variables, images)[-2:]
     return images, np.asarray(last), np.asarray(before)
 
