@@ -40,7 +40,7 @@ def test_site(tmp_path):
     )
     assert "Half of the features, and 1/2." in gate and "unknown kind" in gate
     assert "parent" not in gate
-    assert "Above 0, a running mean" in training
+    assert "Decay of an exponential moving average" in training
 
     if CHROMIUM is not None:
         for page in ("index", "tour", "results", "reference/gtn_jax.models.gtn"):

@@ -23,11 +23,10 @@ def main(folder: Path, step: int) -> int:
     noise = jax.random.normal(jax.random.key(step), (200, 200))
     state = TrainState(
         step=jnp.int32(step),
+        refused=jnp.bool_(False),
         params={"kernel": noise},
         batch_stats={"mean": noise[0]},
         opt_state=(),
-        learning_rate=jnp.float32(0.1),
-        head_learning_rate=jnp.float32(0.1),
         key=jax.random.key(0),
     )
     try:

@@ -15,7 +15,7 @@ from gtn_jax.arrays import Batch
 from gtn_jax.config import Config, override
 from gtn_jax.data.splits import Split
 from gtn_jax.data.subsets import whole
-from gtn_jax.devices import data_mesh, replicate
+from gtn_jax.devices import data_mesh
 from gtn_jax.inference.restore import evaluate_run
 from gtn_jax.runs.checkpoints import Checkpoints
 from gtn_jax.runs.folder import Preprocessing, RunFolder
@@ -48,9 +48,7 @@ def timeless(row: dict) -> dict:
 
 def final_state(config, workdir):
     """Every leaf of the last checkpoint, and the data position."""
-    model, variables, normalization = build_model(config, 10)
-    optimizer = build_programs(config, model, normalization, 5).optimizer
-    template = replicate(create_state(variables, optimizer, 1.0, seed=99), data_mesh(1))
+    template = setup.setup_of(config, tuple("0123456789"), devices=1).template()
     with Checkpoints(workdir / "checkpoints") as checkpoints:
         state, position = checkpoints.restore(template, checkpoints.latest_step())
     return jax.tree.leaves(state.replace(key=jax.random.key_data(state.key))), position["batches"]
