@@ -141,7 +141,7 @@ def not_written(path: Path, error: OSError) -> ValueError:
         )
     return ValueError(
         f"{path}: could not be written ({reason(error)}); make room or mend the disk, "
-        "then the same command goes on"
+        "then the same command resumes"
     )
 
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from gtn_jax.analysis.intervals import wilson_interval
-from gtn_jax.runs.predictions import Predictions
+from gtn_jax.runs.predictions import SavedPredictions
 
 _CLASSES_SHOWN = 20
 _PAIRS_SHOWN = 5
@@ -27,7 +27,7 @@ class Confusion(NamedTuple):
     images: int
 
 
-def confusion_matrix(predictions: Predictions, classes: int) -> np.ndarray:
+def confusion_matrix(predictions: SavedPredictions, classes: int) -> np.ndarray:
     """int64 N N: entry (i, j) counts the images of class i that are classified as class j."""
     matrix = np.zeros((classes, classes), np.int64)
     np.add.at(matrix, (predictions.labels, predictions.predicted), 1)
@@ -50,7 +50,7 @@ def most_confused(matrix: np.ndarray, pairs: int) -> list[Confusion]:
     return [Confusion(int(i), int(j), int(wrong[i, j])) for i, j in places if wrong[i, j]]
 
 
-def in_lines(split: str, predictions: Predictions, classes: tuple[str, ...]) -> list[str]:
+def in_lines(split: str, predictions: SavedPredictions, classes: tuple[str, ...]) -> list[str]:
     """Accuracy with its 95 % interval, accuracy by class, and the most confused pairs.
 
     `predictions` has a row per image or, for videos, per clip.

@@ -19,7 +19,7 @@ from jax import lax
 from gtn_jax.arrays import Array, Outputs, Pooled, PooledBatch
 from gtn_jax.models.gtn import GTN
 from gtn_jax.training.losses import gtn_loss
-from gtn_jax.training.metrics import Answers, answers, sums
+from gtn_jax.training.metrics import Predictions, predictions, sums
 from gtn_jax.training.optimizer import with_peak_rates
 from gtn_jax.training.score import FEW_IMAGES
 from gtn_jax.training.state import TrainState
@@ -66,7 +66,7 @@ class SweptHeads(NamedTuple):
         validation_accuracy: float32 S R.
         validation_loss: float32 S R, in nats.
         test_accuracy: float32 S R.
-        test_answers: S R B each.
+        test_predictions: S R B each.
         best_test_accuracy: float32 S R, the highest over all evaluations; biased.
         diverged: bool S R, a loss or gradient was not finite; other fields are then meaningless.
     """
@@ -76,7 +76,7 @@ class SweptHeads(NamedTuple):
     validation_accuracy: jax.Array
     validation_loss: jax.Array
     test_accuracy: jax.Array
-    test_answers: Answers
+    test_predictions: Predictions
     best_test_accuracy: jax.Array
     diverged: jax.Array
 
@@ -233,7 +233,7 @@ def _train_seed(
     heads = params, opt_state, jnp.zeros(rates.shape, bool)
     numbers = jnp.arange(epochs * per_epoch).reshape(-1, eval_every_epochs * per_epoch)
     (heads, best, best_test), _ = lax.scan(train_and_evaluate, (heads, none_yet, nothing), numbers)
-    predict = jax.vmap(lambda params: answers(logits_of(params, data.test), data.test_labels))
+    predict = jax.vmap(lambda params: predictions(logits_of(params, data.test), data.test_labels))
     return SweptHeads(
         best.params,
         best.epoch,

@@ -27,7 +27,7 @@ from gtn_jax.data.subsets import choose, fingerprint
 from gtn_jax.errors import ArgumentError, one_line
 from gtn_jax.files import write_text
 from gtn_jax.runs.folder import RunFolder
-from gtn_jax.runs.predictions import Predictions
+from gtn_jax.runs.predictions import SavedPredictions
 
 _MOST_WRONG = 24
 _WHOLE_MATRIX = 30
@@ -172,7 +172,7 @@ def _curves(folder: RunFolder) -> list[Child]:
     return [element("h2", None, "Training"), element("div", {"class": "curves"}, *charts)]
 
 
-def _confusion(predictions: Predictions, classes: tuple[str, ...]) -> list[Child]:
+def _confusion(predictions: SavedPredictions, classes: tuple[str, ...]) -> list[Child]:
     count = len(classes)
     matrix = confusion_matrix(predictions, count)
     if count > _WHOLE_MATRIX:
@@ -199,7 +199,7 @@ def _cell(images: int, share: float) -> Element:
     return element("span", shade if images else {"class": "soft"}, str(images) if images else "·")
 
 
-def _by_class(predictions: Predictions, classes: tuple[str, ...]) -> list[Child]:
+def _by_class(predictions: SavedPredictions, classes: tuple[str, ...]) -> list[Child]:
     present = by_class(confusion_matrix(predictions, len(classes)))
     shown = present if len(classes) <= _WHOLE_MATRIX else present[:20]
     title = "Accuracy by class" if shown is present else "The 20 classes with the lowest accuracy"
@@ -211,14 +211,14 @@ def _by_class(predictions: Predictions, classes: tuple[str, ...]) -> list[Child]
     return [element("h2", None, title), table(["class", "images", "accuracy %", ""], rows)]
 
 
-def _worst(predictions: Predictions) -> np.ndarray:
+def _worst(predictions: SavedPredictions) -> np.ndarray:
     """Rows of wrong predictions, the lowest probability of the label first."""
     wrong = np.flatnonzero(predictions.predicted != predictions.labels)
     return wrong[np.argsort(predictions.label_probability[wrong], kind="stable")][:_MOST_WRONG]
 
 
 def _most_wrong(
-    predictions: Predictions, classes: tuple[str, ...], images: dict[int, bytes] | str
+    predictions: SavedPredictions, classes: tuple[str, ...], images: dict[int, bytes] | str
 ) -> list[Child]:
     rows = _worst(predictions)
     if not len(rows):

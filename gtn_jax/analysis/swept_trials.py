@@ -23,7 +23,7 @@ from gtn_jax.data.augment import evaluation_transform
 from gtn_jax.data.images import Images
 from gtn_jax.devices import Device, replicate
 from gtn_jax.runs.folder import Preprocessing, RunFolder
-from gtn_jax.runs.predictions import Predictions
+from gtn_jax.runs.predictions import SavedPredictions
 from gtn_jax.training.divergence import Diverged
 from gtn_jax.training.feature_cache import compute_features
 from gtn_jax.training.forward_steps import PoolingStep, make_pooling_step
@@ -127,8 +127,8 @@ def _finish(
             raise Diverged(f"{trial.folder.name}: a loss or gradient was not finite")
         return trial.diverged()
     trial.folder.mkdir(parents=True, exist_ok=True)
-    answers = (np.asarray(answer[at]) for answer in swept.test_answers)
-    predictions = Predictions(of.test_files, of.test_labels, *answers)
+    of_images = (np.asarray(array[at]) for array in swept.test_predictions)
+    predictions = SavedPredictions(of.test_files, of.test_labels, *of_images)
     RunFolder(trial.folder).keep_predictions({"test": predictions})
     return trial.finish({
         "validation_accuracy": float(swept.validation_accuracy[at]),

@@ -14,7 +14,7 @@ from gtn_jax.errors import ArgumentError
 from gtn_jax.models.gtn import GTN
 from gtn_jax.runs.checkpoints import Checkpoints
 from gtn_jax.runs.folder import Preprocessing, RunFolder
-from gtn_jax.runs.predictions import Predictions
+from gtn_jax.runs.predictions import SavedPredictions
 from gtn_jax.training.evaluate import evaluate_images, predictions_of
 from gtn_jax.training.setup import RunSetup, setup_of
 
@@ -112,7 +112,7 @@ class Judged(NamedTuple):
     """
 
     figures: dict[str, float]
-    predictions: Predictions
+    predictions: SavedPredictions
     classes: tuple[str, ...]
 
 

@@ -236,13 +236,13 @@ class Checkpoints(contextlib.AbstractContextManager):
             raise ValueError(
                 f"{self._steps.folder}: step {step} could not be saved "
                 f"({files.reason(error)}){room}.\n"
-                f"{safe}: make room or mend the disk, then the same command goes on"
+                f"{safe}: make room or mend the disk, then the same command resumes"
             ) from error
 
     def _vanished(self, step: int) -> ValueError:
         return ValueError(
             f"{self._steps.folder} has vanished, step {step} is not saved; bring it back, then the "
-            "same command goes on"
+            "same command resumes"
         )
 
 

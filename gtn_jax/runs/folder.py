@@ -19,7 +19,7 @@ from gtn_jax.config.serialization import differences, from_bytes, to_json
 from gtn_jax.runs import digests
 from gtn_jax.runs.digests import SealedFiles
 from gtn_jax.runs.lock import LOCK_NAME
-from gtn_jax.runs.predictions import Predictions, parse_predictions, write_predictions
+from gtn_jax.runs.predictions import SavedPredictions, parse_predictions, write_predictions
 from gtn_jax.runs.row_file import append_row, parse_rows
 
 _CONFIG, _CLASSES, _PREPROCESSING = "config.json", "classes.json", "preprocessing.json"
@@ -183,7 +183,7 @@ class RunFolder:
             files.write_text(self._metrics, "".join(rows))
 
     def finish(
-        self, summary: dict[str, Any], predictions: Mapping[str, Predictions] | None = None
+        self, summary: dict[str, Any], predictions: Mapping[str, SavedPredictions] | None = None
     ) -> None:
         """Write split -> predictions, if given, then the summary, which marks the run as finished;
         `seal`."""
@@ -194,7 +194,7 @@ class RunFolder:
         files.write_text(self.path / _SUMMARY, json.dumps(summary, indent=2) + "\n")
         self.seal()
 
-    def keep_predictions(self, predictions: Mapping[str, Predictions]) -> None:
+    def keep_predictions(self, predictions: Mapping[str, SavedPredictions]) -> None:
         """Write `predictions.npz` alone, for trials without a run (swept_trials.py)."""
         self._files.replace({}, without=[_PREDICTIONS])
         write_predictions(self.path / _PREDICTIONS, predictions)
@@ -221,7 +221,7 @@ class RunFolder:
         """Contents of `summary.json`; None for an unfinished run."""
         return self._json(_SUMMARY, _is_summary, is_optional=True)
 
-    def predictions(self, split: str) -> Predictions | None:
+    def predictions(self, split: str) -> SavedPredictions | None:
         """Predictions for the images of a split; None if there are none (older versions)."""
         content = self._files.read(_PREDICTIONS)
         if content is None:

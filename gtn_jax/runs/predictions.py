@@ -12,7 +12,7 @@ import numpy as np
 from gtn_jax.files import write_arrays
 
 
-class Predictions(NamedTuple):
+class SavedPredictions(NamedTuple):
     """Predictions for one split; for videos, one row per clip.
 
     Attributes:
@@ -30,7 +30,7 @@ class Predictions(NamedTuple):
     label_probability: np.ndarray
 
 
-def write_predictions(path: Path, predictions: Mapping[str, Predictions]) -> None:
+def write_predictions(path: Path, predictions: Mapping[str, SavedPredictions]) -> None:
     """Write an .npz with an array `SPLIT_FIELD` for each field of each split; raises ValueError."""
     arrays = {
         f"{split}_{field}": array
@@ -40,18 +40,20 @@ def write_predictions(path: Path, predictions: Mapping[str, Predictions]) -> Non
     write_arrays(path, arrays)
 
 
-def read_predictions(path: Path, split: str) -> Predictions | None:
+def read_predictions(path: Path, split: str) -> SavedPredictions | None:
     """Predictions for a split, None if there are none (older versions); ValueError if damaged."""
     return parse_predictions(path.read_bytes(), path, split) if path.exists() else None
 
 
-def parse_predictions(content: bytes, path: Path, split: str) -> Predictions | None:
+def parse_predictions(content: bytes, path: Path, split: str) -> SavedPredictions | None:
     """`read_predictions` of the content of `path`."""
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as file:
             if f"{split}_labels" not in file:
                 return None
-            predictions = Predictions(*(file[f"{split}_{field}"] for field in Predictions._fields))
+            predictions = SavedPredictions(
+                *(file[f"{split}_{field}"] for field in SavedPredictions._fields)
+            )
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(f"{path}: not readable ({error}); remove it") from error
     if {array.shape for array in predictions} != {

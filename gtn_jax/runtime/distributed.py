@@ -148,7 +148,7 @@ def _give_up(coordinator: str) -> NoReturn:
 def _lost(error: BaseException) -> ValueError:
     return ValueError(
         f"coordinator: the connection to another process broke ({one_line(error)}).\n"
-        "Start all of them again: the run goes on from its last checkpoint"
+        "Start all of them again: the run resumes from its last checkpoint"
     )
 
 

@@ -11,10 +11,10 @@ from gtn_jax.data.clips import clip_rows, epoch_rows, mean_of_frames
 from gtn_jax.data.images import Images
 from gtn_jax.data.pipeline import evaluation_batches
 from gtn_jax.devices import fetch, put_batch
-from gtn_jax.runs.predictions import Predictions
+from gtn_jax.runs.predictions import SavedPredictions
 from gtn_jax.runtime.interruption import until_interrupted
 from gtn_jax.training.forward_steps import EvaluationStep, ProbabilitiesStep
-from gtn_jax.training.metrics import Answers, label_ranks
+from gtn_jax.training.metrics import Predictions, label_ranks
 from gtn_jax.training.setup import RunSetup
 
 
@@ -23,12 +23,12 @@ class Evaluation(NamedTuple):
 
     Attributes:
         figures: name -> number; see `evaluate` and `judge`.
-        answers: NumPy arrays; for videos, one row per clip.
+        predictions: NumPy arrays; for videos, one row per clip.
         rows: int B, the row in the split of each answer; for a clip, of one of its frames.
     """
 
     figures: dict[str, float]
-    answers: Answers
+    predictions: Predictions
     rows: np.ndarray
 
 
@@ -47,10 +47,10 @@ def evaluate_images(setup: RunSetup, variables: Variables, images: Images, draw:
     programs, config, mesh = setup.programs, setup.config, setup.mesh
     batches = until_interrupted(evaluation_batches(images, setup.evaluation_batch))
     if images.clips is None:
-        figures, answers = evaluate(programs.evaluation_step, variables, batches, mesh)
+        figures, predictions = evaluate(programs.evaluation_step, variables, batches, mesh)
         rows = np.arange(len(images))
     else:
-        figures, answers, rows = evaluate_clips(
+        figures, predictions, rows = evaluate_clips(
             programs.probabilities_step,
             variables,
             batches,
@@ -62,28 +62,30 @@ def evaluate_images(setup: RunSetup, variables: Variables, images: Images, draw:
         )
     if len(setup.classes) <= 5:
         del figures["top5_accuracy"]
-    return Evaluation(figures, answers, rows)
+    return Evaluation(figures, predictions, rows)
 
 
-def predictions_of(images: Images, evaluation: Evaluation) -> Predictions:
-    """The answers of an evaluation of `images`, with files and labels."""
+def predictions_of(images: Images, evaluation: Evaluation) -> SavedPredictions:
+    """The predictions of an evaluation of `images`, with files and labels."""
     part, rows = images.part, evaluation.rows
-    return Predictions(part.files[rows], part.labels[rows], *map(np.asarray, evaluation.answers))
+    return SavedPredictions(
+        part.files[rows], part.labels[rows], *map(np.asarray, evaluation.predictions)
+    )
 
 
 def evaluate(
     step: EvaluationStep, variables: Variables, batches: Iterable[Batch], mesh: jax.sharding.Mesh
-) -> tuple[dict[str, float], Answers]:
+) -> tuple[dict[str, float], Predictions]:
     """Sum the metrics of all batches and divide once; padding does not count.
 
-    Returns loss (nats), accuracy, top5_accuracy (0 to 1) and images; and the answers in order.
+    Returns loss (nats), accuracy, top5_accuracy (0 to 1) and images; and the predictions in order.
     """
     loss, correct, correct_top5, images = 0.0, 0, 0, 0
-    answers = []
+    predictions = []
     for batch in batches:
-        totals, batch_answers = fetch(step(variables, put_batch(batch, mesh)))
+        totals, batch_predictions = fetch(step(variables, put_batch(batch, mesh)))
         real = np.asarray(batch.mask) > 0
-        answers.append(jax.tree.map(lambda leaf, real=real: leaf[real], batch_answers))
+        predictions.append(jax.tree.map(lambda leaf, real=real: leaf[real], batch_predictions))
         loss += float(np.float64(totals.loss))
         correct += int(totals.correct)
         correct_top5 += int(totals.correct_top5)
@@ -94,7 +96,7 @@ def evaluate(
         "top5_accuracy": correct_top5 / images,
         "images": images,
     }
-    return figures, jax.tree.map(lambda *parts: np.concatenate(parts), *answers)
+    return figures, jax.tree.map(lambda *parts: np.concatenate(parts), *predictions)
 
 
 def evaluate_clips(
@@ -106,7 +108,7 @@ def evaluate_clips(
     video_eval: str,
     seed: int,
     draw: int,
-) -> tuple[dict[str, float], Answers, np.ndarray]:
+) -> tuple[dict[str, float], Predictions, np.ndarray]:
     """Classify every frame of a split of videos, then `judge` its clips.
 
     `batches` are in the order of `ids`, int B, the clip of each frame; padding does not count.
@@ -126,7 +128,7 @@ def judge(
     video_eval: str,
     seed: int,
     draw: int,
-) -> tuple[dict[str, float], Answers, np.ndarray]:
+) -> tuple[dict[str, float], Predictions, np.ndarray]:
     """Metrics of video clips in three ways, from the probabilities of all frames.
 
     Args:
@@ -169,5 +171,7 @@ def judge(
         "images": len(labels),
         "clips": len(rows),
     }
-    answers = Answers(np.argmax(chosen, axis=1).astype(np.int32), chosen.max(axis=1), of_label)
-    return figures, answers, of
+    predictions = Predictions(
+        np.argmax(chosen, axis=1).astype(np.int32), chosen.max(axis=1), of_label
+    )
+    return figures, predictions, of

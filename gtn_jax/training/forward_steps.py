@@ -10,13 +10,13 @@ from jaxtyping import Bool, Float, Int, Key, Num
 from gtn_jax.arrays import Array, Batch, Outputs, Pooled, Variables
 from gtn_jax.data.augment import Transform, one_by_one
 from gtn_jax.models.gtn import GTN, gate_of
-from gtn_jax.training.metrics import Answers, MetricTotals, answers, sums
+from gtn_jax.training.metrics import MetricTotals, Predictions, predictions, sums
 
 PoolingStep = Callable[[Variables, Batch, jax.Array, Array], Pooled]
 GatedStep = Callable[[Variables, Batch, Array], tuple[jax.Array, jax.Array | None]]
 Forward = Callable[..., Outputs]
 """(variables, images, sizes or None) -> outputs; images and sizes as in `Batch`."""
-EvaluationStep = Callable[[Variables, Batch], tuple[MetricTotals, Answers]]
+EvaluationStep = Callable[[Variables, Batch], tuple[MetricTotals, Predictions]]
 ProbabilitiesStep = Callable[[Variables, Batch], jax.Array]
 
 
@@ -96,9 +96,10 @@ def make_forward(model: GTN, transform: Transform, mirror: bool = False) -> Forw
 def make_evaluation_step(forward: Forward) -> EvaluationStep:
     """Build `evaluation_step(variables, batch)`, from `make_forward`."""
 
-    def evaluation_step(variables: Variables, batch: Batch) -> tuple[MetricTotals, Answers]:
+    def evaluation_step(variables: Variables, batch: Batch) -> tuple[MetricTotals, Predictions]:
         logits = forward(variables, batch.images, batch.sizes).logits
-        return sums(logits, batch.labels, batch.mask), answers(logits, jnp.asarray(batch.labels))
+        labels = jnp.asarray(batch.labels)
+        return sums(logits, labels, batch.mask), predictions(logits, labels)
 
     return evaluation_step
 

@@ -27,7 +27,7 @@ class MetricTotals(NamedTuple):
     images: Int[jax.Array, ""]
 
 
-class Answers(NamedTuple):
+class Predictions(NamedTuple):
     """Predicted class (int32) of each image, and the probabilities of it and of the label."""
 
     predicted: Int[Array, " B"]
@@ -35,12 +35,12 @@ class Answers(NamedTuple):
     label_probability: Float[Array, " B"]
 
 
-def answers(logits: Float[jax.Array, "B N"], labels: Int[Array, " B"]) -> Answers:
+def predictions(logits: Float[jax.Array, "B N"], labels: Int[Array, " B"]) -> Predictions:
     """Predictions of a batch; those of rows with mask 0 are meaningless."""
     probabilities = jax.nn.softmax(logits)
     own = jnp.take_along_axis(probabilities, labels[:, None], axis=1)[:, 0]
     predicted = jnp.argmax(logits, axis=1).astype(jnp.int32)
-    return Answers(predicted, jnp.max(probabilities, axis=1), own)
+    return Predictions(predicted, jnp.max(probabilities, axis=1), own)
 
 
 def sums(

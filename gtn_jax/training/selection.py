@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from gtn_jax.config import Config
-from gtn_jax.runs.predictions import Predictions
+from gtn_jax.runs.predictions import SavedPredictions
 from gtn_jax.runtime.distributed import broadcast_from_primary, is_primary
 from gtn_jax.runtime.interruption import active
 from gtn_jax.training.clock import Clock
@@ -17,7 +17,7 @@ from gtn_jax.training.state import TrainState
 
 def evaluate_selected(
     start: RunStart, state: TrainState, step: int, rows: Iterable[Mapping[str, Any]]
-) -> tuple[dict[str, Any], dict[str, Predictions]]:
+) -> tuple[dict[str, Any], dict[str, SavedPredictions]]:
     """Select a step by `training.select`, and evaluate it.
 
     The best step is selected; after the full schedule of a solved start, the last one unless it is
@@ -47,7 +47,7 @@ def evaluate_selected(
     if selected != step:
         state, _ = checkpoints.restore(state, selected)
     figures: dict[str, Any] = {"selected_step": selected, "selected_on": selected_on}
-    predictions: dict[str, Predictions] = {}
+    predictions: dict[str, SavedPredictions] = {}
     for split in ("validation", "test"):
         if split in start.images:
             images = start.images[split]

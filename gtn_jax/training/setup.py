@@ -66,7 +66,7 @@ class Programs(NamedTuple):
             batches of features only if frozen.
         gated_step: variables, batch, mirror -> inputs of the classifiers.
         pooling_step: variables, batch, key, rows -> features of one view of each image.
-        evaluation_step: variables, batch -> MetricTotals, Answers.
+        evaluation_step: variables, batch -> MetricTotals, Predictions.
         probabilities_step: variables, batch -> float32 B N.
     """
 

@@ -3,13 +3,13 @@
 import numpy as np
 
 from gtn_jax.analysis.answers import by_class, confusion_matrix, in_lines, most_confused
-from gtn_jax.runs.predictions import Predictions
+from gtn_jax.runs.predictions import SavedPredictions
 
 
-def said(labels: list[int], predicted: list[int]) -> Predictions:
+def said(labels: list[int], predicted: list[int]) -> SavedPredictions:
     ones = np.ones(len(labels), np.float32)
     files = np.array([f"{number}.jpg" for number in range(len(labels))])
-    return Predictions(
+    return SavedPredictions(
         files, np.array(labels, np.int32), np.array(predicted, np.int32), 0.9 * ones, 0.5 * ones
     )
 

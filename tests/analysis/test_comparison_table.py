@@ -9,7 +9,7 @@ from rich.console import Console
 from gtn_jax.analysis.comparison_table import accuracy_table, baseline_of, cost_table, summarize
 from gtn_jax.config import Config
 from gtn_jax.runs.folder import Preprocessing, RunFolder
-from gtn_jax.runs.predictions import Predictions
+from gtn_jax.runs.predictions import SavedPredictions
 
 
 def row(method, seed, accuracy, **more):
@@ -81,7 +81,7 @@ def test_interval_over_images_comes_from_what_was_said_of_each(tmp_path):
             folder = RunFolder(tmp_path / "runs" / f"{method}-seed{seed}")
             folder.start(Config(), ("a", "b"), Preprocessing((0.5,) * 3, (0.5,) * 3))
             chance = np.full(100, 0.5, np.float32)
-            folder.finish({}, {"test": Predictions(files, labels, said, chance, chance)})
+            folder.finish({}, {"test": SavedPredictions(files, labels, said, chance, chance)})
     rows = [row(m, s, a) for m, a in (("gtn", 1.0), ("finetune", 0.5)) for s in (0, 1)]
     gtn, _ = summarize(rows, tmp_path)
     assert gtn.interval == (50.0, 50.0)
@@ -111,7 +111,7 @@ def test_no_interval_over_images_that_are_not_the_same(tmp_path):
             folder = RunFolder(tmp_path / "runs" / f"{method}-seed{seed}")
             folder.start(Config(), ("a", "b"), Preprocessing((0.5,) * 3, (0.5,) * 3))
             chance = np.full(4, 0.5, np.float32)
-            folder.finish({}, {"test": Predictions(names, labels, labels, chance, chance)})
+            folder.finish({}, {"test": SavedPredictions(names, labels, labels, chance, chance)})
     rows = [row(m, s, 0.5) for m in ("gtn", "finetune") for s in (0, 1)]
     gtn, _ = summarize(rows, tmp_path)
     assert gtn.interval == (0.0, 0.0) and gtn.interval_with_images is None

@@ -18,7 +18,7 @@ from gtn_jax.runs.folder import Preprocessing, RunFolder
 from gtn_jax.runs.predictions import read_predictions
 from gtn_jax.training import loop
 from gtn_jax.training.divergence import Diverged
-from gtn_jax.training.metrics import Answers
+from gtn_jax.training.metrics import Predictions
 from gtn_jax.training.optimizer import build_optimizer, relative_schedule
 
 RATES, SEEDS = (0.02, 0.5), (0, 3)
@@ -116,8 +116,8 @@ def test_features_cost_each_method_that_looks_at_them_the_same(
         now[0] += 8
         shape = len(data), len(rates)
         zeros = np.zeros(shape)
-        answers = Answers(*[np.zeros((*shape, 3), np.int32)] * 3)
-        return SweptHeads(None, zeros, zeros, zeros, zeros, answers, zeros, zeros > 0)
+        predictions = Predictions(*[np.zeros((*shape, 3), np.int32)] * 3)
+        return SweptHeads(None, zeros, zeros, zeros, zeros, predictions, zeros, zeros > 0)
 
     def finish(name, summary):
         found[name] = summary["seconds"]
@@ -245,7 +245,7 @@ def test_against_numpy_in_chunks_of_any_size(linear, bytes_at_once, monkeypatch)
             kernel = found.params["classifier"]["fc"]["kernel"][s, r]
             np.testing.assert_allclose(kernel, kernels[best], rtol=1e-3, atol=1e-4)
             predicted = (one.test.final @ kernels[best]).argmax(1)
-            assert found.test_answers.predicted[s, r].tolist() == predicted.tolist()
+            assert found.test_predictions.predicted[s, r].tolist() == predicted.tolist()
     assert not found.diverged.any()
 
 

@@ -12,7 +12,7 @@ from gtn_jax.analysis.report import write_report
 from gtn_jax.cli.main import main
 from gtn_jax.config import Config, DataConfig, TrainingConfig
 from gtn_jax.runs.folder import Preprocessing, RunFolder
-from gtn_jax.runs.predictions import Predictions
+from gtn_jax.runs.predictions import SavedPredictions
 
 LABELS = np.array([0, 0, 0, 1, 1, 2], np.int32)
 PREDICTED = np.array([0, 0, 1, 1, 0, 1], np.int32)
@@ -31,7 +31,7 @@ def made_up(path, classes=("ant", "bee", "<script>cat"), split="test") -> RunFol
                        "learning_rate_backbone": 0.0})  # fmt: skip
         folder.append({**row, "split": "validation"})
     files = np.array([f"{number}<b>.png" for number in range(6)])
-    said = Predictions(files, LABELS, PREDICTED, 1 - OWN / 2, OWN)
+    said = SavedPredictions(files, LABELS, PREDICTED, 1 - OWN / 2, OWN)
     summary = {"selected_step": 2, f"{split}_accuracy": 0.5, f"{split}_images": 6}
     folder.finish(summary, {split: said})
     return folder

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from gtn_jax.runs.predictions import Predictions, read_predictions, write_predictions
+from gtn_jax.runs.predictions import SavedPredictions, read_predictions, write_predictions
 
-TEST = Predictions(
+TEST = SavedPredictions(
     np.array(["a/1.png", "b/ü.png"]),
     np.array([0, 1], np.int32),
     np.array([0, 0], np.int32),

@@ -13,7 +13,7 @@ from gtn_jax.config.serialization import to_json, to_tree
 from gtn_jax.runs import digests
 from gtn_jax.runs.digests import SealedFiles
 from gtn_jax.runs.folder import Preprocessing, RunFolder
-from gtn_jax.runs.predictions import Predictions
+from gtn_jax.runs.predictions import SavedPredictions
 
 CLASSES, PREPROCESSING = ("cat", "dog"), Preprocessing((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
 DATA = {"train": {"images": 2, "sha256": "00"}}
@@ -57,7 +57,7 @@ def kill_before(monkeypatch):
 
 def said():
     one = np.zeros(1, np.int32)
-    return {"test": Predictions(np.array(["a"]), one, one, one + 0.5, one + 0.5)}
+    return {"test": SavedPredictions(np.array(["a"]), one, one, one + 0.5, one + 0.5)}
 
 
 def train(path):

@@ -1,4 +1,4 @@
-"""MetricTotals and answers by hand, ties and broken numbers included."""
+"""MetricTotals and predictions by hand, ties and broken numbers included."""
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +8,7 @@ from sklearn.metrics import top_k_accuracy_score
 from gtn_jax.training import metrics
 
 # Compiled whole: each operation alone would be a program of its own.
-sums, answers = jax.jit(metrics.sums), jax.jit(metrics.answers)
+sums, predictions = jax.jit(metrics.sums), jax.jit(metrics.predictions)
 
 
 def test_counts_by_hand():
@@ -50,7 +50,7 @@ def test_nan_is_never_correct():
 
 def test_answers_by_hand():
     logits = jnp.log(jnp.array([[1.0, 2.0, 1.0], [3.0, 3.0, 2.0]]))
-    result = answers(logits, jnp.array([0, 2], jnp.int32))
+    result = predictions(logits, jnp.array([0, 2], jnp.int32))
     assert result.predicted.tolist() == [1, 0]  # of equal ones the first
     np.testing.assert_allclose(result.predicted_probability, [2 / 4, 3 / 8], rtol=1e-6)
     np.testing.assert_allclose(result.label_probability, [1 / 4, 2 / 8], rtol=1e-6)
