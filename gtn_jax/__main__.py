@@ -1,4 +1,4 @@
-"""`python -m gtn_jax` is `gtn`: the process as cli.py wants it."""
+"""`python -m gtn_jax` is `gtn`."""
 
 import sys
 

@@ -35,11 +35,11 @@ from gtn_jax.training.duration import (
 )
 from gtn_jax.training.resolution import adopt, total_steps, with_start
 from gtn_jax.training.setup import (
-    SELECTED_ON,
     check_model,
     load_variables,
     open_setup,
     trainable_parameters,
+    watched_split,
 )
 from gtn_jax.weights.registry import IMAGENET_MEAN, IMAGENET_STD, is_here
 from gtn_jax.weights.registry import resolve as resolve_weights
@@ -82,7 +82,7 @@ def dry_run(config: Config, workdir: Path, devices: Devices = None) -> Iterator[
     state_bytes = sum(leaf.nbytes for leaf in arrays)
 
     sizes = {name: len(part.positions) for name, part in parts.items()}
-    watched = SELECTED_ON.get(training.select, "validation")
+    watched = watched_split(config)
     total = setup.total_steps
     work = work_after(config, per_epoch, sizes, watched, None)
     # Short runs are not timed, as in `run`. Evaluation first: a training step donates its state.

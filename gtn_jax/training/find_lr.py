@@ -86,7 +86,7 @@ def find_lr(
     programs, mesh = setup.programs, setup.mesh
     state = setup.state(load_variables(setup.config, setup.model))
     batches = pipeline.training_batches(
-        train, setup.epoch.batch_size, config.data.last_batch, config.seed % 2**32
+        train, setup.epoch.batch_size, config.data.last_batch, config.seed
     )
     rates = np.geomspace(LOWEST, HIGHEST, STEPS)
     losses: list[float] = []

@@ -40,7 +40,7 @@ from gtn_jax.training.score import (
     start_accuracy,
 )
 from gtn_jax.training.selection import costs, evaluate_selected
-from gtn_jax.training.setup import SELECTED_ON
+from gtn_jax.training.setup import watched_split
 from gtn_jax.training.start import RunStart, in_lines, open_feed, prepare_run
 
 
@@ -93,7 +93,7 @@ def run(
     if folder.is_run():
         config = adopt(config, folder.config(), is_budgeted=deadline is not None)
         if deadline is not None and not quiet and is_primary():
-            print(f"budget  changes nothing: {workdir} holds a run, whose length is decided")
+            print(f"budget  ignored: {workdir} holds a run of fixed length")
         deadline = None
     else:
         config = with_start(config)
@@ -131,16 +131,11 @@ def _train(
         print(f"device  {in_words(data_mesh(devices))}", flush=True)
     start = prepare_run(config, folder, devices, is_timed, deadline)
     bar = ProgressBar(start.setup.total_steps, start.setup.epoch.steps, start.step, quiet)
-    training = Training(start, folder, run_logger, bar)
-    with (
-        active().deferring(),
-        bar,
-        run_logger,
-        start.checkpoints,
-        contextlib.closing(training.batches),
-    ):
-        training.train()
-        summary, predictions = training.finish()
+    with bar, run_logger, start.checkpoints:
+        training = Training(start, folder, run_logger, bar)
+        with active().deferring(), contextlib.closing(training.batches):
+            training.train()
+            summary, predictions = training.finish()
     folder.finish(summary, predictions)
     return summary
 
@@ -183,7 +178,7 @@ class Training:
         if line is not None:
             bar.say(line)
 
-        self.watched = SELECTED_ON.get(self.config.training.select, "validation")
+        self.watched = watched_split(self.config)
         few = FEW_IMAGES if start.head is None else FEW_SOLVED
         self.few = 0 if self.watched == "test" else few  # the authors select by accuracy
         self.floor = start_accuracy(folder.rows(), self.watched)
@@ -298,7 +293,10 @@ class Training:
     # ---- evaluation and saves ----
 
     def evaluate_and_save(self) -> None:
-        """Evaluate and save."""
+        """Evaluate the watched split (and test, if `watch_test`), and save the step with its score.
+
+        Ends the run if a step was refused.
+        """
         self.log_pending()
         self.check_refused()
         images, accuracy, score_value = self.start.images, None, None
@@ -333,7 +331,8 @@ class Training:
         except Interrupted as error:
             self.checkpoints.wait()
             saved = self.checkpoints.latest_step()
-            raise Interrupted(error.number, f" in an evaluation; saved is step {saved}") from None
+            last = "nothing is saved" if saved is None else f"the last saved step is {saved}"
+            raise Interrupted(error.number, f" in an evaluation; {last}") from None
         self.log(split, self.step, result)
         return result
 
@@ -370,14 +369,15 @@ class Training:
         self.pending = None
         self.state = self.state.replace(refused=replicate(np.bool_(False), self.setup.mesh))
         self.step = int(self.state.step)
-        if self.step > self.start.step:
+        is_saved = self.start.position is not None or self.start.head is not None
+        if self.step > self.start.step or not is_saved:
             self.save(iterator_state=dict(self.iterator_states)[self.step])
         train, data = self.start.images["train"], self.config.data
         rows = pipeline.rows_of_step(
             train,
             self.setup.epoch.batch_size,
             data.last_batch,
-            self.config.seed % 2**32,
+            self.config.seed,
             self.step,
         )
         raise refused_step(self.step + 1, train.part.files[rows])

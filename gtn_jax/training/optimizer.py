@@ -19,8 +19,8 @@ from jaxtyping import Float
 Patterns = Sequence[tuple[str, str | None]]
 """(regular expression of a whole path, e.g. "backbone/layer1/0/conv1/kernel"; group, or None to
 freeze). The first match wins."""
-HEADS = "(gate|classifier|aux_classifier)/.*"
-GROUPS: Patterns = (("backbone/.*", "backbone"), (HEADS, "head"))
+BACKBONE = "backbone/.*"
+GROUPS: Patterns = ((BACKBONE, "backbone"), ("(gate|classifier|aux_classifier)/.*", "head"))
 _FROZEN = "frozen"
 
 

@@ -38,6 +38,7 @@ from gtn_jax.training.forward_steps import (
 from gtn_jax.training.image_store import with_resident_images
 from gtn_jax.training.losses import gtn_loss
 from gtn_jax.training.optimizer import (
+    BACKBONE,
     build_optimizer,
     count_trainable,
     parameter_groups,
@@ -51,10 +52,14 @@ from gtn_jax.weights.hub import PREFIX as HUB_PREFIX
 from gtn_jax.weights.pretrained import load_weights
 from gtn_jax.weights.registry import IMAGENET_MEAN, IMAGENET_STD
 
-_BACKBONE = "backbone/.*"
 SELECTED_ON = {"val": "validation", "test_best": "test"}
 """`training.select` -> the split that selects; none for "last". Without that split, the last step
 is selected."""
+
+
+def watched_split(config: Config) -> str:
+    """The split that is evaluated during training: the one that selects, else validation."""
+    return SELECTED_ON.get(config.training.select, "validation")
 
 
 class Programs(NamedTuple):
@@ -104,11 +109,12 @@ def build_module(config: Config, num_classes: int) -> GTN:
 
 
 def check_model(config: Config) -> None:
-    """Check architecture and weights before other work; weights on a hub are not downloaded.
+    """Check that the model can be built, and that local weights exist and are undamaged.
+
+    Whether they fit is checked by `load_variables`; nothing is downloaded here.
 
     Raises:
-        ValueError: see `load_variables`; weights of another architecture or on a hub are not
-            checked.
+        ValueError: an unknown architecture, or missing or damaged weights.
     """
     variable_shapes(build_module(config, num_classes=2))
     weights = config.model.weights
@@ -117,7 +123,8 @@ def check_model(config: Config) -> None:
 
 
 def preprocessing_of(config: Config) -> Preprocessing:
-    """Normalization that a config's weights expect; ValueError for unknown weights."""
+    """Normalization that a config's weights expect; ValueError for unknown weights. May download
+    the weights."""
     weights = config.model.weights
     if weights is None:
         return Preprocessing(IMAGENET_MEAN, IMAGENET_STD)
@@ -126,8 +133,10 @@ def preprocessing_of(config: Config) -> Preprocessing:
 
 
 def load_variables(config: Config, model: GTN) -> Variables:
-    """Initial variables: pretrained if the config has weights, which must fit (ValueError); new
-    classifiers."""
+    """Initial variables: pretrained if the config has weights, which must fit (ValueError).
+
+    Gate and classifiers are new, unless `model.load_heads`.
+    """
     weights = config.model.weights
     if weights is None:
         return init_variables(model, config.seed)
@@ -146,7 +155,7 @@ def trainable_parameters(config: Config, params: Any) -> int:
     """Number of parameters that a run of a resolved config trains."""
     training = config.training
     groups = parameter_groups(training.trainable, training.frozen_stages)
-    return count_trainable(params, groups, (_BACKBONE,) if is_frozen(config) else ())
+    return count_trainable(params, groups, (BACKBONE,) if is_frozen(config) else ())
 
 
 def build_programs(
@@ -204,23 +213,24 @@ def _optimizer(config: Config, steps_per_epoch: int) -> optax.GradientTransforma
     schedule = relative_schedule(
         section.schedule,
         steps_per_epoch,
-        training.epoch_count,
-        section.warmup_epochs,
-        section.boundaries_epochs,
-        section.decay_factor,
-        section.warmup_share,
-        section.full_rate_steps,
-        training.steps,
+        epochs=training.epoch_count,
+        warmup_epochs=section.warmup_epochs,
+        boundaries_epochs=section.boundaries_epochs,
+        decay_factor=section.decay_factor,
+        warmup_share=section.warmup_share,
+        full_rate_steps=section.full_rate_steps,
+        steps=training.steps,
     )
+    decays_all = section.decayed == "all" or (section.decayed == "auto" and section.name == "sgd")
     return build_optimizer(
-        section.momentum,
-        section.weight_decay,
-        schedule,
-        training.freeze_epochs * steps_per_epoch,
-        section.l2_sp,
-        section.name,
-        section.decayed == "all" or (section.decayed == "auto" and section.name == "sgd"),
-        parameter_groups(training.trainable, training.frozen_stages),
+        momentum=section.momentum,
+        weight_decay=section.weight_decay,
+        schedule=schedule,
+        frozen_steps=training.freeze_epochs * steps_per_epoch,
+        l2_sp=section.l2_sp,
+        name=section.name,
+        decays_all=decays_all,
+        groups=parameter_groups(training.trainable, training.frozen_stages),
     )
 
 
@@ -230,11 +240,11 @@ def _image_transform(
     data = config.data
     return augment.training_transform(
         *preprocessing,
-        bool(data.random_flip),
-        data.random_shift_pixels,
-        data.small_image_size if small else data.image_size,
-        data.random_resized_crop,
-        data.crop_min_area,
+        random_flip=bool(data.random_flip),
+        random_shift_pixels=data.random_shift_pixels,
+        image_size=data.small_image_size if small else data.image_size,
+        random_resized_crop=data.random_resized_crop,
+        crop_min_area=data.crop_min_area,
     )
 
 
@@ -250,13 +260,13 @@ def _train_step(
     transform = batch_transform(
         _image_transform(config, preprocessing, small),
         model.num_classes,
-        training.label_smoothing,
-        training.mixup_alpha,
+        label_smoothing=training.label_smoothing,
+        mixup=training.mixup_alpha,
     )
     groups = parameter_groups(training.trainable, training.frozen_stages)
     without_gradient = [pattern for pattern, group in groups if group is None]
     if frozen and training.freeze_mode == "no_grad":
-        without_gradient.append(_BACKBONE)
+        without_gradient.append(BACKBONE)
     step = make_train_step(
         model,
         optimizer,

@@ -33,7 +33,7 @@ from gtn_jax.training.head_start import single_frames, solve_start
 from gtn_jax.training.image_store import load_images
 from gtn_jax.training.progress import few_steps
 from gtn_jax.training.resolution import resolve
-from gtn_jax.training.setup import SELECTED_ON, RunSetup, load_variables, open_setup
+from gtn_jax.training.setup import RunSetup, load_variables, open_setup, watched_split
 from gtn_jax.training.state import TrainState
 
 
@@ -78,7 +78,7 @@ def prepare_run(
     is_timed: bool = False,
     deadline: float | None = None,
 ) -> RunStart:
-    """Do everything up to the first step; writes the files that readers of the folder need.
+    """Load or create everything that `Training` needs; writes config, classes and preprocessing.
 
     Args:
         config: with absolute paths; it is resolved here.
@@ -116,7 +116,7 @@ def prepare_run(
         data, seed = setup.config.data, setup.config.seed
         order = data_position.describe(data, fingerprints["train"], setup.epoch.batch_size, seed)
         checkpoints = Checkpoints(folder.checkpoints, config=setup.config, classes=setup.classes)
-        # The newest saved step may be damaged; only the primary process may clean up.
+        # The newest step may be damaged: the primary process decides from which one all resume.
         step = _from_primary(checkpoints.latest_step() if is_primary() else None)
         position = None
         if step is not None:
@@ -125,7 +125,8 @@ def prepare_run(
             for part, seconds in position["seconds"].items():
                 clock.seconds[part] = clock.seconds.get(part, 0.0) + seconds
             head = position.get("head")
-        folder.rewind(-1 if step is None else step)  # step 0 may have been evaluated
+        # Without a checkpoint, the row of an evaluation at step 0 goes, too.
+        folder.rewind(-1 if step is None else step)
         step = step or 0
         folder.append_start(start_row(in_words(setup.mesh), step))
     return RunStart(
@@ -211,7 +212,7 @@ def _fit(
 
 def _work(setup: RunSetup, images: dict[str, Images], step: int | None) -> Work:
     sizes = {name: len(part) for name, part in images.items()}
-    watched = SELECTED_ON.get(setup.config.training.select, "validation")
+    watched = watched_split(setup.config)
     return work_after(setup.config, setup.epoch.steps, sizes, watched, step)
 
 
@@ -278,7 +279,7 @@ def open_feed(start: RunStart) -> tuple[grain.DatasetIterator[Any], str | None]:
             f"cache   features of {len(train)} images, {views} views each: "
             f"{time.monotonic() - started:.1f} s, {cache.bytes / 2**20:.1f} MiB"
         )
-    seed = setup.config.seed % 2**32
+    seed = setup.config.seed
     batches = pipeline.training_batches(train, epoch.batch_size, data.last_batch, seed, gather)
     if start.position is not None:
         batches.set_state(start.position["batches"])

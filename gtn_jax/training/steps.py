@@ -1,4 +1,4 @@
-"""The pure training step; jit it yourself, or see loop.py.
+"""The pure training step; setup.py compiles it.
 
 A backbone can be frozen in two ways: with `no_grad` its gradient is never computed, which saves two
 thirds of the work; with the authors' `zero_lr` it is computed and fills the momentum while the
@@ -51,7 +51,8 @@ def make_train_step(
         transform: from `targets.batch_transform`; applied once to the whole batch.
         loss: from `gtn_loss`, or any `LossFunction`.
         frozen: regular expressions of whole parameter paths ("backbone/.*") whose gradient is never
-            computed; these parameters and their momentum do not change.
+            computed; these parameters do not change, nor does the optimizer state of a group that
+            is frozen as a whole.
         batch_norm: "batch" normalizes with batch statistics and updates the running statistics;
             "running" normalizes with the running statistics and does not update them.
         axis_name: of a mapped axis as that of `jax.pmap`: gradients, running statistics and metrics
@@ -92,12 +93,12 @@ def make_train_step(
         is_frozen = matches(state.params, frozen)
         trained, merge = _split(state.params, is_frozen)
 
-        def loss_of(trained: Any, part: AnyBatch, batch_stats: Any, key: Any, images: Any) -> Any:
+        def loss_of(trained: Any, part: AnyBatch, batch_stats: Any, key: Any, rows: Any) -> Any:
             params = merge(trained)
             variables = {"params": params, "batch_stats": batch_stats}
             outputs, batch_stats = _forward(model, variables, part, key, batch_norm == "running")
             total, classifier = loss(params, outputs, part)
-            share = jnp.sum(part.mask) / images  # 1 where the part is the batch
+            share = jnp.sum(part.mask) / rows  # 1 where the part is the batch
             return total * share, (classifier * share, outputs, batch_stats)
 
         def differentiate(part: AnyBatch, *arguments: Any) -> tuple[Gradient, Any]:
@@ -181,7 +182,7 @@ def _update(
         frozen=is_frozen,
     )
     _, merge = _split(state.params, is_frozen)
-    # Frozen leaves are those of the state, not equal ones.
+    # The frozen leaves stay the same arrays, so that `_select` can skip them.
     return merge(_split(optax.apply_updates(state.params, updates), is_frozen)[0]), opt_state
 
 

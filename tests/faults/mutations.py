@@ -23,7 +23,7 @@ COPIED = ("gtn_jax", "tests", "experiments", "pyproject.toml")
 BUILD, LOOP = "training/setup.py", "training/loop.py"
 FIELDS, RUN = "training/test_fields.py::test_", "training/test_loop_numbers.py"
 FROZEN = "training.frozen_batch_norm if frozen else training.batch_norm"
-GROUPS = "        parameter_groups(training.trainable, training.frozen_stages),\n"
+GROUPS = "groups=parameter_groups(training.trainable, training.frozen_stages)"
 SMALL = "data.small_image_size if small else data.image_size"
 HIDDEN, UNBIASED = "width // self.reduction", "added * (count / (count - 1))"
 
@@ -49,10 +49,10 @@ MUTATIONS = {
          "make_forward(model, transform)"),
     ),
     FIELDS + "first_stages_stand_still": (
-        (BUILD, GROUPS, "        parameter_groups(training.trainable),\n"),
+        (BUILD, GROUPS, "groups=parameter_groups(training.trainable)"),
     ),
     FIELDS + "batch_norm_alone_and_a_running_mean": (
-        (BUILD, GROUPS, '        parameter_groups("all", training.frozen_stages),\n'),
+        (BUILD, GROUPS, 'groups=parameter_groups("all", training.frozen_stages)'),
         (BUILD, "with_average(step, training.ema_decay,", "with_average(step, 0.0,"),
     ),
     FIELDS + "rate_of_the_backbone_at_steps_of_ten_an_epoch": (
@@ -75,11 +75,11 @@ MUTATIONS = {
         (BUILD, 'frozen and training.freeze_mode == "no_grad"', "frozen"),
     ),
     FIELDS + "smoothed_labels_in_two_micro_batches": (
-        (BUILD, "        training.label_smoothing,\n", "        0.0,\n"),
+        (BUILD, "=training.label_smoothing,", "=0.0,"),
         (BUILD, "None if parts == 1 else config.data.batch_size // parts", "None"),
     ),
     FIELDS + "mixed_images_are_asked_for_both_labels": (
-        (BUILD, "        training.mixup_alpha,\n", ""),
+        (BUILD, "=training.mixup_alpha,", "=0.0,"),
     ),
     FIELDS + "cached_features_of_a_frozen_backbone_have_the_loss_of_its_images": (
         (BUILD, "gtn_loss(config.model.aux_weight)", "gtn_loss(0.2)"),

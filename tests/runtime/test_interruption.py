@@ -210,7 +210,7 @@ def test_in_a_long_evaluation(train):
     training.wait_for(training.mark.exists)
     code, error = training.end(signal.SIGTERM)
     assert code == 143
-    assert "in an evaluation; saved is step 4\n" in error
+    assert "in an evaluation; the last saved step is 4\n" in error
     assert training.saved() == [4]
     assert training.rows("validation") == []
 
