@@ -23,7 +23,6 @@ COPIED = ("gtn_jax", "tests", "experiments", "pyproject.toml")
 BUILD, LOOP = "training/setup.py", "training/loop.py"
 FIELDS, RUN = "training/test_fields.py::test_", "training/test_loop_numbers.py"
 FROZEN = "training.frozen_batch_norm if frozen else training.batch_norm"
-GROUPS = "groups=parameter_groups(training.trainable, training.frozen_stages)"
 SMALL = "data.small_image_size if small else data.image_size"
 HIDDEN, UNBIASED = "width // self.reduction", "added * (count / (count - 1))"
 
@@ -49,10 +48,10 @@ MUTATIONS = {
          "make_forward(model, transform)"),
     ),
     FIELDS + "first_stages_stand_still": (
-        (BUILD, GROUPS, "groups=parameter_groups(training.trainable)"),
+        ("training/optimizer.py", "if frozen_stages:", "if False:"),
     ),
     FIELDS + "batch_norm_alone_and_a_running_mean": (
-        (BUILD, GROUPS, 'groups=parameter_groups("all", training.frozen_stages)'),
+        ("training/optimizer.py", 'if trainable == "batch_norm":', "if False:"),
         (BUILD, "with_average(step, training.ema_decay,", "with_average(step, 0.0,"),
     ),
     FIELDS + "rate_of_the_backbone_at_steps_of_ten_an_epoch": (
