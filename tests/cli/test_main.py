@@ -257,6 +257,7 @@ def test_train_then_evaluate_then_refuse(experiment, tmp_path, capsys):
     assert len(error.splitlines()) <= 3
 
 
+@pytest.mark.slow
 def test_run_becomes_weights_for_another(experiment, tmp_path, capsys):
     """`gtn convert RUN FILE`, then the same accuracy from the file, backbone and classifier
     loaded."""
